@@ -1,0 +1,40 @@
+"""Backbones by name."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from mmengine.model import BaseModule
+
+from saga_mm.models.backbones import pvt
+from saga_mm.registry import MODELS
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    f'{prefix}pvt_{arch}': {'type': 'PVT', 'arch': arch, 'attention': attention}
+    for prefix, attention in (('', 'softmax'), ('saga_', 'saga'))
+    for arch in pvt.ARCHS
+}
+
+
+def list_backbones(contains: str = '') -> list[str]:
+    """Names that :func:`create_backbone` knows, those that contain a text only if one is given."""
+    return [name for name in VARIANTS if contains in name]
+
+
+def create_backbone(name: str, **overrides: Any) -> BaseModule:
+    """Build a backbone by name, for use in plain PyTorch as well.
+
+    Args:
+        name: One of :func:`list_backbones`, such as ``'saga_pvt_tiny'``.
+        overrides: Arguments of the host that replace the variant's own, such as ``out_indices`` or ``with_cp``.
+
+    Returns:
+        A module from images ``(B, 3, H, W)`` to a tuple of maps at strides 4, 8, 16 and 32.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in VARIANTS:
+        near = get_close_matches(name, VARIANTS) or list(VARIANTS)
+        raise ValueError(f'unknown backbone {name!r}; did you mean {", ".join(near)}?')
+    options = {**VARIANTS[name], **overrides}
+    return MODELS.get(options.pop('type'))(**options)

@@ -1,0 +1,4 @@
+"""Everything that registers as a model."""
+
+from .attention import *  # noqa: F403
+from .backbones import *  # noqa: F403

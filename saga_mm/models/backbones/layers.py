@@ -1,0 +1,60 @@
+"""Parts that several hosts share."""
+
+import torch
+from torch import nn
+
+from saga_mm.models.init import init_weights
+from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch of some samples while training (stochastic depth, Huang et al., 2016).
+
+    Args:
+        rate: Probability of dropping, in [0, 1).
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        return x * x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep).div_(keep)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate}'
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between, on tokens ``(B, N, C)``."""
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+        self.apply(init_weights)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class PatchEmbed(nn.Module):
+    """Cut a map ``(B, C, H, W)`` into patches and embed each as a token: ``(B, ceil(H/p) * ceil(W/p), embed_dims)``.
+
+    A side that the patch size does not divide is padded with zeros below and to the right, so that every pixel counts.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+        self.norm = nn.LayerNorm(embed_dims)
+        self.apply(init_weights)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        x = self.proj(pad_to_multiple(x, self.patch_size))
+        return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])

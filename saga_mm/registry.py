@@ -1,0 +1,10 @@
+"""Child registries of mmengine's.
+
+Naming the package in a config is enough, ``type='saga_mm.PVT'``: mmengine imports this module by the scope's name, and
+the registry then imports its ``locations``. Nothing heavy may be imported here.
+"""
+
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='saga_mm', locations=['saga_mm.models'])

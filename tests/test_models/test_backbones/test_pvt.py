@@ -1,0 +1,174 @@
+"""PVT as a host: parity with the published model, shapes at any size, and what a user may set."""
+
+import math
+
+import pytest
+import torch
+
+from saga_mm import create_backbone
+from saga_mm.models.attention import SAGAAttention, SoftmaxAttention
+from saga_mm.models.backbones import PVT
+from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.pvt import published_state
+from saga_mm.ops import map_to_tokens
+
+SMALL = {
+    'embed_dims': (8, 16, 24, 32),
+    'depths': (1, 2, 1, 1),
+    'num_heads': (1, 2, 3, 4),
+    'mlp_ratios': (2, 2, 2, 2),
+    'sr_ratios': (8, 4, 2, 1),
+}
+
+
+@pytest.mark.parametrize('stage', [1, 2, 3])
+def test_equals_the_published_model(golden, stage):
+    case = golden('pvt_tiny')
+    net = create_backbone('pvt_tiny', out_indices=(stage - 1,)).eval()
+    net.load_state_dict(published_state(case.state))
+    with torch.no_grad():
+        (out,) = net(case.image)
+    stored, step = case.output(f'stage{stage}')
+    mine = map_to_tokens(out).flatten()[::step]
+    assert ((mine - stored).abs().max() / stored.abs().max()).item() < 1e-5
+
+
+@pytest.mark.parametrize('attention', ['saga', 'softmax'])
+@pytest.mark.parametrize('size', [(64, 64), (97, 161), (33, 70), (5, 300), (1, 1)])
+def test_maps_at_any_size_and_a_gradient_for_every_parameter(attention, size):
+    net = PVT(SMALL, attention=attention, drop_path_rate=0.0)
+    outs = net(torch.randn(2, 3, *size))
+    for i, out in enumerate(outs):
+        # rounding up, stage by stage
+        height, width = (-(-side // 2 ** (i + 2)) for side in size)
+        assert out.shape == (2, SMALL['embed_dims'][i], height, width)
+        assert out.is_contiguous() and out.isfinite().all()
+    sum(out.square().mean() for out in outs).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+
+
+def test_sizes_may_change_between_calls():
+    net = PVT(SMALL).eval()
+    images = [torch.randn(1, 3, 64, 64), torch.randn(1, 3, 97, 50)]
+    with torch.no_grad():
+        first = [net(image) for image in images]
+        again = [net(image) for image in reversed(images)][::-1]
+    for a, b in zip(first, again, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_one_mixer_for_each_stage():
+    net = PVT(
+        SMALL, attention=['saga', {'type': 'saga', 'gates': 'none'}, 'softmax', {'type': 'softmax', 'sr_ratio': 2}]
+    )
+    mixers = [stage.blocks[0].attn for stage in net.stages]
+    assert [type(mixer) for mixer in mixers] == [SAGAAttention, SAGAAttention, SoftmaxAttention, SoftmaxAttention]
+    assert [mixer.sr_ratio for mixer in mixers] == [1, 1, 2, 2]
+    assert [len(m.gates.sides) for m in mixers[:2]] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ('name', 'millions'),
+    [('saga_pvt_tiny', 12.92), ('saga_pvt_small', 23.19), ('saga_pvt_medium', 40.49), ('saga_pvt_large', 54.92)],
+)
+def test_parameter_counts_with_a_classifier(name, millions):
+    with torch.device('meta'):
+        net = create_backbone(name)
+    norm_and_head = 2 * 512 + 513 * 1000
+    assert round((sum(p.numel() for p in net.parameters()) + norm_and_head) / 1e6, 2) == millions
+
+
+def test_parameter_count_is_the_published_one(golden):
+    published = sum(math.prod(t['shape']) for t in golden('pvt_tiny').manifest['tensors'])
+    classifier = 2 * 512 + 513 * 1000 + 512 + 512
+    assert sum(p.numel() for p in create_backbone('pvt_tiny').parameters()) == published - classifier
+
+
+def test_out_indices_and_stages_that_nobody_reads_are_not_run():
+    net = PVT(SMALL, out_indices=(0, 2)).eval()
+    net.stages[3].forward = None
+    assert [out.shape[1] for out in net(torch.randn(1, 3, 64, 64))] == [8, 24]
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 1, 3])
+def test_frozen_stages_neither_train_nor_leave_eval_mode(frozen):
+    net = PVT(SMALL, frozen_stages=frozen).train()
+    sum(out.sum() for out in net(torch.randn(1, 3, 64, 64))).backward()
+    frozen_names = {name for name, p in net.named_parameters() if p.grad is None}
+    prefixes = ('stages.0.patch_embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
+    assert frozen_names == {name for name, _ in net.named_parameters() if prefixes and name.startswith(prefixes)}
+    assert [stage.training for stage in net.stages] == [i >= frozen for i in range(4)]
+
+
+@pytest.mark.parametrize('attention', ['saga', 'softmax'])
+def test_checkpointing_changes_no_gradient(attention):
+    torch.manual_seed(0)
+    plain = PVT(SMALL, attention=attention, drop_path_rate=0.0)
+    saving = PVT(SMALL, attention=attention, drop_path_rate=0.0, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(1, 3, 50, 66)
+    for net in (plain, saving):
+        sum(out.square().mean() for out in net(image)).backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('attention', ['saga', 'softmax'])
+def test_autocast_is_close_to_float32(attention, dtype):
+    torch.manual_seed(0)
+    net = PVT(SMALL, attention=attention).eval()
+    image = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        exact = net(image)
+        with torch.autocast('cpu', dtype=dtype):
+            outs = net(image)
+    for out, ref in zip(outs, exact, strict=True):
+        assert (out.float() - ref).norm() / ref.norm() < 0.03
+
+
+def test_drop_path_rates_grow_over_the_blocks():
+    net = PVT(SMALL, drop_path_rate=0.4)
+    rates = [m.rate for m in net.modules() if isinstance(m, DropPath)]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_drop_path_keeps_the_mean_and_drops_whole_samples():
+    torch.manual_seed(0)
+    out = DropPath(0.25).train()(torch.ones(4000, 2, 3)).flatten(1)
+    assert ((out == 0).all(1) | (out == 4 / 3).all(1)).all()
+    assert out.mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(DropPath(0.25).eval()(out), out)
+
+
+def test_init_cfg_loads_a_checkpoint(tmp_path):
+    source = PVT(SMALL)
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'pvt.pth')
+    net = PVT(SMALL, init_cfg={'type': 'Pretrained', 'checkpoint': str(tmp_path / 'pvt.pth')})
+    net.init_weights()
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), source.parameters(), strict=True))
+
+
+def test_init_weights_without_a_checkpoint_leaves_the_gates_open():
+    net = PVT(SMALL)
+    net.init_weights()
+    assert net.stages[0].blocks[0].attn.gates.proj[0].bias.eq(2).all()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'arch': 'huge'}, "unknown arch 'huge'; choose one of tiny, small"),
+        ({'arch': {'embed_dims': (8,)}}, 'arch lacks depths, mlp_ratios, num_heads, sr_ratios'),
+        ({'arch': {**SMALL, 'depths': (1,)}}, 'one number a stage in every list'),
+        ({'attention': 'sagaa'}, "unknown attention 'sagaa'; choose one of saga"),
+        ({'attention': ['saga', 'softmax']}, 'lists 2 mixers for 4 stages'),
+        ({'out_indices': (0, 4)}, 'must name some of the stages 0 to 3'),
+        ({'out_indices': ()}, 'must name some of the stages 0 to 3'),
+        ({'frozen_stages': 5}, 'frozen_stages=5 must be between -1 and 4'),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        PVT(**{'arch': SMALL, **options})
