@@ -90,7 +90,5 @@ class OuterProductGates(nn.Module):
             logits = self.proj(x).chunk(len(self.sides), dim=-1)
         shape = (self.rank, self.heads, self.head_dim)
         gates = {side: self.act(part).unflatten(-1, shape) for side, part in zip(self.sides, logits, strict=True)}
-        terms = [
-            [gates[side][:, :, r] if side in gates else None for side in ('key', 'value')] for r in range(self.rank)
-        ]
-        return [tuple(term) for term in terms]
+        sides = [gates[side].unbind(2) if side in gates else (None,) * self.rank for side in ('key', 'value')]
+        return list(zip(*sides, strict=True))

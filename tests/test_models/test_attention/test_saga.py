@@ -1,5 +1,7 @@
 """SAGA's mixer against its equation, and every option of it."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -89,7 +91,7 @@ def test_strips_with_a_halo_equal_the_whole(cuts, options):
     height, width = 7, 5
     x = torch.randn(1, height * width, 16, dtype=torch.float64)
     rows = x.view(1, height, width, 16)
-    spans = list(zip(cuts, cuts[1:], strict=False))
+    spans = list(itertools.pairwise(cuts))
     pieces = [(rows[:, i:j].flatten(1, 2), Grid(height, width, i, j)) for i, j in spans]
     state = mixer.merge([mixer.write(*piece) for piece in pieces])
     outs = []
