@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saga_mm.analysis import measure_cost
 from saga_mm.ops import (
     FEATURE_MAPS,
     linear_attention,
@@ -96,7 +97,7 @@ def test_permuting_the_tokens_permutes_the_output():
 @pytest.mark.parametrize('feature_map', ['relu', 'elu+1', 'focused'])
 def test_half_precision_stays_finite_at_many_tokens_and_large_activations(dtype, tokens, feature_map):
     draw = torch.Generator().manual_seed(0)
-    q, k, v = (8 * torch.randn(1, tokens, 2, 16, generator=draw) for _ in range(3))
+    q, k, v = (8 * torch.randn(1, tokens, 2, 8, generator=draw) for _ in range(3))
     k[:, :64] = -k[:, :64].abs()
     q[:, :64] = -q[:, :64].abs()
     k, v, q = (t.to(dtype).requires_grad_() for t in (k, v, q))
@@ -167,3 +168,17 @@ def test_bad_input_is_named(change, message):
 def test_merging_nothing_is_an_error():
     with pytest.raises(ValueError, match='nothing to merge'):
         merge_states([])
+
+
+def test_gating_costs_two_vectors_a_token_in_live_bytes():
+    tokens, heads, dim = 102_400, 1, 64
+    q, k, v, a, b = (torch.empty(1, tokens, heads, dim, device='meta') for _ in range(5))
+    vectors = tokens * heads * dim * 4
+    plain, gated = measure_cost(write_state, k, v), measure_cost(write_state, k, v, a, b)
+    # a materialised gate would be dim times as large as what is allowed here
+    assert gated.largest.bytes == plain.largest.bytes == vectors
+    assert plain.peak_bytes < gated.peak_bytes <= plain.peak_bytes + 2 * vectors
+    assert gated.macs == plain.macs == tokens * dim * dim
+    whole = measure_cost(linear_attention, q, k, v, a, b)
+    assert whole.peak_bytes < 3.1 * vectors
+    assert whole.macs == 2 * tokens * dim * dim + tokens * dim
