@@ -1,0 +1,16 @@
+"""What models cost and what they learn."""
+
+from .cost import UntraceableError, measure_cost
+from .parts import Part, PartsCost, measure_parts
+from .tracer import Cost, LargestTensor, ModuleCost
+
+__all__ = [
+    'Cost',
+    'LargestTensor',
+    'ModuleCost',
+    'Part',
+    'PartsCost',
+    'UntraceableError',
+    'measure_cost',
+    'measure_parts',
+]
