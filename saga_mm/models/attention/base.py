@@ -17,15 +17,21 @@ class TokenMixer(BaseModule):
     two steps in a row, for a whole map.
 
     Attributes:
-        linear: The cost is linear in the number of tokens, so a host need not shorten keys and values.
+        takes: Names of what a host may offer (``qkv_bias``, ``sr_ratio``, ``table_size``, ``window_size``, ...) that
+            this mixer's constructor takes. What the user sets wins over it.
+        sweeps: How often all tokens must be written before any can be read.
         halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
     """
 
-    linear: bool = True
+    takes: frozenset[str] = frozenset({'qkv_bias'})
+    sweeps: int = 1
     halo: int = 0
 
-    def write(self, x: torch.Tensor, grid: Grid) -> Any:
-        """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``."""
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.
+
+        In a second sweep, ``state`` is the merged state of the first.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -39,7 +45,10 @@ class TokenMixer(BaseModule):
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Mix the tokens ``x``, ``(B, H * W, C)``, of the whole map ``grid``."""
-        return self.read(x, grid, self.write(x, grid))
+        state = None
+        for _ in range(self.sweeps):
+            state = self.write(x, grid, state)
+        return self.read(x, grid, state)
 
 
 def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:
@@ -61,7 +70,20 @@ def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:
     return mixer, options
 
 
-def build_attention(attention: str | dict, embed_dims: int, num_heads: int, **defaults: Any) -> TokenMixer:
-    """Build the mixer that ``attention`` names; its own options win over the host's ``defaults``."""
+def build_attention(
+    attention: str | dict, embed_dims: int, num_heads: int, softmax: str = 'softmax', **offers: Any
+) -> TokenMixer:
+    """Build the mixer that ``attention`` names.
+
+    Args:
+        attention: As in :func:`resolve_attention`.
+        embed_dims: Channels.
+        num_heads: Heads.
+        softmax: What ``'softmax'`` stands for in the host that asks.
+        offers: What the host knows; a mixer is given what it ``takes``, and its own options win.
+    """
     mixer, options = resolve_attention(attention)
-    return mixer(embed_dims=embed_dims, num_heads=num_heads, **{**defaults, **options})
+    if mixer is resolve_attention('softmax')[0]:
+        mixer = resolve_attention(softmax)[0]
+    taken = {name: value for name, value in offers.items() if name in mixer.takes}
+    return mixer(embed_dims=embed_dims, num_heads=num_heads, **{**taken, **options})

@@ -114,7 +114,7 @@ class SAGAAttention(TokenMixer):
         # unknown names fail here, not at the first image
         write_state(torch.zeros(1, 1, num_heads, self.head_dim), torch.zeros(1, 1, num_heads, self.head_dim), **self.op)
 
-    def write(self, x: torch.Tensor, grid: Grid) -> KVState:
+    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> KVState:
         return self._write(*self._keys_values(x, grid))
 
     @staticmethod

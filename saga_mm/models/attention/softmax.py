@@ -37,7 +37,7 @@ class SoftmaxAttention(TokenMixer):
         ValueError: If ``num_heads`` does not divide ``embed_dims``.
     """
 
-    linear = False
+    takes = frozenset({'qkv_bias', 'sr_ratio'})
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class SoftmaxAttention(TokenMixer):
             self.norm = nn.LayerNorm(embed_dims)
         self.apply(init_weights)
 
-    def write(self, x: torch.Tensor, grid: Grid) -> KeysValues:
+    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> KeysValues:
         if self.sr_ratio > 1:
             plane = self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))
             x = self.norm(map_to_tokens(plane))

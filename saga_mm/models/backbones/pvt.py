@@ -4,14 +4,12 @@ import re
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from saga_mm.models.attention import build_attention, resolve_attention
-from saga_mm.ops import Grid, resize_table, tokens_to_map
+from saga_mm.ops import Grid, resize_table
 from saga_mm.registry import MODELS
 
+from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
 from .layers import DropPath, FeedForward, PatchEmbed
 
 _STAGES = {
@@ -44,40 +42,26 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class Stage(nn.Module):
-    """Patch embedding, learned positions, blocks: from a map to tokens at a coarser stride."""
+class PositionTable(nn.Module):
+    """A learned position for each token of a map, resized bilinearly to maps of other sizes.
 
-    def __init__(
-        self,
-        in_channels: int,
-        embed_dims: int,
-        patch_size: int,
-        table_size: tuple[int, int],
-        blocks: Sequence[Block],
-        with_cp: bool,
-    ) -> None:
+    Args:
+        embed_dims: Channels.
+        size: ``(h, w)`` of the map that the table is made for.
+    """
+
+    def __init__(self, embed_dims: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size)
-        self.table_size = table_size
-        self.pos_embed = nn.Parameter(torch.zeros(1, table_size[0] * table_size[1], embed_dims))
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        self.blocks = nn.ModuleList(blocks)
-        self.with_cp = with_cp
+        self.size = size
+        self.table = nn.Parameter(torch.zeros(1, size[0] * size[1], embed_dims))
+        nn.init.trunc_normal_(self.table, std=0.02)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x, grid = self.patch_embed(x)
-        x = x + resize_table(self.pos_embed, self.table_size, grid)
-        for block in self.blocks:
-            if self.with_cp and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, grid, use_reentrant=False)
-            else:
-                x = block(x, grid)
-        # some compiled operators downstream read memory as if it were plain NCHW
-        return tokens_to_map(x, grid).contiguous()
+    def forward(self, grid: Grid) -> torch.Tensor:
+        return resize_table(self.table, self.size, grid)
 
 
 @MODELS.register_module()
-class PVT(BaseModule):
+class PVT(PyramidBackbone):
     """Pyramid of four stages at strides 4, 8, 16 and 32, for images of any size.
 
     Args:
@@ -104,7 +88,7 @@ class PVT(BaseModule):
     def __init__(
         self,
         arch: str | dict = 'tiny',
-        attention: str | dict | Sequence[str | dict] = 'saga',
+        attention: Attention = 'saga',
         in_channels: int = 3,
         qkv_bias: bool = True,
         drop_path_rate: float = 0.1,
@@ -114,68 +98,24 @@ class PVT(BaseModule):
         pretrain_img_size: int = 224,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        arch = _resolve_arch(arch)
-        self.embed_dims = tuple(arch['embed_dims'])
-        count = len(self.embed_dims)
-        mixers = [attention] * count if isinstance(attention, str | dict) else list(attention)
-        if len(mixers) != count:
-            raise ValueError(f'attention lists {len(mixers)} mixers for {count} stages')
-        if not out_indices or not set(out_indices) <= set(range(count)):
-            raise ValueError(f'out_indices={tuple(out_indices)} must name some of the stages 0 to {count - 1}')
-        if not -1 <= frozen_stages <= count:
-            raise ValueError(f'frozen_stages={frozen_stages} must be between -1 and {count}')
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        last = max(sum(arch['depths']) - 1, 1)
-        rates = (drop_path_rate * i / last for i in range(last + 1))
-        self.stages = nn.ModuleList()
+        arch = resolve_arch(arch, ARCHS)
+        super().__init__(arch['embed_dims'], attention, out_indices, frozen_stages, init_cfg)
         stride = 1
-        for i, dims in enumerate(self.embed_dims):
+        for i, (dims, rates) in enumerate(
+            zip(self.embed_dims, drop_path_rates(drop_path_rate, arch['depths']), strict=True)
+        ):
             patch_size = 4 if i == 0 else 2
             stride *= patch_size
             side = -(-pretrain_img_size // stride)
-            defaults = {'qkv_bias': qkv_bias}
-            if not resolve_attention(mixers[i])[0].linear:
-                defaults['sr_ratio'] = arch['sr_ratios'][i]
+            offers = {'qkv_bias': qkv_bias, 'sr_ratio': arch['sr_ratios'][i], 'table_size': (side, side)}
             blocks = [
-                Block(
-                    dims,
-                    build_attention(mixers[i], dims, arch['num_heads'][i], **defaults),
-                    arch['mlp_ratios'][i],
-                    next(rates),
-                )
-                for _ in range(arch['depths'][i])
+                Block(dims, self.build_mixer(i, arch['num_heads'][i], **offers), arch['mlp_ratios'][i], rate)
+                for rate in rates
             ]
-            self.stages.append(Stage(in_channels, dims, patch_size, (side, side), blocks, with_cp))
+            embed = PatchEmbed(in_channels, dims, patch_size)
+            self.stages.append(Stage(embed, blocks, PositionTable(dims, (side, side)), with_cp=with_cp))
             in_channels = dims
-        self._freeze()
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Maps ``(B, embed_dims[i], ceil(H / stride), ceil(W / stride))`` of an image batch ``(B, 3, H, W)``.
-
-        One for each of ``out_indices``, in ascending order.
-        """
-        outs = []
-        for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
-
-    def train(self, mode: bool = True) -> 'PVT':
-        """Switch between training and evaluation; what is frozen stays in evaluation."""
-        super().train(mode)
-        self._freeze()
-        return self
-
-    def _freeze(self) -> None:
-        frozen = list(self.stages[: max(self.frozen_stages, 0)])
-        if self.frozen_stages == 0:
-            frozen = [self.stages[0].patch_embed]
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
+        self.freeze()
 
 
 def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -183,28 +123,15 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
     The classifier's own parts (class token and its position, final norm, head) are left out.
     """
+    names = {'pos_embed': 'position.table', 'patch_embed': 'embed', 'block': 'blocks'}
     ours = {}
     for key, value in state.items():
         match = re.fullmatch(r'(pos_embed|patch_embed|block)(\d)(?:\.(.+))?', key)
         if match is None:
             continue
         part, number, rest = match.groups()
-        name = {'block': 'blocks'}.get(part, part)
-        ours['.'.join(filter(None, (f'stages.{int(number) - 1}', name, rest)))] = value
-    last = max((key for key in ours if key.endswith('pos_embed')), default=None)
+        ours['.'.join(filter(None, (f'stages.{int(number) - 1}', names[part], rest)))] = value
+    last = max((key for key in ours if key.endswith('position.table')), default=None)
     if last is not None and 'cls_token' in state:
         ours[last] = ours[last][:, 1:]
     return ours
-
-
-def _resolve_arch(arch: str | dict) -> dict:
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown arch {arch!r}; choose one of {", ".join(ARCHS)}, or give a dict')
-        return ARCHS[arch]
-    if missing := sorted({*_STAGES, 'depths'} - set(arch)):
-        raise ValueError(f'arch lacks {", ".join(missing)}')
-    lengths = {key: len(arch[key]) for key in (*_STAGES, 'depths')}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f'arch needs one number a stage in every list, got lengths {lengths}')
-    return arch

@@ -96,7 +96,7 @@ def test_frozen_stages_neither_train_nor_leave_eval_mode(frozen):
     net = PVT(SMALL, frozen_stages=frozen).train()
     sum(out.sum() for out in net(torch.randn(1, 3, 64, 64))).backward()
     frozen_names = {name for name, p in net.named_parameters() if p.grad is None}
-    prefixes = ('stages.0.patch_embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
+    prefixes = ('stages.0.embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
     assert frozen_names == {name for name, _ in net.named_parameters() if prefixes and name.startswith(prefixes)}
     assert [stage.training for stage in net.stages] == [i >= frozen for i in range(4)]
 

@@ -1,0 +1,166 @@
+"""What all hosts have in common: stages, outputs, freezing, and one mixer or one for each stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from saga_mm.models.attention import TokenMixer, build_attention
+from saga_mm.ops import tokens_to_map
+
+Attention = str | dict | Sequence[str | dict]
+
+
+class Stage(nn.Module):
+    """From a map to a coarser map: embedding, position, blocks, norm.
+
+    Args:
+        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
+        blocks: Modules from tokens and grid to tokens.
+        position: From a grid to what is added to the tokens, or None.
+        norm: Applied to the tokens that leave the stage, or None.
+        with_cp: Recompute each block in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        blocks: Sequence[nn.Module],
+        position: nn.Module | None = None,
+        norm: nn.Module | None = None,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embed = embed
+        self.position = position
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.with_cp = with_cp
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, grid = self.embed(x)
+        if self.position is not None:
+            x = x + self.position(grid)
+        for block in self.blocks:
+            if self.with_cp and self.training and torch.is_grad_enabled():
+                x = checkpoint(block, x, grid, use_reentrant=False)
+            else:
+                x = block(x, grid)
+        if self.norm is not None:
+            x = self.norm(x)
+        # some compiled operators downstream read memory as if it were plain NCHW
+        return tokens_to_map(x, grid).contiguous()
+
+
+class PyramidBackbone(BaseModule):
+    """Stages one after the other, some of whose maps are returned.
+
+    A host builds its stages into ``self.stages`` and then calls :meth:`freeze`.
+
+    Args:
+        embed_dims: Channels of each stage.
+        attention: The host's argument of that name.
+        out_indices: Stages whose maps are returned.
+        frozen_stages: -1 freezes nothing, 0 the first embedding, n the first n stages.
+        init_cfg: Initialisation config of mmengine.
+
+    Attributes:
+        softmax: The mixer that ``attention='softmax'`` means in this host.
+
+    Raises:
+        ValueError: If an argument does not fit the number of stages.
+    """
+
+    softmax: str = 'softmax'
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        attention: Attention,
+        out_indices: Sequence[int],
+        frozen_stages: int,
+        init_cfg: dict | list[dict] | None,
+    ) -> None:
+        super().__init__(init_cfg)
+        count = len(embed_dims)
+        self.embed_dims = tuple(embed_dims)
+        self.mixers = [attention] * count if isinstance(attention, str | dict) else list(attention)
+        if len(self.mixers) != count:
+            raise ValueError(f'attention lists {len(self.mixers)} mixers for {count} stages')
+        if not out_indices or not set(out_indices) <= set(range(count)):
+            raise ValueError(f'out_indices={tuple(out_indices)} must name some of the stages 0 to {count - 1}')
+        if not -1 <= frozen_stages <= count:
+            raise ValueError(f'frozen_stages={frozen_stages} must be between -1 and {count}')
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.stages = nn.ModuleList()
+        self.out_norms = nn.ModuleDict()
+
+    def build_mixer(self, stage: int, num_heads: int, **offers: Any) -> TokenMixer:
+        """The mixer of a stage's block; it takes what it knows of what the host ``offers``."""
+        return build_attention(self.mixers[stage], self.embed_dims[stage], num_heads, self.softmax, **offers)
+
+    def add_out_norms(self, eps: float) -> None:
+        """Give each output a LayerNorm over its channels that the next stage does not see."""
+        for i in sorted(self.out_indices):
+            self.out_norms[str(i)] = nn.LayerNorm(self.embed_dims[i], eps=eps)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Maps ``(B, embed_dims[i], ceil(H / stride), ceil(W / stride))`` of an image batch ``(B, 3, H, W)``.
+
+        One for each of ``out_indices``, in ascending order.
+        """
+        outs = []
+        for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(self._normed(x, self.out_norms[str(i)]) if self.out_norms else x)
+        return tuple(outs)
+
+    @staticmethod
+    def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+        return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+
+    def train(self, mode: bool = True) -> 'PyramidBackbone':
+        """Switch between training and evaluation; what is frozen stays in evaluation."""
+        super().train(mode)
+        self.freeze()
+        return self
+
+    def freeze(self) -> None:
+        """Freeze what ``frozen_stages`` says."""
+        frozen = list(self.stages[: max(self.frozen_stages, 0)])
+        if self.frozen_stages == 0:
+            frozen = [self.stages[0].embed]
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+
+def resolve_arch(arch: str | Mapping, archs: Mapping[str, Mapping]) -> Mapping:
+    """The numbers behind ``arch=``: a name of ``archs``, or a mapping with the keys that those have.
+
+    Raises:
+        ValueError: If the name is unknown, a key is missing, or lists differ in length.
+    """
+    if isinstance(arch, str):
+        if arch not in archs:
+            raise ValueError(f'unknown arch {arch!r}; choose one of {", ".join(archs)}, or give a dict')
+        return archs[arch]
+    model = next(iter(archs.values()))
+    if missing := sorted(set(model) - set(arch)):
+        raise ValueError(f'arch lacks {", ".join(missing)}')
+    lengths = {key: len(arch[key]) for key, value in model.items() if isinstance(value, tuple)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f'arch needs one number a stage in every list, got lengths {lengths}')
+    return arch
+
+
+def drop_path_rates(largest: float, depths: Sequence[int]) -> list[list[float]]:
+    """Rates of stochastic depth that grow linearly from 0 over all blocks, by stage."""
+    last = max(sum(depths) - 1, 1)
+    rates = iter([largest * i / last for i in range(last + 1)])
+    return [[next(rates) for _ in range(depth)] for depth in depths]
