@@ -1,0 +1,45 @@
+# make demo    sets up, trains Mask R-CNN with a SAGA backbone on demo data, evaluates it and draws what it found
+# make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
+# make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
+# STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
+
+STACK ?= onedl
+ENV_onedl := .venv
+ENV_original := .venv-original
+ENV := $(ENV_$(STACK))
+ifeq ($(ENV),)
+$(error STACK=$(STACK) is not known. Choose STACK=onedl or STACK=original)
+endif
+
+PY := $(ENV)/bin/python
+CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
+
+.PHONY: demo test setup lint format clean
+
+demo: setup
+	$(PY) tools/train.py configs/saga_maskrcnn.py
+	$(PY) tools/report.py work_dirs/saga_maskrcnn
+
+test: setup
+	@$(PY) -m pytest $(ARGS)
+
+setup:
+	@for python in $(CANDIDATES); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	    exec "$$python" tools/setup_env.py $(STACK); \
+	  fi; \
+	done; \
+	echo 'saga_mm needs Python 3.10, 3.11 or 3.12; tried $(CANDIDATES). Name one: make PYTHON=/path/to/python3.11' >&2; \
+	exit 1
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: setup
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache
+	find saga_mm tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,174 @@
+"""What a user installs: the wheel, used from a scratch folder, and the pins and commands of the repository."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+EXTRAS = PROJECT['optional-dependencies']
+
+CONFIG = """
+backbone = dict(type='saga_mm.PVT', arch='tiny', attention='saga', out_indices=(0, 1, 2, 3))
+neck = dict(type='FPN', in_channels=[64, 128, 320, 512], out_channels=32, num_outs=5)
+"""
+BUILD = """
+import sys
+import torch
+from mmengine.config import Config
+import {library}.models
+from {library}.registry import MODELS
+
+assert 'saga_mm' not in sys.modules
+config = Config.fromfile('scratch.py')
+backbone, neck = MODELS.build(config.backbone).eval(), MODELS.build(config.neck)
+with torch.no_grad():
+    print([tuple(map.shape[-2:]) for map in neck(backbone(torch.zeros(1, 3, 70, 96)))])
+print(sys.modules['saga_mm'].__file__)
+"""
+BLOCKED = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('mmcv', 'mmdet', 'mmseg', 'cv2', 'skimage', 'matplotlib.pyplot'):
+            raise ImportError(f'{name} is blocked in this test')
+
+sys.meta_path.insert(0, Blocker())
+import torch
+import saga_mm
+from mmengine.registry import MODELS
+
+for backbone in (MODELS.build(dict(type='saga_mm.PVT', arch='tiny')), saga_mm.create_backbone('saga_pvt_tiny')):
+    with torch.no_grad():
+        assert len(backbone.eval()(torch.zeros(1, 3, 64, 64))) == 4
+print(saga_mm.__file__)
+"""
+WHOLE = """
+from pathlib import Path
+from mmengine.config import Config
+import mmdet.models, saga_mm
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+
+configs = Path(saga_mm.__file__).parent / 'configs'
+for path in configs.glob('[!_]*/*.py'):
+    Config.fromfile(path)
+config = Config.fromfile(configs / 'saga_maskrcnn.py')
+init_default_scope(config.default_scope)
+print(type(MODELS.build(config.model).backbone).__module__)
+"""
+
+
+def pins(name: str) -> dict[str, str]:
+    """Exact pins of a requirements file, without the files that it includes."""
+    return dict(re.findall(r'^([\w-]+)==(\S+)$', (ROOT / name).read_text(), re.MULTILINE))
+
+
+def python(*args: str, cwd: Path, **variables: str) -> str:
+    """Standard output of a fresh Python; a failure shows what it wrote."""
+    fixed = {'OMP_NUM_THREADS': '1', 'PIP_NO_INDEX': '1', 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
+    env = {**os.environ, **fixed, **variables}
+    done = subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('wheel')
+    python('-m', 'pip', 'wheel', str(ROOT), '--no-deps', '--no-build-isolation', '-w', str(folder), cwd=folder)
+    return next(folder.glob('saga_mm-*.whl'))
+
+
+@pytest.fixture(scope='module')
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('installed')
+    python('-m', 'pip', 'install', '--no-deps', '--target', str(folder), str(wheel), cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    (tmp_path / 'scratch.py').write_text(CONFIG)
+    return tmp_path
+
+
+def test_wheel_is_complete(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    code = {str(path.relative_to(ROOT)) for path in (ROOT / 'saga_mm').rglob('*.py')}
+    configs = {f'saga_mm/{path.relative_to(ROOT)}' for path in (ROOT / 'configs').rglob('*.py')}
+    assert configs and code | configs <= names
+    assert any(name.endswith('licenses/LICENSE') for name in names)
+    assert {name.split('/')[0].split('-')[0] for name in names} == {'saga_mm'}
+    assert not [name for name in names if name.endswith('.pyc')]
+
+
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_type_is_enough_in_anybodys_config(library: str, installed: Path, scratch: Path):
+    output = python('-c', BUILD.format(library=library), cwd=scratch, PYTHONPATH=str(installed))
+    shapes, file = output.splitlines()[-2:]
+    assert shapes.startswith('[(18, 24), (9, 12), (5, 6), (3, 3)')
+    assert Path(file).is_relative_to(installed)
+
+
+def test_needs_torch_and_mmengine_alone(installed: Path, scratch: Path):
+    file = python('-c', BLOCKED, cwd=scratch, PYTHONPATH=str(installed)).splitlines()[-1]
+    assert Path(file).is_relative_to(installed)
+
+
+def test_installed_configs_build(installed: Path, scratch: Path):
+    module = python('-c', WHOLE, cwd=scratch, PYTHONPATH=str(installed)).splitlines()[-1]
+    assert module == 'saga_mm.models.backbones.pvt'
+
+
+def test_one_opencv():
+    found = {
+        dist.metadata['Name']
+        for dist in distributions()
+        if any(file.parts[0] == 'cv2' for file in dist.files or () if file.parts)
+    }
+    assert found == {'opencv-python-headless'}, f'these overwrite each other in the folder cv2: {found}'
+
+
+@pytest.mark.parametrize(('extra', 'file'), [('onedl', 'requirements.txt'), ('original', 'requirements-original.txt')])
+def test_extras_pin_what_the_requirements_pin(extra: str, file: str):
+    named = {Requirement(line).name: str(Requirement(line).specifier) for line in EXTRAS[extra]}
+    libraries = {name: f'=={version}' for name, version in pins(file).items() if name != 'imaug'}
+    assert len(libraries) == 4
+    assert {name: specifier for name, specifier in named.items() if specifier} == libraries
+
+
+def test_ranges_admit_the_pins():
+    versions = pins('requirements-common.txt')
+    for line in [*PROJECT['dependencies'], *EXTRAS['demo'], *EXTRAS['dev']]:
+        requirement = Requirement(line)
+        assert versions[requirement.name] in requirement.specifier
+
+
+def test_no_stack_among_the_dependencies():
+    assert {Requirement(line).name for line in PROJECT['dependencies']} <= {'torch', 'numpy'}
+
+
+def test_ci_runs_the_tests_and_nothing_else():
+    script = ROOT / '.ci' / 'run'
+    assert os.access(script, os.X_OK)
+    assert re.findall(r'\bmake \w+', script.read_text()) == ['make test']
+
+
+@pytest.mark.parametrize('target', ['setup', 'demo', 'test', 'lint', 'format', 'clean'])
+@pytest.mark.parametrize('stack', ['onedl', 'original'])
+def test_make_target(target: str, stack: str):
+    subprocess.run(['make', '-n', target, f'STACK={stack}'], cwd=ROOT, check=True, capture_output=True)
