@@ -5,13 +5,11 @@ from typing import Any
 
 from mmengine.model import BaseModule
 
-from saga_mm.models.backbones import pvt
+from saga_mm.models import backbones
 from saga_mm.registry import MODELS
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    f'{prefix}pvt_{arch}': {'type': 'PVT', 'arch': arch, 'attention': attention}
-    for prefix, attention in (('', 'softmax'), ('saga_', 'saga'))
-    for arch in pvt.ARCHS
+    name: options for host in vars(backbones).values() for name, options in getattr(host, 'VARIANTS', {}).items()
 }
 
 

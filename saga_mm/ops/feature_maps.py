@@ -13,8 +13,8 @@ def elu_plus_one(x: torch.Tensor) -> torch.Tensor:
     return F.elu(x) + 1
 
 
-def focused(x: torch.Tensor, power: int = 3, floor: float = 1e-6) -> torch.Tensor:
-    """Sharpen directions and keep lengths: ``y^p * |y| / |y^p|`` with ``y = relu(x) + floor``.
+def focused(x: torch.Tensor, power: int = 3, floor: float = 1e-6, scale: torch.Tensor | float = 1.0) -> torch.Tensor:
+    """Sharpen directions and keep lengths: ``y^p * |y| / |y^p|`` with ``y = (relu(x) + floor) / scale``.
 
     Focused Linear Attention (FLatten, ICCV 2023), equation 5 and the published floor. Both norms run over the channels
     of all heads together.
@@ -23,8 +23,9 @@ def focused(x: torch.Tensor, power: int = 3, floor: float = 1e-6) -> torch.Tenso
         x: ``(B, N, heads, d)`` in at least float32; the power overflows float16 for quite ordinary activations.
         power: The focusing factor p.
         floor: Added after the ReLU so that no token is exactly zero.
+        scale: Divides each channel; positive, anything that broadcasts to ``x``.
     """
-    y = F.relu(x) + floor
+    y = (F.relu(x) + floor) / scale
     # powers of values in (0, 1] can neither overflow nor turn a whole token into zeros
     y_max = y.amax(dim=(-2, -1), keepdim=True)
     sharp = (y / y_max) ** power

@@ -5,21 +5,23 @@ Per head, tokens write a ``d x d`` map and a ``d`` vector, and any query reads t
     write:  S = mean_j (a_j * phi(k_j))^T (b_j * v_j),   z = mean_j phi(k_j)
     read:   o_i = phi(q_i) S / (phi(q_i) . z + eps)
 
-States of disjoint token sets add, weighed by their token counts, so an image may be written in parts of any size. The
-two gates of a token act as the outer product ``a_j^T b_j`` on its ``k_j^T v_j``; by the mixed-product rule
+States of disjoint token sets add, weighed by their token counts, so an image may be written in parts of any size. Where
+tokens have weights (RALA), means are weighted means, and a state carries the logarithm of its total weight to add by.
+
+The two gates of a token act as the outer product ``a_j^T b_j`` on its ``k_j^T v_j``; by the mixed-product rule
 ``(a^T b) * (k^T v) = (a * k)^T (b * v)`` no ``N x d x d`` tensor is ever formed.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch.amp.autocast_mode import is_autocast_available
 
 from .feature_maps import FeatureMap, get_feature_map
+from .precision import full_precision, wide
 
 NORMALIZERS = ('plain', 'gated', 'none')
+Rotate = Callable[[torch.Tensor], torch.Tensor]
 
 
 class KVState(NamedTuple):
@@ -29,11 +31,13 @@ class KVState(NamedTuple):
         kv: ``(B, heads, d_k, d_v)``, mean of the gated outer products of keys and values; float32 or float64.
         key: ``(B, heads, d_k)``, mean of the keys that the normaliser sees; same type.
         count: Number of tokens behind the means.
+        log_weight: ``(B, heads)``, logarithm of the sum of the tokens' weights, or None where each weighs 1.
     """
 
     kv: torch.Tensor
     key: torch.Tensor
     count: int
+    log_weight: torch.Tensor | None = None
 
 
 def linear_attention(
@@ -42,9 +46,11 @@ def linear_attention(
     v: torch.Tensor,
     key_gate: torch.Tensor | None = None,
     value_gate: torch.Tensor | None = None,
+    log_weights: torch.Tensor | None = None,
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
+    rotate: Rotate | None = None,
     eps: float = 1e-6,
 ) -> torch.Tensor:
     """Gated linear attention of all queries to all keys, at a cost linear in the number of tokens.
@@ -55,9 +61,13 @@ def linear_attention(
         v: Values ``(B, N, heads, d_v)``.
         key_gate: Multiplies ``phi(k)``; anything that broadcasts to its shape. None leaves the keys alone.
         value_gate: Multiplies ``v``; anything that broadcasts to its shape. None leaves the values alone.
+        log_weights: Logarithms of the weights ``w`` of the tokens, ``(B, N, heads)``: all means become
+            ``sum_j w_j (...) / sum_j w_j``. None weighs all tokens alike.
         feature_map: A name of :data:`FEATURE_MAPS` or a callable, applied to ``q`` and ``k``. Already mapped
             (non-negative) inputs pass through the default, ReLU, unchanged.
         normalizer: ``'plain'`` divides by the ungated keys, ``'gated'`` by the gated ones, ``'none'`` does not divide.
+        rotate: Turns mapped queries, and mapped and gated keys, by their place; the normaliser sees them unturned.
+            Queries and keys stand at the same places here; else write and read with a rotation each.
         eps: Added to the denominator, which is a mean: it weighs the same for any number of tokens.
 
     Returns:
@@ -66,8 +76,8 @@ def linear_attention(
     Raises:
         ValueError: If shapes disagree, there is no token, or a name is unknown.
     """
-    state = write_state(k, v, key_gate, value_gate, feature_map=feature_map, normalizer=normalizer)
-    return read_state(q, state, feature_map=feature_map, normalizer=normalizer, eps=eps)
+    options = {'feature_map': feature_map, 'normalizer': normalizer, 'rotate': rotate}
+    return read_state(q, write_state(k, v, key_gate, value_gate, log_weights, **options), **options, eps=eps)
 
 
 def write_state(
@@ -75,39 +85,64 @@ def write_state(
     v: torch.Tensor,
     key_gate: torch.Tensor | None = None,
     value_gate: torch.Tensor | None = None,
+    log_weights: torch.Tensor | None = None,
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
+    rotate: Rotate | None = None,
 ) -> KVState:
     """Write the state of any set of tokens. Arguments as in :func:`linear_attention`."""
     _check_name(normalizer)
     if k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3]:
         raise ValueError(f'keys and values must be (B, N, heads, d) alike, got {tuple(k.shape)} and {tuple(v.shape)}')
+    if log_weights is not None and log_weights.shape != k.shape[:3]:
+        raise ValueError(f'log_weights must be (B, N, heads) = {tuple(k.shape[:3])}, got {tuple(log_weights.shape)}')
     count = k.shape[1]
     if count == 0:
         raise ValueError('a state needs at least one token to be written')
-    with _full_precision(k.device.type):
-        keys, values = get_feature_map(feature_map)(_wide(k)), _wide(v)
-        gated = keys if key_gate is None else keys * _wide(key_gate)
+    with full_precision(k.device.type):
+        keys, values = get_feature_map(feature_map)(wide(k)), wide(v)
+        total = None
+        if log_weights is not None:
+            logs = wide(log_weights)
+            total = logs.logsumexp(dim=1)
+            keys = keys * logs.softmax(dim=1).unsqueeze(-1)
+        gated = keys if key_gate is None else keys * wide(key_gate)
         if value_gate is not None:
-            values = values * _wide(value_gate)
+            values = values * wide(value_gate)
+        key = (gated if normalizer == 'gated' else keys).sum(dim=1)
+        if rotate is not None:
+            gated = rotate(gated)
         kv = gated.permute(0, 2, 3, 1) @ values.transpose(1, 2)
-        key = (gated if normalizer == 'gated' else keys).mean(dim=1)
-        return KVState(kv / count, key, count)
+        if total is None:
+            kv, key = kv / count, key / count
+        return KVState(kv, key, count, total)
+
+
+def write_mean(x: torch.Tensor) -> KVState:
+    """A state that keeps a mean alone: its ``key`` is the mean of ``x``, ``(B, N, heads, d)``, and ``kv`` is empty."""
+    return write_state(x, x[..., :0], feature_map='identity')
 
 
 def merge_states(states: Sequence[KVState]) -> KVState:
     """State of the union of disjoint token sets; the order does not matter beyond rounding.
 
     Raises:
-        ValueError: If ``states`` is empty.
+        ValueError: If ``states`` is empty, or only some of them have token weights.
     """
     if not states:
         raise ValueError('nothing to merge: no states were given')
-    total = sum(state.count for state in states)
-    kv = sum(state.kv * (state.count / total) for state in states)
-    key = sum(state.key * (state.count / total) for state in states)
-    return KVState(kv, key, total)
+    if len({state.log_weight is None for state in states}) > 1:
+        raise ValueError('states with and without token weights do not add')
+    count = sum(state.count for state in states)
+    kvs, keys = [state.kv for state in states], [state.key for state in states]
+    if states[0].log_weight is None:
+        shares = [state.count / count for state in states]
+        return KVState(_weighted_sum(kvs, shares), _weighted_sum(keys, shares), count)
+    logs = torch.stack([state.log_weight for state in states])
+    shares = logs.softmax(dim=0).unsqueeze(-1)
+    kv, key = _weighted_sum(kvs, shares.unsqueeze(-1)), _weighted_sum(keys, shares)
+    return KVState(kv, key, count, logs.logsumexp(dim=0))
 
 
 def read_state(
@@ -116,6 +151,7 @@ def read_state(
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
+    rotate: Rotate | None = None,
     eps: float = 1e-6,
 ) -> torch.Tensor:
     """Answer queries ``(B, M, heads, d_k)`` from a state. Arguments and result as in :func:`linear_attention`."""
@@ -123,21 +159,23 @@ def read_state(
     batch, heads, d_k, _ = state.kv.shape
     if q.ndim != 4 or (q.shape[0], *q.shape[2:]) != (batch, heads, d_k):
         raise ValueError(f'queries {tuple(q.shape)} do not fit a state of (B, heads, d_k) = {(batch, heads, d_k)}')
-    with _full_precision(q.device.type):
-        queries = get_feature_map(feature_map)(_wide(q)).transpose(1, 2)
-        out = queries @ state.kv.to(queries.dtype)
+    with full_precision(q.device.type):
+        mapped = get_feature_map(feature_map)(wide(q))
+        queries = mapped.transpose(1, 2)
+        turned = queries if rotate is None else rotate(mapped).transpose(1, 2)
+        out = turned @ state.kv.to(queries.dtype)
         if normalizer != 'none':
             out = out / (queries @ state.key.to(queries.dtype).unsqueeze(-1) + eps)
         return out.transpose(1, 2).to(q.dtype)
 
 
-def _full_precision(device_type: str) -> AbstractContextManager:
-    # autocast would round the sums to half precision; devices without it (meta) cannot even switch it off
-    return torch.autocast(device_type, enabled=False) if is_autocast_available(device_type) else nullcontext()
+def read_key(q: torch.Tensor, state: KVState, *, feature_map: str | FeatureMap = 'relu') -> torch.Tensor:
+    """The normaliser alone, ``phi(q_i) . z``, for queries ``(B, M, heads, d_k)``: ``(B, M, heads, 1)``."""
+    return read_state(q, state._replace(kv=state.key.unsqueeze(-1)), feature_map=feature_map, normalizer='none')
 
 
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+def _weighted_sum(parts: Sequence[torch.Tensor], shares: Iterable[float | torch.Tensor]) -> torch.Tensor:
+    return sum(part * share for part, share in zip(parts, shares, strict=True))
 
 
 def _check_name(normalizer: str) -> None:

@@ -1,5 +1,7 @@
 """The equation of gated linear attention written out, token pair by token pair: what the fast path is held against."""
 
+from collections.abc import Callable
+
 import torch
 
 from .feature_maps import FeatureMap, get_feature_map
@@ -11,23 +13,29 @@ def linear_attention_reference(
     v: torch.Tensor,
     key_gate: torch.Tensor | None = None,
     value_gate: torch.Tensor | None = None,
+    log_weights: torch.Tensor | None = None,
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
+    rotate: Callable[[torch.Tensor], torch.Tensor] | None = None,
     eps: float = 1e-6,
 ) -> torch.Tensor:
     """Same contract as :func:`saga_mm.ops.linear_attention`, through the ``M x N`` matrix of weights, in float64::
 
-    o_i = sum_j (phi(q_i) . (a_j * phi(k_j))) (b_j * v_j)  /  (sum_j phi(q_i) . phi(k_j) + N eps)
+    o_i = sum_j w_j (R phi(q_i) . R (a_j * phi(k_j))) (b_j * v_j)  /  (sum_j w_j phi(q_i) . phi(k_j) + eps)
+
+    with ``w_j`` the softmax of ``log_weights`` over the tokens, or ``1 / N``, and ``R`` the rotation.
     """
     phi = get_feature_map(feature_map)
     q, k, v = phi(q.double()), phi(k.double()), v.double()
     gated = k if key_gate is None else k * key_gate.double()
     v = v if value_gate is None else v * value_gate.double()
-    weights = torch.einsum('bihd,bjhd->bhij', q, gated)
+    logs = k.new_zeros(k.shape[:3]) if log_weights is None else log_weights.double()
+    share = logs.softmax(dim=1).transpose(1, 2).unsqueeze(2)
+    turn = rotate or (lambda x: x)
+    weights = share * torch.einsum('bihd,bjhd->bhij', turn(q), turn(gated))
     out = torch.einsum('bhij,bjhd->bihd', weights, v)
-    count = k.shape[1]
     if normalizer == 'none':
-        return out / count
-    seen = weights if normalizer == 'gated' else torch.einsum('bihd,bjhd->bhij', q, k)
-    return out / (seen.sum(-1).transpose(1, 2).unsqueeze(-1) + count * eps)
+        return out
+    seen = share * torch.einsum('bihd,bjhd->bhij', q, gated if normalizer == 'gated' else k)
+    return out / (seen.sum(-1).transpose(1, 2).unsqueeze(-1) + eps)

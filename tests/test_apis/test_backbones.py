@@ -6,21 +6,27 @@ import pytest
 import torch
 
 from saga_mm import create_backbone, list_backbones
+from saga_mm.apis.backbones import VARIANTS
 from saga_mm.models.backbones import PVT
+from saga_mm.registry import MODELS
 
 
 def test_names_are_listed_and_filtered():
     assert {'pvt_tiny', 'saga_pvt_large'} <= set(list_backbones())
-    assert list_backbones('saga_pvt') == [f'saga_pvt_{arch}' for arch in ('tiny', 'small', 'medium', 'large')]
+    assert list_backbones('saga_pvt_v2') == [f'saga_pvt_v2_b{i}' for i in range(6)]
+    assert len(list_backbones()) == len(set(list_backbones()))
 
 
 @pytest.mark.parametrize('name', list_backbones())
 def test_every_name_runs_at_an_odd_size(name):
-    depth_one = {'arch': {'embed_dims': (64, 128, 320, 512), 'depths': (1,) * 4, 'num_heads': (1, 2, 5, 8)}}
-    depth_one['arch'] |= {'mlp_ratios': (8, 8, 4, 4), 'sr_ratios': (8, 4, 2, 1)}
-    net = create_backbone(name, **(depth_one if name.endswith(('medium', 'large')) else {}))
+    variant = VARIANTS[name]
+    arch = dict(sys.modules[MODELS.get(variant['type']).__module__].ARCHS[variant['arch']])
+    if sum(arch['depths']) > 12:
+        arch['depths'] = tuple(min(depth, 2) for depth in arch['depths'])
+    net = create_backbone(name, arch=arch)
     outs = net(torch.randn(1, 3, 97, 161))
-    assert [tuple(out.shape[1:]) for out in outs] == [(64, 25, 41), (128, 13, 21), (320, 7, 11), (512, 4, 6)]
+    sizes = [(25, 41), (13, 21), (7, 11), (4, 6)]
+    assert [tuple(out.shape[1:]) for out in outs] == [(c, *size) for c, size in zip(net.embed_dims, sizes, strict=True)]
     sum(out.square().mean() for out in outs).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 

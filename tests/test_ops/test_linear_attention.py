@@ -9,10 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from saga_mm.analysis import measure_cost
 from saga_mm.ops import (
     FEATURE_MAPS,
+    Grid,
     linear_attention,
     linear_attention_reference,
     merge_states,
+    read_key,
     read_state,
+    rotation_2d,
+    write_mean,
     write_state,
 )
 from saga_mm.ops.linear_attention import NORMALIZERS
@@ -53,6 +57,56 @@ def test_equals_reference_with_gradients(feature_map, normalizer, gates):
         results.append((out, *grads))
     for fast, slow in zip(*results, strict=True):
         assert relative(fast, slow) < 1e-10
+
+
+@pytest.mark.parametrize('normalizer', NORMALIZERS)
+@pytest.mark.parametrize('weighted', [False, True])
+def test_rotations_and_token_weights_equal_the_reference_with_gradients(normalizer, weighted):
+    results = []
+    for function in (linear_attention, linear_attention_reference):
+        q, k, v, a, b = make_inputs(queries=12, tokens=12, grad=True)
+        logs = (3 * k.detach().sum(-1)).requires_grad_() if weighted else None
+        turn = rotation_2d(Grid.whole(3, 4), 4, q)
+        used = [t for t in (q, k, v, a, b, logs) if t is not None]
+        out = function(*used, feature_map='elu+1', normalizer=normalizer, rotate=turn)
+        pull = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+        results.append((out, *torch.autograd.grad((out * pull).sum(), used)))
+    for fast, slow in zip(*results, strict=True):
+        assert relative(fast, slow) < 1e-10
+
+
+@pytest.mark.parametrize('sizes', [(1, 12), (4, 9), (1, 1, 5, 6), (1,) * 13])
+@pytest.mark.parametrize('scale', [1, 300])
+def test_any_partition_of_weighted_tokens_sums_to_the_whole(sizes, scale):
+    _, k, v, a, b = make_inputs()
+    parts = k, v, a, b, scale * k.sum(-1)
+    whole = write_state(*parts)
+    states = [write_state(*part) for part in zip(*(t.split(sizes, dim=1) for t in parts), strict=True)]
+    for order in itertools.islice(itertools.permutations(states), 6):
+        for merged in (merge_states(order), merge_states([merge_states(order[:1]), merge_states(order[1:])])):
+            assert merged.count == 13
+            for name in ('kv', 'key', 'log_weight'):
+                assert relative(getattr(merged, name), getattr(whole, name)) < 1e-12
+
+
+def test_equal_weights_are_no_weights():
+    q, k, v, a, b = make_inputs()
+    assert (
+        relative(linear_attention(q, k, v, a, b, k.new_full((2, 13, 3), -7.0)), linear_attention(q, k, v, a, b)) < 1e-12
+    )
+
+
+def test_states_with_and_without_weights_do_not_add():
+    _, k, v, *_ = make_inputs()
+    with pytest.raises(ValueError, match='with and without token weights'):
+        merge_states([write_state(k, v), write_state(k, v, log_weights=k.sum(-1))])
+
+
+def test_a_mean_and_a_key_alone():
+    q, k, v, *_ = make_inputs()
+    assert relative(merge_states([write_mean(k[:, :4]), write_mean(k[:, 4:])]).key, k.mean(1)) < 1e-12
+    seen = torch.einsum('bihd,bhd->bih', q.relu(), k.relu().mean(1)).unsqueeze(-1)
+    assert relative(read_key(q, write_state(k, v)), seen) < 1e-12
 
 
 def test_gradcheck():
@@ -155,6 +209,7 @@ def test_no_operation_makes_more_than_one_vector_a_token():
         ({'v': torch.zeros(2, 12, 3, 5)}, 'keys and values must be'),
         ({'k': torch.zeros(2, 0, 3, 4), 'v': torch.zeros(2, 0, 3, 5)}, 'at least one token'),
         ({'q': torch.zeros(2, 7, 1, 4)}, 'do not fit a state'),
+        ({'log_weights': torch.zeros(2, 13)}, 'log_weights must be'),
         ({'feature_map': 'cosine'}, "unknown feature map 'cosine'; choose one of relu"),
         ({'normalizer': 'softmax'}, "unknown normalizer 'softmax'; choose one of plain"),
     ],

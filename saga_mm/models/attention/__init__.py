@@ -1,7 +1,27 @@
 """Token mixers, one a file. Any of them runs in any host, by name."""
 
 from .base import TokenMixer, build_attention, resolve_attention
+from .cross_window import CrossWindowAttention
+from .focused import FocusedLinearAttention
+from .linear import LinearAttention
+from .magnitude_aware import MagnitudeAwareLinearAttention
+from .rank_augmented import RankAugmentedLinearAttention
+from .rope_softmax import RopeSoftmaxAttention
 from .saga import SAGAAttention
 from .softmax import SoftmaxAttention
+from .window import WindowAttention
 
-__all__ = ['SAGAAttention', 'SoftmaxAttention', 'TokenMixer', 'build_attention', 'resolve_attention']
+__all__ = [
+    'CrossWindowAttention',
+    'FocusedLinearAttention',
+    'LinearAttention',
+    'MagnitudeAwareLinearAttention',
+    'RankAugmentedLinearAttention',
+    'RopeSoftmaxAttention',
+    'SAGAAttention',
+    'SoftmaxAttention',
+    'TokenMixer',
+    'WindowAttention',
+    'build_attention',
+    'resolve_attention',
+]

@@ -1,5 +1,9 @@
 """Host architectures, one a file. Each takes ``attention=``."""
 
+from .cswin import CSwin
 from .pvt import PVT
+from .pvt_v2 import PVTv2
+from .ravlt import RAVLT
+from .swin import Swin
 
-__all__ = ['PVT']
+__all__ = ['PVT', 'RAVLT', 'CSwin', 'PVTv2', 'Swin']

@@ -124,6 +124,33 @@ class PyramidBackbone(BaseModule):
     def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
         return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
 
+    @property
+    def num_layers(self) -> int:
+        """Blocks of all stages; one more than the deepest of them is the layer of whatever follows."""
+        return sum(len(stage.blocks) for stage in self.stages)
+
+    def layer_of(self, name: str) -> int:
+        """How deep a parameter stands, for learning rates that decay by layer.
+
+        Args:
+            name: As in ``named_parameters()`` of the backbone.
+
+        Returns:
+            0 for the first embedding, 1 to ``num_layers`` for the blocks in order. A later embedding goes with the
+            block behind it, a stage's norm with the block before it, and a norm of an output is layer
+            ``num_layers + 1``, as a neck or head would be.
+        """
+        kind, *parts = name.split('.')
+        if kind != 'stages':
+            return self.num_layers + 1
+        stage, part = int(parts[0]), parts[1]
+        before = sum(len(earlier.blocks) for earlier in self.stages[:stage])
+        if part == 'blocks':
+            return before + int(parts[2]) + 1
+        if part == 'norm':
+            return before + len(self.stages[stage].blocks)
+        return before + 1 if stage else 0
+
     def train(self, mode: bool = True) -> 'PyramidBackbone':
         """Switch between training and evaluation; what is frozen stays in evaluation."""
         super().train(mode)

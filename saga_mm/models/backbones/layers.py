@@ -38,7 +38,7 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(hidden_dims, embed_dims)
         self.apply(init_weights)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
         return self.fc2(self.act(self.fc1(x)))
 
 
@@ -46,15 +46,22 @@ class PatchEmbed(nn.Module):
     """Cut a map ``(B, C, H, W)`` into patches and embed each as a token: ``(B, ceil(H/p) * ceil(W/p), embed_dims)``.
 
     A side that the patch size does not divide is padded with zeros below and to the right, so that every pixel counts.
+
+    Args:
+        in_channels: Channels C.
+        embed_dims: Channels of a token.
+        patch_size: Stride p between patches, and their size.
+        overlap: Patches of ``2p - 1`` that are centred, with zeros around the map, as in PVTv2.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
+    def __init__(self, in_channels: int, embed_dims: int, patch_size: int, overlap: bool = False) -> None:
         super().__init__()
-        self.patch_size = patch_size
-        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size)
+        self.multiple = 1 if overlap else patch_size
+        kernel, padding = (2 * patch_size - 1, patch_size - 1) if overlap else (patch_size, 0)
+        self.proj = nn.Conv2d(in_channels, embed_dims, kernel, patch_size, padding)
         self.norm = nn.LayerNorm(embed_dims)
         self.apply(init_weights)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        x = self.proj(pad_to_multiple(x, self.patch_size))
+        x = self.proj(pad_to_multiple(x, self.multiple))
         return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])

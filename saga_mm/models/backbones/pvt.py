@@ -2,44 +2,58 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from saga_mm.models.attention.focused import published_name
 from saga_mm.ops import Grid, resize_table
 from saga_mm.registry import MODELS
 
 from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
 from .layers import DropPath, FeedForward, PatchEmbed
 
-_STAGES = {
+STAGES = {
     'embed_dims': (64, 128, 320, 512),
     'num_heads': (1, 2, 5, 8),
     'mlp_ratios': (8, 8, 4, 4),
     'sr_ratios': (8, 4, 2, 1),
 }
 ARCHS: dict[str, dict[str, tuple[int, ...]]] = {
-    'tiny': {**_STAGES, 'depths': (2, 2, 2, 2)},
-    'small': {**_STAGES, 'depths': (3, 4, 6, 3)},
-    'medium': {**_STAGES, 'depths': (3, 4, 18, 3)},
-    'large': {**_STAGES, 'depths': (3, 8, 27, 3)},
+    'tiny': {**STAGES, 'depths': (2, 2, 2, 2)},
+    'small': {**STAGES, 'depths': (3, 4, 6, 3)},
+    'medium': {**STAGES, 'depths': (3, 4, 18, 3)},
+    'large': {**STAGES, 'depths': (3, 8, 27, 3)},
 }
 
 
-class Block(nn.Module):
-    """Attention and feed-forward, each behind a norm and around a residual."""
+def variants(host: str, stem: str, drop_path_rates: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Named variants of a host of this family: its own softmax, SAGA, and the focused attention of FLatten."""
+    return {
+        f'{prefix}{stem}_{arch}': {'type': host, 'arch': arch, 'attention': attention, 'drop_path_rate': rate}
+        for prefix, attention in (('', 'softmax'), ('saga_', 'saga'), ('flatten_', 'focused'))
+        for arch, rate in drop_path_rates.items()
+    }
 
-    def __init__(self, embed_dims: int, attention: nn.Module, mlp_ratio: float, drop_path: float) -> None:
+
+VARIANTS = variants('PVT', 'pvt', {'tiny': 0.1, 'small': 0.1, 'medium': 0.3, 'large': 0.3})
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm and around a residual; both are given tokens and their grid."""
+
+    def __init__(self, embed_dims: int, attention: nn.Module, mlp: nn.Module, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = attention
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.mlp = FeedForward(embed_dims, int(embed_dims * mlp_ratio))
+        self.mlp = mlp
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
 
 class PositionTable(nn.Module):
@@ -67,9 +81,9 @@ class PVT(PyramidBackbone):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'medium'``, ``'large'``, or a dict with ``embed_dims``, ``depths``,
             ``num_heads``, ``mlp_ratios`` and ``sr_ratios``, one number a stage each.
-        attention: Token mixer: a name (``'saga'``, ``'softmax'``), a dict with ``type`` and its options, or a list of
-            these with one a stage. Keys and values of softmax are shortened by ``sr_ratios``, as published; a linear
-            mixer sees every token unless its own options say otherwise.
+        attention: Token mixer: a name (``'saga'``, ``'focused'``, ``'softmax'``), a dict with ``type`` and its
+            options, or a list of these with one a stage. Keys and values of softmax are shortened by ``sr_ratios``,
+            as published; a linear mixer sees every token unless its own options say otherwise.
         in_channels: Channels of the image.
         qkv_bias: Biases in the projections of queries, keys and values.
         drop_path_rate: Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
@@ -85,6 +99,10 @@ class PVT(PyramidBackbone):
         ValueError: If ``arch`` or ``attention`` is unknown or an argument does not fit the number of stages.
     """
 
+    archs = ARCHS
+    overlap = False
+    feed_forward = FeedForward
+
     def __init__(
         self,
         arch: str | dict = 'tiny',
@@ -98,7 +116,7 @@ class PVT(PyramidBackbone):
         pretrain_img_size: int = 224,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        arch = resolve_arch(arch, ARCHS)
+        arch = resolve_arch(arch, self.archs)
         super().__init__(arch['embed_dims'], attention, out_indices, frozen_stages, init_cfg)
         stride = 1
         for i, (dims, rates) in enumerate(
@@ -108,30 +126,50 @@ class PVT(PyramidBackbone):
             stride *= patch_size
             side = -(-pretrain_img_size // stride)
             offers = {'qkv_bias': qkv_bias, 'sr_ratio': arch['sr_ratios'][i], 'table_size': (side, side)}
+            hidden_dims = int(dims * arch['mlp_ratios'][i])
             blocks = [
-                Block(dims, self.build_mixer(i, arch['num_heads'][i], **offers), arch['mlp_ratios'][i], rate)
+                Block(
+                    dims,
+                    self.build_mixer(i, arch['num_heads'][i], **offers),
+                    self.feed_forward(dims, hidden_dims),
+                    rate,
+                )
                 for rate in rates
             ]
-            embed = PatchEmbed(in_channels, dims, patch_size)
-            self.stages.append(Stage(embed, blocks, PositionTable(dims, (side, side)), with_cp=with_cp))
+            embed = PatchEmbed(in_channels, dims, patch_size, self.overlap)
+            self.stages.append(Stage(embed, blocks, with_cp=with_cp, **self.stage_parts(dims, (side, side))))
             in_channels = dims
         self.freeze()
 
+    @staticmethod
+    def stage_parts(embed_dims: int, size: tuple[int, int]) -> dict[str, nn.Module]:
+        """What a stage has besides its embedding and blocks; ``size`` is its map's at the pretraining size."""
+        return {'position': PositionTable(embed_dims, size)}
+
 
 def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename the keys of a published PVT classifier's state dict to those of :class:`PVT`.
+    """Rename the keys of a published PVT or FLatten-PVT classifier's state dict to those of :class:`PVT`.
 
-    The classifier's own parts (class token and its position, final norm, head) are left out.
+    The classifier's own parts (class token and its position, final norm, head) are left out; FLatten-PVT stores a
+    final norm that it never calls.
     """
-    names = {'pos_embed': 'position.table', 'patch_embed': 'embed', 'block': 'blocks'}
-    ours = {}
-    for key, value in state.items():
-        match = re.fullmatch(r'(pos_embed|patch_embed|block)(\d)(?:\.(.+))?', key)
-        if match is None:
-            continue
-        part, number, rest = match.groups()
-        ours['.'.join(filter(None, (f'stages.{int(number) - 1}', names[part], rest)))] = value
+    ours = rename_stages(state, {'pos_embed': 'position.table', 'patch_embed': 'embed', 'block': 'blocks'})
     last = max((key for key in ours if key.endswith('position.table')), default=None)
     if last is not None and 'cls_token' in state:
         ours[last] = ours[last][:, 1:]
+    return ours
+
+
+def rename_stages(state: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Keys ``{part}{stage}[.rest]`` of a published state dict as ``stages.{stage - 1}.{names[part]}[.rest]``.
+
+    Stages are published from 1. Keys of another form and parts without a name are left out.
+    """
+    ours = {}
+    for key, value in state.items():
+        match = re.fullmatch(r'([a-z_]+)(\d)(?:\.(.+))?', key)
+        if match is None or match[1] not in names:
+            continue
+        parts = (f'stages.{int(match[2]) - 1}', names[match[1]], match[3])
+        ours[published_name('.'.join(filter(None, parts)))] = value
     return ours

@@ -1,0 +1,178 @@
+"""Softmax attention within upright and lying stripes (CSWin, Dong et al., CVPR 2022)."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from saga_mm.models.init import init_weights
+from saga_mm.ops import Grid
+from saga_mm.registry import MODELS
+
+from .base import TokenMixer
+from .window import check_rows
+
+
+class Columns(NamedTuple):
+    """Keys and values of the heads that look along columns, ``(B, rows, width, heads, d)`` each."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+@MODELS.register_module(name=['CrossWindowAttention', 'cross_window'])
+class CrossWindowAttention(TokenMixer):
+    """``softmax(q k^T / sqrt(d)) v + LePE(v)`` within stripes of a map.
+
+    The first half of the heads sees stripes as high as the map, the other half stripes as wide as the map. LePE, the
+    locally enhanced positional encoding, is a depthwise convolution of v that ends at the stripe's edges. Where the
+    width does not divide a side, the last stripe is narrower: the same as padding it and masking the padding.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Heads; must divide C. Of an odd number, the middle head sees upright stripes.
+        qkv_bias: Biases in the projections of q, k and v.
+        stripe_width: Width of a stripe, in tokens; 0 lets all heads see the whole map.
+        init_cfg: Initialisation config of mmengine.
+
+    Attributes:
+        row_multiple: A piece of a map must start at a row that this divides, and stop at one or at the map's end.
+        halo: As of :class:`TokenMixer`; a whole stripe, for the convolution.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``embed_dims`` or ``stripe_width`` is negative.
+    """
+
+    takes = frozenset({'qkv_bias', 'stripe_width'})
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        stripe_width: int = 7,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if embed_dims % num_heads:
+            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+        if stripe_width < 0:
+            raise ValueError(f'stripe_width={stripe_width} must be positive, or 0 for the whole map')
+        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
+        self.stripe_width = stripe_width
+        self.lying = num_heads // 2 if stripe_width else 0
+        self.upright = num_heads - self.lying
+        self.row_multiple = self.halo = stripe_width if self.lying else 1
+        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.apply(init_weights)
+        # after the others: published with PyTorch's own initialisation
+        self.lepe = nn.Conv2d(embed_dims, embed_dims, 3, padding=1, groups=embed_dims)
+
+    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> Columns:
+        return self._columns(*self._keys_values(x, grid))
+
+    @staticmethod
+    def merge(states: Sequence[Columns]) -> Columns:
+        return Columns(*(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)))
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Columns) -> torch.Tensor:
+        """Answer the tokens of a piece whose rows are whole stripes.
+
+        Raises:
+            ValueError: If the piece cuts through stripes.
+        """
+        return self._read(x, grid, state, *self._keys_values(x, grid))
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        keys, values = self._keys_values(x, grid)
+        return self._read(x, grid, self._columns(keys, values), keys, values)
+
+    def _keys_values(self, x: torch.Tensor, grid: Grid) -> list[torch.Tensor]:
+        return [self._heads(part, grid) for part in self.kv(x).chunk(2, dim=-1)]
+
+    def _columns(self, keys: torch.Tensor, values: torch.Tensor) -> Columns:
+        return Columns(keys[..., : self.upright, :], values[..., : self.upright, :])
+
+    def _heads(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).unflatten(1, (grid.rows, grid.width))
+
+    def _read(
+        self, x: torch.Tensor, grid: Grid, state: Columns, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        check_rows(grid, self.row_multiple)
+        heads = (self.upright, self.lying)
+        queries, keys, values = (part.split(heads, dim=3) for part in (self._heads(self.q(x), grid), keys, values))
+        channels = [n * self.head_dim for n in heads]
+        kernels, biases = self.lepe.weight.split(channels), self.lepe.bias.split(channels)
+        width = self.stripe_width or grid.width
+        outs = [stripes(queries[0], *state, values[0], kernels[0], biases[0], width)]
+        if self.lying:
+            # a lying stripe is an upright one of the transposed map
+            q, k, v = (part[1].transpose(1, 2) for part in (queries, keys, values))
+            outs.append(stripes(q, k, v, v, kernels[1].mT, biases[1], width).transpose(1, 2))
+        return self.proj(torch.cat(outs, dim=3).flatten(3).flatten(1, 2))
+
+
+def stripes(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    own: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    width: int,
+) -> torch.Tensor:
+    """Attention and LePE within upright stripes.
+
+    Args:
+        q: Queries of a piece, ``(B, rows, columns, heads, d)``.
+        k: Keys of the whole map, ``(B, all rows, columns, heads, d)``.
+        v: Values of the whole map, like ``k``.
+        own: Values of the piece, like ``q``.
+        weight: Depthwise kernel, ``(heads * d, 1, 3, 3)``.
+        bias: ``(heads * d,)``.
+        width: Columns of a stripe.
+    """
+    return in_stripes(attend, width, q, k, v) + in_stripes(convolve(weight, bias), width, own)
+
+
+def in_stripes(function: Callable[..., torch.Tensor], width: int, *maps: torch.Tensor) -> torch.Tensor:
+    """Apply a function to stripes of ``width`` columns; the last one may be narrower.
+
+    Args:
+        function: From stripes ``(B * stripes, rows, width, heads, d)`` of each map to such stripes.
+        width: Columns of a stripe.
+        maps: ``(B, rows, columns, heads, d)`` each; the first decides the rows of the result.
+
+    Returns:
+        ``(B, rows, columns, heads, d)``.
+    """
+    batch, _, columns = maps[0].shape[:3]
+    rest = columns % width
+    outs = []
+    for start, stop in ((0, columns - rest), (columns - rest, columns)):
+        if start < stop:
+            span = min(width, stop - start)
+            cut = (x[:, :, start:stop].unflatten(2, (-1, span)).transpose(1, 2).flatten(0, 1) for x in maps)
+            outs.append(function(*cut).unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3))
+    return torch.cat(outs, dim=2)
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Softmax attention of all tokens of each map ``(B, rows, columns, heads, d)``."""
+    out = F.scaled_dot_product_attention(*(x.flatten(1, 2).transpose(1, 2) for x in (q, k, v)))
+    return out.transpose(1, 2).unflatten(1, q.shape[1:3])
+
+
+def convolve(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A depthwise convolution, ``weight`` ``(heads * d, 1, 3, 3)``, of maps ``(B, rows, columns, heads, d)``."""
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        plane = F.conv2d(x.flatten(3).permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(weight))
+        return plane.permute(0, 2, 3, 1).unflatten(3, x.shape[3:])
+
+    return function

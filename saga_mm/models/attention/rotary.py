@@ -1,0 +1,120 @@
+"""What RALA, its softmax twin and MALA have in common: 2-D RoPE, a local branch on the values, an output gate."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from saga_mm.models.init import init_weights
+from saga_mm.ops import (
+    Grid,
+    Rotation,
+    check_head_dim,
+    get_feature_map,
+    map_to_tokens,
+    rotation_2d,
+    tokens_to_map,
+    wide,
+)
+
+from .base import TokenMixer
+
+
+class Projected(NamedTuple):
+    """Tokens after the projections.
+
+    Attributes:
+        q: Queries ``(B, N, heads, d)``, mapped if there is a feature map, and then in at least float32.
+        k: Keys, alike.
+        v: Values ``(B, N, heads, d)``.
+        rotation: Of the tokens' places.
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    rotation: Rotation
+
+
+class RotaryMixer(TokenMixer):
+    """Base of mixers whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys turned by 2-D RoPE.
+
+    The local branch is a depthwise convolution over all channels of the values (LePE), the gate a linear layer without
+    activation, as published with RAVLT.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Heads; must divide C, and 4 must divide the channels of a head.
+        qkv_bias: Biases in the projections of q, k, v and the gate.
+        local_kernel: Size of the depthwise convolution.
+        init_cfg: Initialisation config of mmengine.
+
+    Raises:
+        ValueError: If ``num_heads`` does not fit ``embed_dims``, or ``local_kernel`` is even.
+
+    Attributes:
+        feature_map: Of queries and keys, or None.
+        eps: Added to denominators that are means.
+    """
+
+    feature_map: str | None = None
+    eps: float = 1e-6
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        local_kernel: int = 5,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if embed_dims % num_heads:
+            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+        if local_kernel % 2 == 0:
+            raise ValueError(f'local_kernel must be odd, got {local_kernel}')
+        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
+        check_head_dim(self.head_dim)
+        self.halo = local_kernel // 2
+        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
+        self.gate = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
+        self.lepe = nn.Conv2d(embed_dims, embed_dims, local_kernel, padding=self.halo, groups=embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.apply(init_weights)
+        nn.init.trunc_normal_(self.lepe.weight, std=0.02)
+
+    def project(self, x: torch.Tensor, grid: Grid) -> Projected:
+        """Queries, keys, values and rotations of the tokens ``x`` at ``grid``."""
+        parts = self.q(x), *self.kv(x).chunk(2, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.num_heads, self.head_dim)) for part in parts)
+        if self.feature_map is not None:
+            phi = get_feature_map(self.feature_map)
+            q, k = phi(wide(q)), phi(wide(k))
+        return Projected(q, k, v, rotation_2d(grid, self.head_dim, x))
+
+    def finish(self, x: torch.Tensor, mixed: torch.Tensor, v: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Local branch, gate and last projection around what was mixed, ``(B, N, heads, d)`` like ``v``."""
+        local = map_to_tokens(self.lepe(tokens_to_map(v.flatten(2), grid)))
+        return self.proj((mixed.flatten(2).to(local.dtype) + local) * self.gate(x))
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        return self.write_projected(self.project(x, grid), state)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Any) -> torch.Tensor:
+        projected = self.project(x, grid)
+        return self.finish(x, self.read_projected(projected, state), projected.v, grid)
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        projected, state = self.project(x, grid), None
+        for _ in range(self.sweeps):
+            state = self.write_projected(projected, state)
+        return self.finish(x, self.read_projected(projected, state), projected.v, grid)
+
+    def write_projected(self, tokens: Projected, state: Any) -> Any:
+        """What :meth:`write` does with tokens that are projected already."""
+        raise NotImplementedError
+
+    def read_projected(self, tokens: Projected, state: Any) -> torch.Tensor:
+        """What ``state`` answers to the queries, ``(B, N, heads, d)``."""
+        raise NotImplementedError

@@ -1,0 +1,189 @@
+"""RAVLT as a host: parity with the published classifier and dense backbone, and what a user may set."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from saga_mm import create_backbone
+from saga_mm.models.attention import RankAugmentedLinearAttention, RopeSoftmaxAttention
+from saga_mm.models.backbones import RAVLT
+from saga_mm.models.backbones.ravlt import ARCHS, published_state
+from saga_mm.ops import tokens_to_map
+
+SMALL = {
+    'embed_dims': (8, 16, 24, 32),
+    'depths': (1, 2, 1, 1),
+    'num_heads': (1, 2, 3, 4),
+    'mlp_ratios': (2, 2, 2, 2),
+    'layer_scales': (1.0, 1.0, 0.5, 0.5),
+}
+
+
+def relative(case, name, mine):
+    stored, step = case.output(name)
+    mine = mine.flatten()[::step].double()
+    return ((mine - stored).norm() / stored.double().norm()).item()
+
+
+def test_equals_the_published_classifier(golden):
+    case = golden('ravlt_t')
+    net = create_backbone('ravlt_tiny').eval()
+    missing, unexpected = net.load_state_dict(published_state(case.state), strict=False)
+    assert not unexpected and all(key.startswith('out_norms.') for key in missing) and len(missing) == 8
+    maps = {}
+    for i, stage in enumerate(net.stages, 1):
+        hook = lambda module, args, out, i=i: maps.update({f'stage{i}': tokens_to_map(out, args[1])})  # noqa: E731
+        stage.blocks[-1].register_forward_hook(hook)
+    with torch.no_grad():
+        net(case.image)
+    for name, plane in maps.items():
+        assert relative(case, name, plane) < 1e-5, name
+    state = case.state
+    x = F.conv2d(maps['stage4'], state['proj.weight'], state['proj.bias'])
+    statistics = state['norm.running_mean'], state['norm.running_var']
+    x = F.silu(F.batch_norm(x, *statistics, state['norm.weight'], state['norm.bias'])).mean((2, 3), keepdim=True)
+    assert relative(case, 'logits', F.conv2d(x, state['head.weight'], state['head.bias'])) < 1e-5
+
+
+def test_equals_the_published_dense_backbone(golden):
+    case = golden('glta_det_t')
+    net = create_backbone('ravlt_tiny', norm_cfg={'type': 'SyncBN'}).eval()
+    net.load_state_dict(published_state(case.state))
+    with torch.no_grad():
+        outs = net(case.image)
+    for i, out in enumerate(outs, 1):
+        assert relative(case, f'out{i}', out) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('name', 'published'),
+    [('tiny', 14_897_768), ('small', 25_591_208), ('base', 48_241_288), ('large', 95_242_440)],
+)
+def test_parameter_counts_with_the_published_classifier(name, published):
+    with torch.device('meta'):
+        net = create_backbone(f'ravlt_{name}')
+    dims = ARCHS[name]['embed_dims']
+    projection, norm, head = (dims[-1] + 1) * 1024, 2 * 1024, 1025 * 1000
+    # norms of the outputs belong to the dense backbone alone
+    backbone = sum(p.numel() for p in net.parameters()) - 2 * sum(dims)
+    assert backbone + projection + norm + head == published
+
+
+@pytest.mark.parametrize('attention', ['hybrid', 'rala', 'softmax', 'saga', 'focused', 'linear', 'window', 'mala'])
+@pytest.mark.parametrize('size', [(97, 161), (33, 70), (1, 1)], ids=str)
+def test_maps_at_any_size_and_a_gradient_for_every_parameter(attention, size):
+    options = {} if attention == 'hybrid' else {'attention': attention}
+    net = RAVLT(SMALL, drop_path_rate=0.0, **options).eval()
+    outs = net(torch.randn(2, 3, *size))
+    for i, out in enumerate(outs):
+        height, width = (-(-side // 2 ** (i + 2)) for side in size)
+        assert out.shape == (2, SMALL['embed_dims'][i], height, width)
+        assert out.is_contiguous() and out.isfinite().all()
+    sum(out.square().mean() for out in outs).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize('host', ['PVT', 'PVTv2', 'Swin', 'CSwin'])
+@pytest.mark.parametrize('attention', ['rala', 'rope_softmax', 'mala'])
+def test_its_mixers_run_in_the_other_hosts(host, attention):
+    variant = {'PVT': 'pvt_tiny', 'PVTv2': 'pvt_v2_b0', 'Swin': 'swin_tiny', 'CSwin': 'cswin_tiny'}[host]
+    net = create_backbone(variant, attention=attention, out_indices=(0, 1)).eval()
+    with torch.no_grad():
+        outs = net(torch.randn(1, 3, 33, 70))
+    assert [out.shape[2:] for out in outs] == [(9, 18), (5, 9)] and all(out.isfinite().all() for out in outs)
+
+
+def test_the_published_hybrid_is_the_default():
+    mixers = [stage.blocks[0].attn for stage in RAVLT(SMALL).stages]
+    assert [type(m) for m in mixers] == [RankAugmentedLinearAttention] * 2 + [RopeSoftmaxAttention] * 2
+    names = [type(stage.blocks[0].attn).__name__ for stage in RAVLT(SMALL, attention='softmax').stages]
+    assert names == ['RopeSoftmaxAttention'] * 4
+
+
+def test_sizes_may_change_between_calls():
+    net = RAVLT(SMALL).eval()
+    images = [torch.randn(1, 3, 64, 64), torch.randn(1, 3, 97, 50)]
+    with torch.no_grad():
+        first = [net(image) for image in images]
+        again = [net(image) for image in reversed(images)][::-1]
+    for a, b in zip(first, again, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize('kind', ['BN', 'SyncBN'])
+@pytest.mark.parametrize('frozen', [-1, 0, 2])
+def test_frozen_stages_and_their_statistics_stay(kind, frozen):
+    net = RAVLT(SMALL, frozen_stages=frozen, norm_cfg={'type': kind}).train()
+    before = {name: buffer.clone() for name, buffer in net.named_buffers() if 'running_mean' in name}
+    sum(out.square().mean() for out in net(torch.randn(2, 3, 64, 64))).backward()
+    prefixes = ('stages.0.embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
+    for name, parameter in net.named_parameters():
+        assert (parameter.grad is None) == name.startswith(prefixes or '-'), name
+    for name, buffer in net.named_buffers():
+        if name in before:
+            assert torch.equal(buffer, before[name]) == name.startswith(prefixes or '-'), name
+
+
+@pytest.mark.parametrize('kind', ['BN', 'SyncBN'])
+def test_norm_eval_keeps_the_statistics_but_trains_the_weights(kind):
+    net = RAVLT(SMALL, norm_cfg={'type': kind}, norm_eval=True).train()
+    before = [buffer.clone() for buffer in net.buffers()]
+    sum(out.square().mean() for out in net(torch.randn(2, 3, 64, 64))).backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, net.buffers(), strict=True))
+    assert net.stages[0].embed.proj[1].weight.grad.abs().sum() > 0
+    assert net.stages[0].blocks[0].training
+
+
+def test_norm_options_reach_the_layer():
+    net = RAVLT(SMALL, norm_cfg={'type': 'BN', 'momentum': 0.01})
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 7 and all(norm.momentum == 0.01 for norm in norms)
+
+
+def test_checkpointing_changes_no_gradient_and_no_statistic():
+    torch.manual_seed(0)
+    plain = RAVLT(SMALL, drop_path_rate=0.0)
+    saving = RAVLT(SMALL, drop_path_rate=0.0, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 50, 66)
+    for net in (plain, saving):
+        sum(out.square().mean() for out in net(image)).backward()
+    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(plain.buffers(), saving.buffers(), strict=True))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_close_to_float32(dtype):
+    torch.manual_seed(0)
+    net = RAVLT(SMALL).eval()
+    image = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        exact = net(image)
+        with torch.autocast('cpu', dtype=dtype):
+            mixed = net(image)
+        pure = net.to(dtype)(image.to(dtype))
+    for outs in (mixed, pure):
+        for out, ref in zip(outs, exact, strict=True):
+            assert (out.float() - ref).norm() / ref.norm() < 0.05
+
+
+def test_residual_scales_start_where_the_arch_says():
+    net = RAVLT(SMALL)
+    assert [stage.blocks[0].gamma_1[0].item() for stage in net.stages] == [1, 1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'arch': 'huge'}, "unknown arch 'huge'; choose one of tiny, small, base, large"),
+        ({'arch': {**SMALL, 'num_heads': (4, 2, 3, 4)}}, '4 divides, got 2'),
+        ({'norm_cfg': {'type': 'GN'}}, "unknown norm_cfg type 'GN'; choose one of BN, SyncBN"),
+        ({'attention': ['rala']}, 'lists 1 mixers for 4 stages'),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        RAVLT(**{'arch': SMALL, **options})
