@@ -1,0 +1,260 @@
+"""Drawing of one demo picture: textured shapes with holes, overlapping, on a crop of a photograph."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+DEMO_CLASSES = ('disc', 'square', 'triangle', 'star', 'cross')
+"""Class names; label ``i`` is category id ``i + 1`` in the annotations and value ``i + 1`` in the semantic masks."""
+
+DEMO_PALETTE = ((230, 80, 60), (60, 140, 230), (250, 190, 50), (80, 180, 90), (170, 90, 210))
+"""One RGB colour per class, for drawing predictions. The shapes themselves are not coloured by class."""
+
+SUPERSAMPLING = 4
+# Shares of a shape's own area: a new shape lies this much inside the picture, every shape stays this much visible.
+MIN_INSIDE = 0.85
+MIN_VISIBLE = 0.6
+
+
+class Shape(NamedTuple):
+    """One shape before it is placed; ``alpha`` (coverage) and ``edge`` (its drawn border) are ``(h, w)`` in [0, 1]."""
+
+    label: int
+    alpha: np.ndarray
+    edge: np.ndarray
+
+
+class Scene(NamedTuple):
+    """One picture and its ground truth.
+
+    Attributes:
+        image: ``(size, size, 3)`` uint8, BGR.
+        instances: ``(size, size)`` uint8; 0 is background, ``k`` the visible part of the k-th shape.
+        labels: Index into ``DEMO_CLASSES`` of each shape, bottom to top.
+    """
+
+    image: np.ndarray
+    instances: np.ndarray
+    labels: list[int]
+
+    def semantic(self) -> np.ndarray:
+        """Class map, ``(size, size)`` uint8: 0 is background, ``label + 1`` elsewhere."""
+        table = np.array([0] + [label + 1 for label in self.labels], dtype=np.uint8)
+        return table[self.instances]
+
+
+def _direction(rng: np.random.Generator) -> tuple[float, float]:
+    """Cosine and sine of a random angle, as plain floats: numpy's own would turn float32 arrays into float64."""
+    angle = rng.uniform(0, 2 * math.pi)
+    return math.cos(angle), math.sin(angle)
+
+
+def _star_of(radii: Sequence[float], first: float = 0.0) -> np.ndarray:
+    angles = first + np.arange(len(radii)) * (2 * np.pi / len(radii))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
+
+
+def _outline(rng: np.random.Generator, name: str) -> np.ndarray:
+    """Corners ``(n, 2)`` of an upright shape around its centre, about 2 units across."""
+    if name == 'disc':
+        return _star_of([1.0] * 64)
+    if name == 'square':
+        return _star_of([1.28] * 4, math.pi / 4)
+    if name == 'triangle':
+        return _star_of([1.25] * 3, -math.pi / 2)
+    if name == 'star':
+        return _star_of([1.2, 1.2 * rng.uniform(0.40, 0.48)] * 5, -math.pi / 2)
+    arm = np.array([(1.08, -1.0), (1.08, 1.0), (1.0, 1.0)]) * [1, rng.uniform(0.30, 0.40)]
+    arm[2, 0] = arm[2, 1]
+    return np.concatenate([arm @ np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))])
+
+
+def _hole(rng: np.random.Generator, corners: np.ndarray) -> np.ndarray:
+    if rng.random() < 0.5:
+        return corners * rng.uniform(0.35, 0.5)
+    middles = (corners + np.roll(corners, 1, axis=0)) / 2
+    inscribed = np.linalg.norm(np.concatenate([corners, middles]), axis=1).min()
+    return _star_of([inscribed * rng.uniform(0.45, 0.65)] * 32)
+
+
+def _fill(contours: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Pixels ``(height, width)`` uint8 whose centre lies inside an odd number of contours.
+
+    Not by OpenCV, whose versions differ by a pixel here and there: the masks are to be the same everywhere.
+    """
+    toggles = np.zeros((height, width + 1), np.uint8)
+    rows = np.arange(height) + 0.5
+    for start in contours:
+        end = np.roll(start, -1, axis=0)
+        edge, row = np.nonzero((start[:, 1:] <= rows) != (end[:, 1:] <= rows))
+        (x, y), (dx, dy) = start[edge].T, (end - start)[edge].T
+        crossing = x + (rows[row] - y) * dx / dy
+        np.add.at(toggles, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)), 1)
+    return np.cumsum(toggles, axis=1, dtype=np.uint8)[:, :-1] & 1
+
+
+def draw_shape(rng: np.random.Generator, side: float) -> Shape:
+    """A shape of random class and aspect, turned up to 20 degrees, about ``side`` pixels across, often with a hole."""
+    label = int(rng.integers(len(DEMO_CLASSES)))
+    contours = [_outline(rng, DEMO_CLASSES[label])]
+    if rng.random() < 0.4:
+        contours.append(_hole(rng, contours[0]))
+
+    angle = math.radians(rng.uniform(-20, 20))
+    cos, sin = math.cos(angle), math.sin(angle)
+    aspect = math.exp(rng.uniform(-0.16, 0.16))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    contours = [(c * [aspect, 1 / aspect]) @ turn * (side / 2) for c in contours]
+    low = np.floor(contours[0].min(axis=0)) - 1
+    width, height = (np.ceil(contours[0].max(axis=0)) + 1 - low).astype(int)
+    contours = [(c - low) * SUPERSAMPLING for c in contours]
+
+    fill = _fill(contours, height * SUPERSAMPLING, width * SUPERSAMPLING)
+    border = np.zeros_like(fill)
+    thickness = max(2, round(2 * SUPERSAMPLING * side * rng.uniform(0.02, 0.035)))
+    cv2.polylines(border, [np.round(c).astype(np.int32) for c in contours], True, 1, thickness)
+    blocks = (height, SUPERSAMPLING, width, SUPERSAMPLING)
+    alpha, edge = (x.reshape(blocks).mean(axis=(1, 3), dtype=np.float32) for x in (fill, fill & border))
+    return Shape(label, alpha, edge)
+
+
+def _photo_crop(rng: np.random.Generator, photos: Sequence[np.ndarray], shape: tuple, share: tuple) -> np.ndarray:
+    """A random crop of a random photograph, between ``share`` of its short side, resized to ``shape``; float32."""
+    photo = photos[rng.integers(len(photos))]
+    side = int(min(photo.shape[:2]) * rng.uniform(*share))
+    y, x = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
+    crop = photo[y : y + side, x : x + side]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    mode = cv2.INTER_AREA if side > max(shape) else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(crop), shape[::-1], interpolation=mode).astype(np.float32)
+
+
+def _pattern(rng: np.random.Generator, kind: str, height: int, width: int) -> np.ndarray:
+    """A map ``(height, width, 1)`` in [0, 1] that mixes two colours."""
+    if kind == 'blotches':
+        cells = rng.random((max(2, height // 7), max(2, width // 7)), dtype=np.float32)
+        return np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR) * 2 - 0.5, 0, 1)[..., None]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    (cos, sin), period = _direction(rng), rng.uniform(8, 18)
+    waves = np.sin((cos * x + sin * y) * (2 * math.pi / period))
+    if kind == 'checker':
+        waves = waves * np.sin((cos * y - sin * x) * (2 * math.pi / period))
+    return np.clip(waves * 3 + 0.5, 0, 1)[..., None]
+
+
+def _colour(rng: np.random.Generator, away_from: np.ndarray, distance: float) -> np.ndarray:
+    """A random BGR colour at least ``distance`` from another one: the first of ten, or else the farthest."""
+    tries = [rng.uniform(20, 245, 3) for _ in range(10)]
+    gaps = [np.linalg.norm(t - away_from) for t in tries]
+    best = next((i for i, gap in enumerate(gaps) if gap >= distance), int(np.argmax(gaps)))
+    return tries[best].astype(np.float32)
+
+
+def _texture(rng: np.random.Generator, photos: Sequence[np.ndarray], shape: tuple, behind: np.ndarray) -> np.ndarray:
+    """Colours ``(h, w, 3)`` float32 that stand out against the mean colour ``behind`` them."""
+    colour = _colour(rng, behind, 100)
+    kind = rng.choice(['plain', 'stripes', 'checker', 'blotches', 'photo'])
+    if kind == 'photo':
+        patch = _photo_crop(rng, photos, shape, (0.25, 0.6))
+        texture = colour + (patch - patch.mean(axis=(0, 1))) * 0.8
+    elif kind == 'plain':
+        texture = np.broadcast_to(colour, (*shape, 3))
+    else:
+        mix = _pattern(rng, kind, *shape)
+        texture = colour * (1 - mix) + _colour(rng, colour, 70) * mix
+    return texture * _light(rng, shape, 0.18)
+
+
+def _light(rng: np.random.Generator, shape: tuple, strength: float) -> np.ndarray:
+    """A slow linear change of brightness around 1, ``(h, w, 1)``."""
+    cos, sin = _direction(rng)
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
+    return 1 + strength * (cos * x[None, :, None] + sin * y[:, None, None])
+
+
+def _windows(top: int, left: int, shape: tuple, size: int) -> tuple[tuple, tuple]:
+    """Slices of the picture and of a patch at ``(top, left)`` where the two overlap; both empty where they do not."""
+    inside, patch = [], []
+    for at, length in zip((top, left), shape):
+        low = min(size, max(0, at))
+        high = max(low, min(size, at + length))
+        inside.append(slice(low, high))
+        patch.append(slice(low - at, high - at))
+    return tuple(inside), tuple(patch)
+
+
+def _place(
+    rng: np.random.Generator, shape: Shape, instances: np.ndarray, areas: Sequence[int]
+) -> tuple[int, int] | None:
+    """Try one random place: its ``(top, left)``, or None when it would hide too much of what is there."""
+    size = len(instances)
+    mask = shape.alpha >= 0.5
+    centre = rng.uniform(0.06, 0.94, 2) * size
+    if areas and rng.random() < 0.35:
+        beside = np.argwhere(instances == rng.integers(1, len(areas) + 1)).mean(axis=0)
+        centre = np.clip(beside + rng.uniform(-1, 1, 2) * 0.8 * max(mask.shape), 0, size)
+    top, left = np.round(centre - np.array(mask.shape) / 2).astype(int).tolist()
+    inside, patch = _windows(top, left, mask.shape, size)
+    if mask[patch].sum() < MIN_INSIDE * mask.sum():
+        return None
+    seen = np.bincount(instances.ravel(), minlength=len(areas) + 1)
+    seen -= np.bincount(instances[inside][mask[patch]], minlength=len(areas) + 1)
+    return (top, left) if all(seen[1:] >= MIN_VISIBLE * np.array(areas)) else None
+
+
+def _paint(
+    rng: np.random.Generator, canvas: np.ndarray, shape: Shape, at: tuple[int, int], sun: np.ndarray, photos: Sequence
+) -> None:
+    """Draw a shape and its soft shadow onto ``canvas`` ``(size, size, 3)`` float32, in place."""
+    height, width = shape.alpha.shape
+    blur = max(3, max(shape.alpha.shape) // 8)
+    shadow = cv2.blur(np.pad(shape.alpha, blur), (blur, blur))
+    dy, dx = np.round(sun * blur * 0.7).astype(int).tolist()
+    inside, patch = _windows(at[0] - blur + dy, at[1] - blur + dx, shadow.shape, len(canvas))
+    canvas[inside] *= 1 - 0.4 * shadow[patch][..., None]
+
+    inside, patch = _windows(*at, (height, width), len(canvas))
+    texture = _texture(rng, photos, (height, width), canvas[inside].mean(axis=(0, 1)))[patch]
+    if rng.random() < 0.5:
+        line = texture.mean(axis=(0, 1)) * float(rng.choice([0.4, 1.6]))
+        texture = texture + (line - texture) * shape.edge[patch][..., None]
+    canvas[inside] += (np.clip(texture, 0, 255) - canvas[inside]) * shape.alpha[patch][..., None]
+
+
+def draw_scene(rng: np.random.Generator, photos: Sequence[np.ndarray], size: int) -> Scene:
+    """Draw one picture of 2 to 6 shapes, about 40 to 116 pixels across where ``size`` is 256.
+
+    Args:
+        rng: Source of every choice: the same generator state gives the same pixels.
+        photos: ``(h, w, 3)`` uint8 BGR photographs for backgrounds and textures.
+        size: Height and width in pixels.
+    """
+    canvas = _photo_crop(rng, photos, (size, size), (0.5, 1.0))
+    # a calmer background, as behind things that a photographer wanted seen
+    canvas = canvas.mean(axis=(0, 1)) + (canvas - canvas.mean(axis=(0, 1))) * np.float32(0.7)
+    canvas *= (rng.uniform(0.8, 1.1) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
+    instances = np.zeros((size, size), np.uint8)
+    areas: list[int] = []
+    labels: list[int] = []
+    sun = rng.choice([-1.0, 1.0], 2)
+    smallest = 40 * size / 256
+    for _ in range(rng.integers(2, 7)):
+        side = rng.triangular(40, 72, 116) * size / 256
+        for _ in range(30):
+            shape = draw_shape(rng, side)
+            at = _place(rng, shape, instances, areas)
+            if at is None:
+                side = max(smallest, side * 0.96)
+                continue
+            _paint(rng, canvas, shape, at, sun, photos)
+            inside, patch = _windows(*at, shape.alpha.shape, size)
+            labels.append(shape.label)
+            areas.append(int((shape.alpha >= 0.5).sum()))
+            instances[inside][shape.alpha[patch] >= 0.5] = len(labels)
+            break
+    canvas = canvas * _light(rng, (size, size), 0.1) + rng.normal(0, rng.uniform(1, 5), canvas.shape)
+    return Scene(np.clip(np.round(canvas), 0, 255).astype(np.uint8), instances, labels)

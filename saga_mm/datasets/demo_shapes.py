@@ -1,0 +1,184 @@
+"""The demo data: a small instance-segmentation data set, made at first use from photographs that scikit-image ships."""
+
+import importlib.util
+import inspect
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from saga_mm.errors import SagaError
+
+from .demo_draw import DEMO_CLASSES, Scene, draw_scene
+from .demo_folder import make_once
+from .progress import progress_bar
+
+# Raised whenever the same arguments would give other pixels, so that old data is made anew.
+VERSION = 1
+# All of them lie inside the scikit-image wheel, and no photograph serves both splits.
+PHOTOS = {
+    'train': (
+        'astronaut.png',
+        'coffee.png',
+        'camera.png',
+        'brick.png',
+        'grass.png',
+        'ihc.png',
+        'gravel.png',
+        'hubble_deep_field.jpg',
+    ),
+    'val': ('chelsea.png', 'rocket.jpg'),
+}
+README = """Demo data of saga_mm: overlapping shapes, {num_train} training and {num_val} validation pictures.
+Safe to delete: it is made again when needed. Made with the settings in meta.json.
+
+images/{{train,val}}                      pictures of {size} x {size} pixels
+annotations/instances_{{train,val}}.json  COCO format: boxes and run-length masks of the visible parts, holes are holes
+semantic/{{train,val}}                    the same as class maps: {values}
+
+The shapes are drawn by the program. The photographs behind and inside them come with scikit-image, whose documentation
+lists them as public domain, CC0 or without known copyright restrictions:
+train: {train}
+val: {val} (none of them used in train)
+"""
+
+
+def make_demo_shapes(
+    root: str | Path, num_train: int = 300, num_val: int = 60, size: int = 256, seed: int = 0, progress: bool = True
+) -> Path:
+    """Make the data set of overlapping shapes, unless it is there already.
+
+    Writes ``images/{train,val}/*.png``, ``annotations/instances_{train,val}.json`` (COCO, RLE masks),
+    ``semantic/{train,val}/*.png`` (class maps), ``README.txt`` and ``meta.json``. Picture ``i`` of a split depends on
+    ``seed``, ``size`` and ``i`` alone. The folder appears all at once, so a killed run leaves no half data set, and a
+    second process waits for the first and then finds it.
+
+    Args:
+        root: Folder to make. If it holds demo data of other arguments, that is replaced.
+        num_train: Number of training pictures, from 1 up.
+        num_val: Number of validation pictures, from 1 up.
+        size: Height and width in pixels, 64 to 4096.
+        seed: Any integer from 0 up.
+        progress: Show a bar, and say what is done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SagaError: An argument is out of range, ``root`` holds something else than demo data, it cannot be written, or
+            the photographs are missing.
+    """
+    args = {'num_train': num_train, 'num_val': num_val, 'size': size, 'seed': seed}
+    limits = {'num_train': (1, 10**6), 'num_val': (1, 10**6), 'size': (64, 4096), 'seed': (0, 2**63)}
+    for name, (low, high) in limits.items():
+        if isinstance(args[name], bool) or not isinstance(args[name], int) or not low <= args[name] <= high:
+            raise SagaError(f'Demo data: {name} must be an integer from {low} to {high}, not {args[name]!r}.')
+    meta = {'generator': 'saga_mm demo shapes', 'version': VERSION, 'arguments': args}
+    return make_once(root, meta, lambda folder: _fill(folder, progress=progress, **args), announce=progress)
+
+
+def ensure_demo_data(spec: dict) -> None:
+    """Make the demo data that a config asks for, if it is not there yet.
+
+    Args:
+        spec: ``dict(type='shapes', root='data/demo_shapes', ...)``; the other keys are arguments of the maker, for
+            ``'shapes'`` those of :func:`make_demo_shapes`.
+
+    Raises:
+        SagaError: The type or an argument is unknown, or the maker fails.
+    """
+    args = dict(spec) if isinstance(spec, dict) else {}
+    kind = args.pop('type', None)
+    if not isinstance(kind, str) or kind not in MAKERS:
+        raise SagaError(f"demo_data must be a dict with a 'type' out of {sorted(MAKERS)}, not {spec!r}.")
+    known = list(inspect.signature(MAKERS[kind]).parameters)
+    unknown = sorted(map(repr, set(args) - set(known)))
+    if unknown or not isinstance(args.get('root'), (str, Path)):
+        problem = f'does not know {", ".join(unknown)}' if unknown else "needs 'root', the folder to make"
+        raise SagaError(f'demo_data of type {kind!r} {problem}. Its keys are {", ".join(known)}.')
+    # of several training processes one speaks
+    args.setdefault('progress', os.environ.get('RANK', '0') == '0')
+    MAKERS[kind](**args)
+
+
+MAKERS: dict[str, Callable[..., Path]] = {'shapes': make_demo_shapes}
+
+
+def _fill(folder: Path, num_train: int, num_val: int, size: int, seed: int, progress: bool) -> None:
+    photos = {split: [_read_photo(name) for name in names] for split, names in PHOTOS.items()}
+    jobs = [('train', i) for i in range(num_train)] + [('val', i) for i in range(num_val)]
+    for split in PHOTOS:
+        for kind in ('images', 'semantic'):
+            (folder / kind / split).mkdir(parents=True)
+    (folder / 'annotations').mkdir()
+
+    records = {split: _empty_coco(split) for split in PHOTOS}
+    for split, index in progress_bar(jobs, len(jobs), 'demo data', progress):
+        rng = np.random.default_rng([seed, list(PHOTOS).index(split), index])
+        scene = draw_scene(rng, photos[split], size)
+        name = f'{index:06d}.png'
+        _write_png(folder / 'images' / split / name, scene.image)
+        _write_png(folder / 'semantic' / split / name, scene.semantic())
+        _add_to_coco(records[split], name, scene)
+    for split, record in records.items():
+        text = json.dumps(record, separators=(',', ':'))
+        (folder / 'annotations' / f'instances_{split}.json').write_text(text, encoding='utf-8')
+
+    values = ', '.join(f'{i} {name}' for i, name in enumerate(('background', *DEMO_CLASSES)))
+    names = {split: ', '.join(files) for split, files in PHOTOS.items()}
+    text = README.format(num_train=num_train, num_val=num_val, size=size, values=values, **names)
+    (folder / 'README.txt').write_text(text, encoding='utf-8')
+
+
+def _read_photo(name: str) -> np.ndarray:
+    """A photograph from the installed scikit-image as ``(h, w, 3)`` uint8 BGR, without importing it or any download."""
+    spec = importlib.util.find_spec('skimage')
+    if spec is None or spec.origin is None:
+        raise SagaError('The demo data needs scikit-image for its photographs: pip install scikit-image')
+    path = Path(spec.origin).parent / 'data' / name
+    try:
+        # not by OpenCV, which prints warnings about the colour profiles of these files
+        with Image.open(path) as photo:
+            return np.ascontiguousarray(np.asarray(photo.convert('RGB'))[..., ::-1])
+    except OSError as error:
+        cure = 'pip install --force-reinstall scikit-image'
+        raise SagaError(f'The demo data needs {path}, missing or damaged: {cure}') from error
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes())
+
+
+def _empty_coco(split: str) -> dict:
+    return {
+        'info': {'description': f'saga_mm demo shapes, {split}', 'version': str(VERSION), 'contributor': 'saga_mm'},
+        'licenses': [{'id': 1, 'name': 'CC0 1.0', 'url': 'https://creativecommons.org/publicdomain/zero/1.0/'}],
+        'images': [],
+        'annotations': [],
+        'categories': [{'id': i, 'name': name, 'supercategory': 'shape'} for i, name in enumerate(DEMO_CLASSES, 1)],
+    }
+
+
+def _add_to_coco(record: dict, name: str, scene: Scene) -> None:
+    from pycocotools import mask as coco_mask
+
+    image_id = len(record['images']) + 1
+    height, width = scene.instances.shape
+    record['images'].append({'id': image_id, 'file_name': name, 'width': width, 'height': height, 'license': 1})
+    for index, label in enumerate(scene.labels, 1):
+        rle = coco_mask.encode(np.asfortranarray(scene.instances == index, dtype=np.uint8))
+        record['annotations'].append(
+            {
+                'id': len(record['annotations']) + 1,
+                'image_id': image_id,
+                'category_id': label + 1,
+                'segmentation': {'size': [height, width], 'counts': rle['counts'].decode('ascii')},
+                'area': int(coco_mask.area(rle)),
+                'bbox': coco_mask.toBbox(rle).tolist(),
+                'iscrowd': 0,
+            }
+        )
