@@ -12,13 +12,15 @@ $(error STACK=$(STACK) is not known. Choose STACK=onedl or STACK=original)
 endif
 
 PY := $(ENV)/bin/python
+DRAWN := work_dirs/saga_maskrcnn/pictures
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
 .PHONY: demo test setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
-	$(PY) tools/report.py work_dirs/saga_maskrcnn
+	$(PY) tools/test.py configs/saga_maskrcnn.py work_dirs/saga_maskrcnn --show-dir $(DRAWN) --score-thr 0.5
+	$(PY) tools/report.py work_dirs/saga_maskrcnn --pictures $(DRAWN)
 
 test: setup
 	@$(PY) -m pytest $(ARGS)

@@ -1,28 +1,31 @@
-"""Print what a training run reached and draw its curves and predictions.
-
-usage: python tools/report.py WORK_DIR
-"""
+"""What a training run reached: python tools/report.py work_dirs/saga_maskrcnn"""
 
 import argparse
 from pathlib import Path
 
-from saga_mm.analysis.report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
 from saga_mm.engine.cli import run_tool
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Print what a training run reached and draw its curves.')
     parser.add_argument('work_dir', type=Path, help='where tools/train.py wrote')
-    parser.add_argument('--pictures', type=int, default=8, help='drawn predictions to put on one sheet')
-    args = parser.parse_args()
+    parser.add_argument('--pictures', type=Path, metavar='DIR', help='predictions that tools/test.py --show-dir drew')
+    parser.add_argument('--count', type=int, default=12, help='how many of them to show (default: %(default)s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    from saga_mm.analysis.report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
+
     series = curves(read_scalars(args.work_dir))
     print(format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series)))
-    print(f'\ncurves: {plot_curves(series, args.work_dir / "curves.png")}')
-    drawn = sorted(args.work_dir.glob('**/vis_image/*'))[: args.pictures]
-    if drawn:
-        print(
-            f'ground truth (left) beside predictions (right): {contact_sheet(drawn, args.work_dir / "predictions.png")}'
-        )
+    print(f'\ncurves       {plot_curves(series, args.work_dir / "curves.png")}')
+    if args.pictures:
+        drawn = sorted(path for path in args.pictures.rglob('*') if path.suffix in ('.jpg', '.png'))
+        sheet = contact_sheet(drawn[: args.count], args.work_dir / 'predictions.jpg')
+        print(f'predictions  {sheet} (ground truth on the left, predictions on the right), all in {args.pictures}')
 
 
 if __name__ == '__main__':

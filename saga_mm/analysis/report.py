@@ -6,6 +6,8 @@ from pathlib import Path
 
 from saga_mm.errors import SagaError
 
+from .metrics import metric_name
+
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
     """Logged values of the newest run in a work directory, in the order they were written.
@@ -45,9 +47,10 @@ def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str,
     """``(name, last, best, iteration of the best)`` of every average precision that was evaluated."""
     rows = []
     for name, points in series.items():
-        if 'mAP' in name:
-            at, best = max(points, key=lambda point: point[1])
-            rows.append((name, points[-1][1], best, int(at)))
+        at, best = max(points, key=lambda point: point[1])
+        # COCO gives -1 for sizes that no object has
+        if 'mAP' in name and best >= 0:
+            rows.append((metric_name(name), points[-1][1], best, int(at)))
     return rows
 
 
@@ -73,7 +76,7 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
     left.set(title='training loss', xlabel='iteration', ylim=(0, None))
     for name, points in series.items():
         if name.endswith(('mAP', 'mAP_50', 'mIoU')):
-            right.plot(*zip(*points, strict=True), marker='o', label=name)
+            right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
     right.set(title='validation', xlabel='iteration', ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -83,7 +86,7 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
     return path
 
 
-def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 2, width: int = 640) -> Path:
+def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, width: int = 512) -> Path:
     """Put pictures of one shape side by side into one image file.
 
     Raises:

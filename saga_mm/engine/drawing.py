@@ -1,0 +1,90 @@
+"""Pictures of predictions, under names of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mmcv
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+
+from saga_mm.errors import SagaError
+
+
+class OutputNames:
+    """Paths of output pictures inside one folder: those of the inputs, none twice, and none an input itself.
+
+    Args:
+        out_dir: The folder.
+        root: The folder that the inputs' names are taken relative to.
+        suffix: What the outputs end with.
+        inputs: All inputs, where they are known beforehand.
+    """
+
+    def __init__(
+        self, out_dir: str | Path, root: str | Path, suffix: str = '.jpg', inputs: Iterable[str | Path] = ()
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        self.root = Path(root).resolve()
+        self.suffix = suffix
+        self._taken: set[Path] = set()
+        self._inputs = {Path(path).resolve() for path in inputs}
+
+    def path_for(self, image: str | Path) -> Path:
+        """Where the picture for ``image`` goes; its folder is made.
+
+        Raises:
+            SagaError: The output would lie outside the folder or replace an input.
+        """
+        source = Path(image).resolve()
+        name = source.relative_to(self.root) if source.is_relative_to(self.root) else Path(source.name)
+        # a.png and a.tif of one folder, or equal names of two
+        candidates = [name.with_suffix(self.suffix), name.with_name(f'{name.stem}_{name.suffix[1:]}{self.suffix}')]
+        candidates += [name.with_name(f'{name.stem}_{index}{self.suffix}') for index in range(2, len(self._taken) + 3)]
+        relative = next(candidate for candidate in candidates if candidate not in self._taken)
+        self._taken.add(relative)
+        target = self.out_dir / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        final = target.resolve()
+        if not final.is_relative_to(self.out_dir.resolve()):
+            raise SagaError(f'{target}: is a link that leads out of {self.out_dir}; choose another folder')
+        if final == source or final in self._inputs:
+            raise SagaError(f'{target}: is one of the images themselves; choose another folder')
+        return target
+
+
+class DrawHook(Hook):
+    """Draws what a test finds beside the ground truth, one picture an image.
+
+    Args:
+        out_dir: Where the pictures go.
+        image_root: Folder of the images.
+        score_thr: Predictions below are not drawn.
+    """
+
+    def __init__(self, out_dir: str | Path, image_root: str | Path, score_thr: float = 0.3) -> None:
+        self.names = OutputNames(out_dir, image_root)
+        self.score_thr = score_thr
+        self.drawn = 0
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for sample in outputs:
+            path = sample.img_path
+            draw(runner.visualizer, sample, read_rgb(path), self.names.path_for(path), self.score_thr)
+            self.drawn += 1
+
+
+def draw(visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float, draw_gt: bool = True) -> None:
+    """Draw a data sample of mmdet's or mmseg's on an RGB image and save it; the ground truth beside it if asked."""
+    options = {'pred_score_thr': score_thr} if 'pred_instances' in sample else {}
+    visualizer.add_datasample(
+        path.name, image, sample, draw_gt=draw_gt, show=False, out_file=os.fspath(path), **options
+    )
+
+
+def read_rgb(path: str) -> Any:
+    """An image as RGB, read as the stack reads it."""
+    return mmcv.imfrombytes(get(path), channel_order='rgb')

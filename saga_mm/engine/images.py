@@ -1,0 +1,89 @@
+"""A user's own pictures: found in a folder, and read whatever their kind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from saga_mm.errors import SagaError
+
+SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.pbm', '.jp2')
+
+
+def find_images(source: str | Path, leave_out: str | Path | None = None) -> list[Path]:
+    """The picture that a path names, or all pictures in a folder and the folders in it, by name.
+
+    Args:
+        source: A file or a folder.
+        leave_out: A folder inside ``source`` to skip: that of the results.
+
+    Raises:
+        SagaError: There is nothing at the path, or no picture in the folder.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise SagaError(f'{source}: no such picture or folder')
+    skipped = Path(leave_out).resolve() if leave_out is not None else None
+    found: list[Path] = []
+    for folder, inner, files in os.walk(path):
+        seen = (name for name in sorted(inner) if not name.startswith('.'))
+        inner[:] = [name for name in seen if Path(folder, name).resolve() != skipped]
+        found += [Path(folder, name) for name in sorted(files) if _is_picture(name)]
+    if not found:
+        raise SagaError(f'{source}: has no pictures in it ({", ".join(SUFFIXES)})')
+    return found
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """A picture as ``(H, W, 3)`` uint8 RGB, upright.
+
+    Grey, 16-bit, palette, CMYK and transparent pictures are converted as training data are: 16 bits keep their upper
+    half, transparency is dropped. Of animations and several pages, the first.
+
+    Raises:
+        SagaError: The file is no picture, or a damaged one.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith(('I', 'F')):
+                return _from_deep(np.asarray(upright))
+            return np.array(upright.convert('RGB'))
+    except UnidentifiedImageError:
+        if Path(path).stat().st_size == 0:
+            raise SagaError(f'{path}: is empty (0 bytes)') from None
+        return _read_with_cv2(path)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith('.') and Path(name).suffix.lower() in SUFFIXES
+
+
+def _from_deep(values: np.ndarray) -> np.ndarray:
+    """Grey values of more than 8 bits as 8-bit RGB."""
+    values = np.nan_to_num(values.astype(np.float64)).clip(min=0)
+    highest = values.max(initial=0)
+    if highest > 65535:
+        values *= 255 / highest
+    elif highest > 255:
+        values /= 257
+    return np.repeat(values.round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _read_with_cv2(path: str | Path) -> np.ndarray:
+    """For what Pillow does not know, such as 16-bit colour TIFF."""
+    try:
+        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
+    if picture is None:
+        raise SagaError(f'{path}: is not a picture, or a damaged one')
+    return picture[..., ::-1].copy()

@@ -1,0 +1,91 @@
+"""Which checkpoint a training continues from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.errors import SagaError
+
+NEEDED = ('meta', 'message_hub', 'optimizer')
+
+
+def load_training_state(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint from which training can continue.
+
+    Raises:
+        SagaError: The file cannot be read, or holds weights alone, as ``best_*.pth`` does.
+    """
+    checkpoint = load_checkpoint(path)
+    lacking = [key for key in NEEDED if not isinstance(checkpoint.get(key), dict)]
+    if not lacking:
+        lacking = [key for key in ('epoch', 'iter') if key not in checkpoint['meta']]
+    if lacking:
+        raise SagaError(
+            f'checkpoint {path}: training cannot continue from it, since it holds no {lacking[0]} (best_*.pth files do '
+            'not); resume from an iter_ or epoch_ file, or start anew from its weights with --cfg-options '
+            f'load_from={path}'
+        )
+    return checkpoint
+
+
+def find_newest(work_dir: str | Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint in a folder that can be read and continued from.
+
+    Args:
+        work_dir: Where a training wrote its checkpoints, or the name of the folder that its ``last_checkpoint`` names.
+
+    Returns:
+        The file, or None if the folder has no checkpoint; and, for each newer file that is broken, the reason.
+
+    Raises:
+        SagaError: There are checkpoints, but none can be continued from.
+    """
+    files = _candidates(Path(work_dir))
+    broken: list[str] = []
+    for file in files:
+        try:
+            load_training_state(file)
+        except SagaError as error:
+            broken.append(str(error))
+        else:
+            return file, broken
+    if broken:
+        raise SagaError(f'--resume: no checkpoint in {work_dir} can be continued from; the newest: {broken[0]}')
+    return None, []
+
+
+def find_best(path: str | Path) -> Path:
+    """A checkpoint file as it is; of a training's folder, the best checkpoint in it, or else the newest.
+
+    Raises:
+        SagaError: The folder has no checkpoint.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return path
+    best = sorted(path.glob('best_*.pth'), key=lambda file: file.stat().st_mtime)
+    found = best[-1] if best else find_newest(path)[0]
+    if found is None:
+        raise SagaError(f'checkpoint {path}: the folder holds no checkpoint; train there first, or name a .pth file')
+    return found
+
+
+def _candidates(work_dir: Path) -> list[Path]:
+    folders = {work_dir.resolve()}
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        # out_dir of the checkpoint hook may be elsewhere
+        named = pointer.read_text(encoding='utf-8', errors='replace').strip()
+        if named:
+            folders.add(Path(named).resolve().parent)
+    found = [path for folder in folders for path in folder.glob('*.pth') if _step(path) is not None]
+    return sorted(found, key=lambda path: (_step(path), path.stat().st_mtime), reverse=True)
+
+
+def _step(path: Path) -> int | None:
+    """The epoch or iteration in a file's name."""
+    number = re.search(r'(\d+)\.pth$', path.name)
+    return int(number[1]) if number and not path.name.startswith('best_') else None

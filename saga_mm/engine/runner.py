@@ -1,0 +1,46 @@
+"""Building the stack's runner without its noise, and with its mistakes in one line."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import redirect_stdout
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+
+from saga_mm.engine.build import config_mistakes
+from saga_mm.engine.progress import ProgressHook
+from saga_mm.engine.quiet import calm
+
+
+def build_runner(cfg: Config) -> Any:
+    """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
+
+    Raises:
+        SagaError: A part of the config cannot be built.
+    """
+    _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
+    # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
+    with config_mistakes(cfg), redirect_stdout(io.StringIO()):
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    for logger in MMLogger._instance_dict.values():
+        calm(logger)
+    runner.register_hook(ProgressHook())
+    return runner
+
+
+def _forget_visualizer(name: str | None) -> None:
+    """mmengine keeps visualizers by name, so a second run of a process would write into the folder of the first."""
+    for cls in (Visualizer, *Visualizer.__subclasses__()):
+        cls._instance_dict.pop(name, None)
+
+
+def log_file(runner: Any) -> str | None:
+    """Where a runner's log is written."""
+    files = [handler.baseFilename for handler in runner.logger.handlers if isinstance(handler, logging.FileHandler)]
+    return files[0] if files else None

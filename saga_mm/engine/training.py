@@ -1,0 +1,135 @@
+"""A training from its command line to the lines that say what came out of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import nn
+
+from saga_mm.engine.build import config_mistakes
+from saga_mm.engine.checkpoint import state_of
+from saga_mm.engine.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
+from saga_mm.engine.prepare import RunOptions, check, check_load_from, read
+from saga_mm.engine.progress import is_speaker, say
+from saga_mm.engine.resume import find_newest, load_training_state
+from saga_mm.engine.runner import build_runner, log_file
+from saga_mm.engine.weights import check_match
+
+
+@dataclass
+class TrainOptions(RunOptions):
+    """The command line of a training.
+
+    Attributes:
+        resume: ``'auto'`` for the newest checkpoint in the work folder, a file to continue from, or None.
+        amp: Train in mixed precision.
+        auto_scale_lr: Fit the learning rate to the number of images a step.
+    """
+
+    resume: str | None = None
+    amp: bool = False
+    auto_scale_lr: bool = False
+
+
+def train(options: TrainOptions) -> Any:
+    """Check everything, train, and say what came out.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        SagaError: Something was wrong before the training started.
+    """
+    cfg = read(options, training=True)
+    if options.amp:
+        set_amp(cfg)
+    if options.auto_scale_lr:
+        set_auto_scale_lr(cfg)
+    model = check(cfg, training=True, launcher=options.launcher)
+    _set_start(cfg, model, options.resume)
+    use_atomic_checkpoints(cfg)
+    _introduce(cfg, model)
+    del model
+    runner = build_runner(cfg)
+    say('reading the data')
+    with config_mistakes(cfg):
+        runner.train()
+    _summarise(runner, options)
+    return runner
+
+
+def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
+    """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped."""
+    if resume is None and cfg.get('resume'):
+        resume = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
+    if resume is None:
+        check_load_from(cfg, model)
+        return
+    file: str | Path | None = os.path.expanduser(resume)
+    if resume == 'auto':
+        file, broken = find_newest(cfg.work_dir)
+        for reason in broken:
+            say(f'warning: skipped {reason}')
+        if file is None:
+            say(f'nothing to resume in {cfg.work_dir}; starting from the beginning')
+            cfg.resume = False
+            check_load_from(cfg, model)
+            return
+    checkpoint = load_training_state(file)
+    check_match(model, state_of(checkpoint), file)
+    say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
+    cfg.resume, cfg.load_from = True, str(file)
+
+
+def _introduce(cfg: Config, model: nn.Module) -> None:
+    device = get_device()
+    where = torch.cuda.get_device_name() if device == 'cuda' else f'{device}, {torch.get_num_threads()} threads'
+    count = sum(parameter.numel() for parameter in model.parameters())
+    backbone = getattr(model, 'backbone', None)
+    with_backbone = f' with {type(backbone).__name__}' if backbone is not None else ''
+    say(f'{cfg.filename}: {type(model).__name__}{with_backbone}, {count / 1e6:.1f} million parameters, on {where}')
+    say(f'results go to {cfg.work_dir}')
+
+
+def _summarise(runner: Any, options: TrainOptions) -> None:
+    hub = runner.message_hub.runtime_info
+    say('training is complete')
+    lines: dict[str, Any] = {}
+    last = Path(runner.work_dir) / 'last_checkpoint'
+    newest = last.read_text().strip() if last.is_file() else hub.get('last_ckpt')
+    best = hub.get('best_ckpt') or newest
+    if 'best_score' in hub:
+        lines['best result'] = f'{hub["best_score"]:.3f}{_best_key(runner)}'
+    lines['best checkpoint'], lines['newest'] = best, newest
+    lines['log'] = log_file(runner)
+    if best:
+        test = f'python tools/test.py {options.config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
+        lines['evaluate and draw'] = test
+        lines['own pictures'] = f'python tools/predict.py {options.config} {_short(best)} FOLDER'
+    width = max(map(len, lines))
+    if is_speaker():
+        print('\n'.join(f'  {name:<{width}}  {_short(value)}' for name, value in lines.items() if value))
+
+
+def _best_key(runner: Any) -> str:
+    from mmengine.hooks import CheckpointHook
+
+    from saga_mm.analysis.metrics import metric_name
+
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    # 'auto' until an evaluation has shown what there is
+    return f' ({metric_name(hook.key_indicators[0])})' if hook.key_indicators[0] != 'auto' else ''
+
+
+def _short(path: str) -> str:
+    """A path from where one is, if it lies below."""
+    if not os.path.isabs(path):
+        return path
+    relative = os.path.relpath(path)
+    return path if relative.startswith('..') else relative

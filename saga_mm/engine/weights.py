@@ -1,0 +1,102 @@
+"""Whether a checkpoint's weights and a model's fit each other, said before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from saga_mm.errors import SagaError
+
+NAMED = 3
+
+
+@dataclass
+class Match:
+    """How the names and shapes of some weights compare to a model's.
+
+    Attributes:
+        matched: Names whose weights the model takes over.
+        missing: Names of the model that the weights lack.
+        unexpected: Names that the model does not have.
+        reshaped: Names that both have, in different shapes, as ``name (8, 4), not (8, 2)``: the file's shape first.
+    """
+
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    reshaped: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.unexpected or self.reshaped)
+
+    def __str__(self) -> str:
+        lacking = ((self.missing, 'missing'), (self.unexpected, 'unexpected'), (self.reshaped, 'of another shape'))
+        parts = [f'{len(names)} {word} ({_first(names)})' for names, word in lacking if names]
+        return f'{len(self.matched)} weights fit' + ''.join(f', {part}' for part in parts)
+
+
+def compare(module: nn.Module, state: Mapping[str, Any]) -> Match:
+    """Compare a module's parameters and buffers with the weights of a checkpoint."""
+    own = module.state_dict()
+    match = Match(missing=[name for name in own if name not in state])
+    for name, value in state.items():
+        if name not in own:
+            match.unexpected.append(name)
+        elif isinstance(value, Tensor) and isinstance(own[name], Tensor) and value.shape != own[name].shape:
+            match.reshaped.append(f'{name} {tuple(value.shape)}, not {tuple(own[name].shape)}')
+        else:
+            match.matched.append(name)
+    return match
+
+
+def check_match(
+    module: nn.Module, state: Mapping[str, Any], source: str | os.PathLike[str], partly: bool = False
+) -> Match:
+    """Refuse a checkpoint of another model.
+
+    Args:
+        module: What the weights are for.
+        state: The weights by name.
+        source: The checkpoint, for the message.
+        partly: Whether it is enough that some weights fit, as for a pretrained backbone or fine-tuning.
+
+    Returns:
+        The comparison; with ``partly`` the caller tells the user what did not fit.
+
+    Raises:
+        SagaError: Weights do not fit; with ``partly``, none of them does.
+    """
+    match = compare(module, state)
+    if match.complete or (partly and match.matched):
+        return match
+    name = type(module).__name__
+    if match.matched:
+        raise SagaError(
+            f'checkpoint {source}: is of another model than this {name}: {match}. Use the config that it was trained '
+            'with, or --cfg-options load_from=FILE to start a training from what fits'
+        )
+    raise SagaError(
+        f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '
+        f'model has {_first(module.state_dict())}{_prefix_hint(module, state)}'
+    )
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f', and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return ', '.join(names[:NAMED]) + more
+
+
+def _prefix_hint(module: nn.Module, state: Mapping[str, Any]) -> str:
+    """Name the prefix, if the weights are a whole model's and the module is a part of it."""
+    own = set(module.state_dict())
+    for name in state:
+        head, dot, _ = name.partition('.')
+        if dot and any(name.removeprefix(f'{head}.') in own for name in state if name.startswith(f'{head}.')):
+            return f". Set prefix='{head}.' beside the checkpoint to take that part of it"
+    return ''

@@ -1,0 +1,58 @@
+import os
+
+import pytest
+import torch
+
+from saga_mm.engine.resume import find_newest, load_training_state
+from saga_mm.errors import SagaError
+
+
+def save(path, **change):
+    whole = {
+        'state_dict': {'w': torch.zeros(2)},
+        'meta': {'epoch': 1, 'iter': 5},
+        'message_hub': {'log_scalars': {}},
+        'optimizer': {'state': {}, 'param_groups': []},
+    }
+    whole.update(change)
+    torch.save({key: value for key, value in whole.items() if value is not None}, path)
+
+
+def test_newest_by_number(tmp_path):
+    assert find_newest(tmp_path) == (None, [])
+    for name in ('epoch_9', 'epoch_10', 'best_acc_epoch_12', 'other'):
+        save(tmp_path / f'{name}.pth')
+    os.utime(tmp_path / 'epoch_9.pth')
+    assert find_newest(tmp_path) == (tmp_path / 'epoch_10.pth', [])
+
+
+def test_falls_back_to_the_newest_that_is_whole(tmp_path):
+    for number in (1, 2, 3):
+        save(tmp_path / f'iter_{number}.pth')
+    (tmp_path / 'iter_3.pth').write_bytes((tmp_path / 'iter_3.pth').read_bytes()[:200])
+    save(tmp_path / 'iter_2.pth', optimizer=None)
+    (tmp_path / 'last_checkpoint').write_text('')
+    newest, broken = find_newest(tmp_path)
+    assert newest == tmp_path / 'iter_1.pth'
+    assert len(broken) == 2 and 'iter_3.pth: is damaged' in broken[0] and 'iter_2.pth' in broken[1]
+
+    (tmp_path / 'iter_1.pth').write_bytes(b'')
+    with pytest.raises(SagaError, match=r'no checkpoint in .* can be continued from; the newest: .*iter_3\.pth'):
+        find_newest(tmp_path)
+
+
+def test_looks_where_last_checkpoint_points_to(tmp_path):
+    (tmp_path / 'elsewhere').mkdir()
+    save(tmp_path / 'elsewhere' / 'iter_7.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'elsewhere' / 'iter_7.pth'))
+    assert find_newest(tmp_path)[0] == tmp_path / 'elsewhere' / 'iter_7.pth'
+
+
+@pytest.mark.parametrize('lacking', ['optimizer', 'message_hub', 'meta'])
+def test_refuses_what_holds_weights_alone(tmp_path, lacking):
+    save(tmp_path / 'a.pth', **{lacking: None})
+    with pytest.raises(SagaError, match=rf'a\.pth: training cannot continue from it, since it holds no {lacking}'):
+        load_training_state(tmp_path / 'a.pth')
+    save(tmp_path / 'b.pth', meta={'epoch': 1})
+    with pytest.raises(SagaError, match='holds no iter'):
+        load_training_state(tmp_path / 'b.pth')

@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from saga_mm.engine.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / 'tests' / 'tiny.py'
+
+
+class Payload:
+    """Pickles as the call of a shell command that makes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f'touch {self.target}',)
+
+
+@pytest.fixture(scope='session')
+def tiny() -> str:
+    """The smallest config that trains."""
+    return str(TINY)
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory) -> Path:
+    """A folder in which the tiny config was trained for two epochs: ``work_dirs/tiny/epoch_{1,2}.pth``."""
+    from saga_mm.engine.training import TrainOptions, train
+
+    folder = tmp_path_factory.mktemp('trained')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(TrainOptions(config=str(TINY)))
+    return folder
+
+
+@pytest.fixture
+def inside(trained, monkeypatch) -> Path:
+    """The same folder, for tests that add to it, with the process in it."""
+    monkeypatch.chdir(trained)
+    return trained
+
+
+@pytest.fixture
+def planted(trained, tmp_path) -> tuple[Path, Path]:
+    """The trained checkpoint with a payload in it, and the file that the payload would make."""
+    file, target = tmp_path / 'epoch_9.pth', tmp_path / 'touched'
+    checkpoint = load_checkpoint(trained / 'work_dirs/tiny/epoch_2.pth')
+    torch.save({**checkpoint, 'extra': Payload(target)}, file)
+    return file, target
+
+
+@pytest.fixture(scope='session')
+def start_tool() -> Callable[..., subprocess.Popen]:
+    """Start a tool as a user does."""
+
+    def start(name: str, *words: object, cwd: Path, before: tuple[str, ...] = ()) -> subprocess.Popen:
+        command = [sys.executable, *before, str(ROOT / 'tools' / name), *map(str, words)]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'}
+        return subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    return start

@@ -1,0 +1,81 @@
+import json
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from saga_mm.engine.evaluation import EvalOptions, evaluate
+from saga_mm.engine.own_data import OwnData
+from saga_mm.errors import SagaError
+
+CHECKPOINT = 'work_dirs/tiny/epoch_2.pth'
+
+
+def test_figures_results_and_pictures(inside, tiny, tmp_path, capsys):
+    out = tmp_path / 'results' / 'run.json'
+    metrics = evaluate(
+        EvalOptions(config=tiny, checkpoint=CHECKPOINT, show_dir=str(tmp_path / 'shown'), out=str(out), score_thr=0)
+    )
+    assert {'coco/bbox_mAP', 'coco/segm_mAP_50'} <= set(metrics)
+    screen = capsys.readouterr().out
+    assert re.search(r'^mask AP50 +\d\.\d{3}$', screen, re.MULTILINE) and len(screen.splitlines()) < 20
+
+    written = json.loads(out.read_text())
+    assert written['metrics'] == metrics and written['results'] == ['run.bbox.json', 'run.segm.json']
+    boxes, masks = (json.loads((out.parent / name).read_text()) for name in written['results'])
+    assert len(boxes) == len(masks) > 0 and set(masks[0]['segmentation']) == {'size', 'counts'}
+
+    shown = sorted((tmp_path / 'shown').iterdir())
+    assert [path.name for path in shown] == ['000000.jpg', '000001.jpg', '000002.jpg']
+    # ground truth and predictions side by side
+    assert Image.open(shown[0]).size == (192, 96)
+
+
+def test_raw_predictions(inside, tiny, tmp_path):
+    evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, out=str(tmp_path / 'raw.pkl')))
+    raw = pickle.loads((tmp_path / 'raw.pkl').read_bytes())
+    assert len(raw) == 3 and {'bboxes', 'labels', 'scores', 'masks'} <= set(raw[0]['pred_instances'])
+
+
+def test_own_data(inside, tiny, tmp_path):
+    shutil.copytree('data/tiny', tmp_path / 'own')
+    own = OwnData(data_root=str(tmp_path / 'own'), val_ann='annotations/instances_val.json', val_img='images/val')
+    first = evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT))
+    assert evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, own_data=own)) == first
+
+
+def test_mistakes_are_one_line(inside, tiny, tmp_path, planted):
+    file, target = planted
+    torch.save({'state_dict': {'x': torch.zeros(1)}}, tmp_path / 'other.pth')
+    for options, words in [
+        (dict(checkpoint='gone.pth'), r'checkpoint gone\.pth: no such file'),
+        (dict(checkpoint=str(tmp_path / 'other.pth')), r'other\.pth: none of its 1 weights fits this MaskRCNN'),
+        (dict(checkpoint=str(file)), 'refused, and nothing in it was loaded'),
+        (dict(cfg_options={'model.roi_head.bbox_head.fc_out_channels': 40}), 'is of another model'),
+        (dict(out='a.txt'), r'--out a\.txt: name a \.json file'),
+        (dict(show_dir='data/tiny/images/val'), 'is the folder of the images themselves'),
+        (dict(cfg_options={'test_evaluator.metric': 'boxes'}), 'test_evaluator.*CocoMetric: .*boxes'),
+        (dict(cfg_options={'test_dataloader.dataset.ann_file': 'gone.json'}), r'gone\.json'),
+    ]:
+        with pytest.raises(SagaError, match=words) as caught:
+            evaluate(EvalOptions(config=tiny, **{'checkpoint': CHECKPOINT, **options}))
+        assert '\n' not in str(caught.value)
+    assert not target.exists()
+
+
+@pytest.mark.slow
+def test_as_a_user_runs_it(trained, tiny, planted, start_tool):
+    file, target = planted
+    refused = start_tool('test.py', tiny, file, cwd=trained)
+    fine = start_tool('test.py', tiny, CHECKPOINT, cwd=trained)
+    out, err = refused.communicate(timeout=200)
+    assert (
+        refused.returncode == 2 and not target.exists() and re.fullmatch(r'error: .*refused, .*\n', err) and out == ''
+    )
+    out, err = fine.communicate(timeout=200)
+    assert fine.returncode == 0 and err == '' and re.search(r'box AP50 +\d\.\d{3}', out)
+    assert Path(trained, CHECKPOINT).exists()

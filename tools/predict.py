@@ -1,0 +1,37 @@
+"""Draw what a detector finds: python tools/predict.py configs/saga_maskrcnn.py CHECKPOINT IMAGE_OR_FOLDER"""
+
+import argparse
+
+from saga_mm.engine.cli import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description='Draw boxes and masks on your own pictures.')
+    parser.add_argument('config', help='a config file, or its name inside configs/')
+    parser.add_argument('checkpoint', help='the weights, a .pth file')
+    parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder with pictures')
+    parser.add_argument(
+        '--out', metavar='DIR', help='where drawn pictures and predictions.json go (default: work_dirs/predict/NAME)'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='lowest score that is shown (default: %(default)s)'
+    )
+    parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values of the config to change'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    from saga_mm.engine.predicting import PredictOptions, predict
+
+    predict(PredictOptions(**vars(args)))
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,48 @@
+"""Evaluate a checkpoint: python tools/test.py configs/saga_maskrcnn.py work_dirs/saga_maskrcnn/epoch_8.pth"""
+
+import argparse
+
+from saga_mm.engine.cli import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    from saga_mm.engine.options import add_data_options, add_run_options
+
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
+    parser.add_argument('config', help='a config file, or its name inside configs/')
+    parser.add_argument('checkpoint', help='the weights, a .pth file')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the ground truth into this folder')
+    parser.add_argument(
+        '--out', metavar='FILE', help='.json: figures, and results in COCO format beside it; .pkl: raw predictions'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: %(default)s)'
+    )
+    add_run_options(parser)
+    add_data_options(parser, training=False)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    from saga_mm.engine.evaluation import EvalOptions, evaluate
+    from saga_mm.engine.options import own_data_of
+
+    evaluate(
+        EvalOptions(
+            config=args.config,
+            cfg_options=args.cfg_options,
+            work_dir=args.work_dir,
+            launcher=args.launcher,
+            own_data=own_data_of(args),
+            checkpoint=args.checkpoint,
+            show_dir=args.show_dir,
+            out=args.out,
+            score_thr=args.score_thr,
+        )
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main)
