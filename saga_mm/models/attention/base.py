@@ -21,11 +21,13 @@ class TokenMixer(BaseModule):
             this mixer's constructor takes. What the user sets wins over it.
         sweeps: How often all tokens must be written before any can be read.
         halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
+        row_multiple: A piece must start at a row that this divides, and stop at one or at the map's end.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
     sweeps: int = 1
     halo: int = 0
+    row_multiple: int = 1
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.

@@ -12,8 +12,8 @@ from saga_mm.models.init import init_weights
 from saga_mm.registry import MODELS
 
 from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
-from .layers import FeedForward, PatchEmbed
-from .swin import Block, split_qkv
+from .layers import Block, FeedForward, PatchEmbed
+from .swin import split_qkv
 
 _SMALL = {'embed_dims': (64, 128, 256, 512), 'depths': (2, 4, 32, 2), 'num_heads': (2, 4, 8, 16)}
 _BASE = {'embed_dims': (96, 192, 384, 768), 'depths': (2, 4, 32, 2), 'num_heads': (4, 8, 16, 32)}
@@ -113,7 +113,7 @@ class CSwin(PyramidBackbone):
             blocks = []
             for rate in rates[i]:
                 mixer = self.build_mixer(i, arch['num_heads'][i], **offers)
-                blocks.append(Block(dims, mixer, FeedForward(dims, int(dims * mlp_ratio)), rate))
+                blocks.append(Block(dims, mixer, FeedForward(dims, int(dims * mlp_ratio)), rate, eps=1e-5))
             embed = PatchEmbed(self.embed_dims[i - 1], dims, 2, overlap=True) if i else Stem(in_channels, dims)
             self.stages.append(Stage(embed, blocks, with_cp=with_cp))
         self.add_out_norms(1e-5)

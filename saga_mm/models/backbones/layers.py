@@ -42,6 +42,24 @@ class FeedForward(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm and around a residual; both are given tokens and their grid."""
+
+    def __init__(
+        self, embed_dims: int, attention: nn.Module, mlp: nn.Module, drop_path: float, eps: float = 1e-6
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims, eps=eps)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(embed_dims, eps=eps)
+        self.mlp = mlp
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), grid))
+        return x + self.drop_path(self.mlp(self.norm2(x), grid))
+
+
 class PatchEmbed(nn.Module):
     """Cut a map ``(B, C, H, W)`` into patches and embed each as a token: ``(B, ceil(H/p) * ceil(W/p), embed_dims)``.
 

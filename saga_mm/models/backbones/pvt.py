@@ -12,7 +12,7 @@ from saga_mm.ops import Grid, resize_table
 from saga_mm.registry import MODELS
 
 from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
-from .layers import DropPath, FeedForward, PatchEmbed
+from .layers import Block, FeedForward, PatchEmbed
 
 STAGES = {
     'embed_dims': (64, 128, 320, 512),
@@ -38,22 +38,6 @@ def variants(host: str, stem: str, drop_path_rates: dict[str, float]) -> dict[st
 
 
 VARIANTS = variants('PVT', 'pvt', {'tiny': 0.1, 'small': 0.1, 'medium': 0.3, 'large': 0.3})
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each behind a norm and around a residual; both are given tokens and their grid."""
-
-    def __init__(self, embed_dims: int, attention: nn.Module, mlp: nn.Module, drop_path: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.attn = attention
-        self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.mlp = mlp
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
 
 class PositionTable(nn.Module):

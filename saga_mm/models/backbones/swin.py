@@ -13,7 +13,7 @@ from saga_mm.ops import Grid, pad_to_multiple
 from saga_mm.registry import MODELS
 
 from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
-from .layers import DropPath, FeedForward, PatchEmbed
+from .layers import Block, FeedForward, PatchEmbed
 
 _TINY = {'embed_dims': (96, 192, 384, 768), 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}
 ARCHS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -37,22 +37,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     for prefix, attention in _MIXERS.items()
     for size, options in _SIZES.items()
 }
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each behind a norm and around a residual; both are given tokens and their grid."""
-
-    def __init__(self, embed_dims: int, attention: nn.Module, mlp: nn.Module, drop_path: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(embed_dims, eps=1e-5)
-        self.attn = attention
-        self.norm2 = nn.LayerNorm(embed_dims, eps=1e-5)
-        self.mlp = mlp
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
 
 class PatchMerging(nn.Module):
@@ -128,7 +112,7 @@ class Swin(PyramidBackbone):
             for j, rate in enumerate(rates[i]):
                 shift = window_size // 2 if j % 2 else 0
                 mixer = self.build_mixer(i, arch['num_heads'][i], shift=shift, **offers)
-                blocks.append(Block(dims, mixer, FeedForward(dims, int(dims * mlp_ratio)), rate))
+                blocks.append(Block(dims, mixer, FeedForward(dims, int(dims * mlp_ratio)), rate, eps=1e-5))
             embed = PatchMerging(self.embed_dims[i - 1], dims) if i else PatchEmbed(in_channels, dims, 4)
             self.stages.append(Stage(embed, blocks, with_cp=with_cp))
         self.add_out_norms(1e-5)
