@@ -23,7 +23,7 @@ demo: setup
 	$(PY) tools/report.py work_dirs/saga_maskrcnn --pictures $(DRAWN)
 
 test: setup
-	@$(PY) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 $(ARGS)
 
 setup:
 	@for python in $(CANDIDATES); do \

@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description='Draw boxes and masks on your own pictures.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
-    parser.add_argument('checkpoint', help='the weights, a .pth file')
+    parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder with pictures')
     parser.add_argument(
         '--out', metavar='DIR', help='where drawn pictures and predictions.json go (default: work_dirs/predict/NAME)'

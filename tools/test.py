@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
-    parser.add_argument('checkpoint', help='the weights, a .pth file')
+    parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the ground truth into this folder')
     parser.add_argument(
         '--out', metavar='FILE', help='.json: figures, and results in COCO format beside it; .pkl: raw predictions'

@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue from a checkpoint; without a name, from the newest one in the work folder',
+        help='continue from a checkpoint, or from the newest one in a folder (default: the work folder)',
     )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
     parser.add_argument(

@@ -16,7 +16,7 @@ from saga_mm.engine.checkpoint import load_state
 from saga_mm.engine.own_data import leaf_datasets
 from saga_mm.engine.prepare import RunOptions, check, read
 from saga_mm.engine.progress import is_speaker, say
-from saga_mm.engine.resume import find_best
+from saga_mm.engine.resume import best_checkpoint, find_best
 from saga_mm.engine.runner import build_runner
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
@@ -27,7 +27,7 @@ class EvalOptions(RunOptions):
     """The command line of an evaluation.
 
     Attributes:
-        checkpoint: The weights.
+        checkpoint: The weights, or a work folder, of which the best are taken.
         show_dir: Where to draw predictions beside the ground truth.
         out: ``FILE.json`` for the figures, with results in COCO format beside it, or ``FILE.pkl`` for raw predictions.
         score_thr: Predictions below are not drawn.
@@ -56,9 +56,10 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     model = check(cfg, training=False, launcher=options.launcher)
-    check_match(model, load_state(options.checkpoint), options.checkpoint)
+    checkpoint = best_checkpoint(options.checkpoint)
+    check_match(model, load_state(checkpoint), checkpoint)
     del model
-    cfg.load_from, cfg.resume = os.path.expanduser(options.checkpoint), False
+    cfg.load_from, cfg.resume = str(checkpoint), False
     if options.out:
         _set_out(cfg, Path(options.out))
     runner = build_runner(cfg)
@@ -66,15 +67,15 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
         from saga_mm.engine.drawing import DrawHook
 
         runner.register_hook(DrawHook(options.show_dir, images, options.score_thr))
-    say(f'testing {options.checkpoint} with {cfg.filename}')
+    say(f'testing {checkpoint} with {cfg.filename}')
     with config_mistakes(cfg):
         metrics = runner.test()
     if is_speaker():
-        _report(metrics, options)
+        _report(metrics, options, checkpoint)
     return metrics
 
 
-def _report(metrics: dict[str, Any], options: EvalOptions) -> None:
+def _report(metrics: dict[str, Any], options: EvalOptions, checkpoint: Path) -> None:
     print(metric_table(metrics))
     if options.show_dir:
         say(f'pictures are in {options.show_dir}')
@@ -83,7 +84,7 @@ def _report(metrics: dict[str, Any], options: EvalOptions) -> None:
         written = [out.name]
         if out.suffix == '.json':
             results = sorted(path.name for path in out.parent.glob(f'{out.stem}.*.json'))
-            run = {'config': options.config, 'checkpoint': options.checkpoint}
+            run = {'config': options.config, 'checkpoint': str(checkpoint)}
             summary = {**run, 'metrics': metrics, 'results': results}
             out.write_text(json.dumps(summary, indent=2, default=float) + '\n', encoding='utf-8')
             written += results

@@ -29,7 +29,7 @@ class AtomicCheckpointHook(CheckpointHook):
     A file is written beside its final name and renamed once it is on the disk, where mmengine writes in place (and
     after each new best result rewrites the newest checkpoint). What ``max_keep_ckpts`` or ``save_best`` makes
     superfluous is removed after its successor is complete, where mmengine removes it first. The epoch in the file is
-    the one that the hook means, where ``FlexibleRunner`` counts one too many after a validation and then skips an epoch.
+    the one that the hook means, where ``FlexibleRunner`` counts one too many after a validation and skips an epoch.
 
     Args: those of ``CheckpointHook``. Storage that is not a local folder, and strategies that write folders, behave as
     in mmengine.

@@ -124,8 +124,6 @@ def set_launcher(cfg: Config, launcher: str) -> None:
 
 def use_atomic_checkpoints(cfg: Config) -> None:
     """Put our checkpoint hook wherever a config asks for mmengine's."""
-    import saga_mm.engine.hooks  # noqa: F401  registers it
-
     cfg.default_hooks = {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}, **(cfg.get('default_hooks') or {})}
     for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
         if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):

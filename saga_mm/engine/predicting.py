@@ -16,7 +16,7 @@ from saga_mm.engine.checkpoint import make_loading_safe
 from saga_mm.engine.images import find_images, read_picture
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
-from saga_mm.engine.resume import find_best
+from saga_mm.engine.resume import best_checkpoint, find_best
 from saga_mm.engine.stack import require_stack
 from saga_mm.errors import SagaError
 
@@ -32,7 +32,7 @@ class PredictOptions:
 
     Attributes:
         config: The config file.
-        checkpoint: The weights.
+        checkpoint: The weights, or a work folder, of which the best are taken.
         source: A picture, or a folder of them.
         out: Where the drawn pictures and ``predictions.json`` go.
         score_thr: Predictions below are neither drawn nor listed.
@@ -67,7 +67,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     pictures = find_images(source, leave_out=out)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
-    detector = Detector(options.config, options.checkpoint, options.device, options.cfg_options)
+    checkpoint = best_checkpoint(options.checkpoint)
+    detector = Detector(options.config, checkpoint, options.device, options.cfg_options)
 
     from saga_mm.engine.drawing import OutputNames
 
@@ -87,7 +88,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
                 reason = ' '.join(str(error).split()) or type(error).__name__
                 failed.append({'file': name, 'reason': f'{picture}: {reason[:200]}'})
     finally:
-        result = _write(options, detector, out, done, failed)
+        result = _write(options, checkpoint, detector, out, done, failed)
     count = sum(len(image['predictions']) for image in done)
     say(f'{count} objects in {len(done)} pictures; drawn pictures and {RESULTS} are in {out}')
     if failed:
@@ -132,6 +133,7 @@ def _listed(sample: DetDataSample, classes: tuple[str, ...], score_thr: float) -
 
 def _write(
     options: PredictOptions,
+    checkpoint: Path,
     detector: Detector,
     out: Path,
     done: list[dict[str, Any]],
@@ -139,7 +141,7 @@ def _write(
 ) -> dict[str, Any]:
     result = {
         'config': options.config,
-        'checkpoint': options.checkpoint,
+        'checkpoint': str(checkpoint),
         'score_thr': options.score_thr,
         'classes': list(detector.classes),
         'failed': failed,

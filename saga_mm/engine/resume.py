@@ -1,4 +1,4 @@
-"""Which checkpoint a training continues from."""
+"""Which checkpoint of a folder is meant: to continue a training from, or to use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_newest(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint in a folder that can be read and continued from.
 
     Args:
-        work_dir: Where a training wrote its checkpoints, or the name of the folder that its ``last_checkpoint`` names.
+        work_dir: The work folder of a training; if its checkpoints went elsewhere, ``last_checkpoint`` says where.
 
     Returns:
         The file, or None if the folder has no checkpoint; and, for each newer file that is broken, the reason.
@@ -71,6 +71,25 @@ def find_best(path: str | Path) -> Path:
     if found is None:
         raise SagaError(f'checkpoint {path}: the folder holds no checkpoint; train there first, or name a .pth file')
     return found
+
+
+def best_checkpoint(path: str | Path) -> Path:
+    """The checkpoint to use when a work folder is named instead of a file: the best one, else the newest.
+
+    Args:
+        path: A checkpoint, which is returned as it is, or a folder that a training wrote.
+
+    Raises:
+        SagaError: The folder has no checkpoint.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return folder
+    best = sorted(folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = best or _candidates(folder)
+    if not found:
+        raise SagaError(f'checkpoint {path}: is a folder without a checkpoint; name a .pth file')
+    return found[0]
 
 
 def _candidates(work_dir: Path) -> list[Path]:

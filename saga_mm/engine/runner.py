@@ -13,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier runs name
 from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.progress import ProgressHook
 from saga_mm.engine.quiet import calm

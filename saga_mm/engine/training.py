@@ -20,6 +20,7 @@ from saga_mm.engine.progress import is_speaker, say
 from saga_mm.engine.resume import find_newest, load_training_state
 from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.engine.weights import check_match
+from saga_mm.errors import SagaError
 
 
 @dataclass
@@ -27,7 +28,7 @@ class TrainOptions(RunOptions):
     """The command line of a training.
 
     Attributes:
-        resume: ``'auto'`` for the newest checkpoint in the work folder, a file to continue from, or None.
+        resume: A file to continue from, a folder for the newest one in it, ``'auto'`` for the work folder, or None.
         amp: Train in mixed precision.
         auto_scale_lr: Fit the learning rate to the number of images a step.
     """
@@ -68,23 +69,30 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
     """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped."""
     if resume is None and cfg.get('resume'):
         resume = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
-    if resume is None:
+    file = _file_to_resume(cfg, resume) if resume else None
+    if file is None:
+        cfg.resume = False
         check_load_from(cfg, model)
         return
-    file: str | Path | None = os.path.expanduser(resume)
-    if resume == 'auto':
-        file, broken = find_newest(cfg.work_dir)
-        for reason in broken:
-            say(f'warning: skipped {reason}')
-        if file is None:
-            say(f'nothing to resume in {cfg.work_dir}; starting from the beginning')
-            cfg.resume = False
-            check_load_from(cfg, model)
-            return
     checkpoint = load_training_state(file)
     check_match(model, state_of(checkpoint), file)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
     cfg.resume, cfg.load_from = True, str(file)
+
+
+def _file_to_resume(cfg: Config, resume: str) -> Path | None:
+    """The checkpoint meant by ``--resume``; None if the work folder has none yet."""
+    named = Path(cfg.work_dir if resume == 'auto' else resume).expanduser()
+    if not named.is_dir():
+        return named
+    newest, broken = find_newest(named)
+    for reason in broken:
+        say(f'warning: skipped {reason}')
+    if newest is None and resume != 'auto':
+        raise SagaError(f'--resume {resume}: has no checkpoint to continue from')
+    if newest is None:
+        say(f'nothing to resume in {named}; starting from the beginning')
+    return newest
 
 
 def _introduce(cfg: Config, model: nn.Module) -> None:
@@ -109,9 +117,12 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
     lines['best checkpoint'], lines['newest'] = best, newest
     lines['log'] = log_file(runner)
     if best:
-        test = f'python tools/test.py {options.config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
+        # the copy in the work folder knows of data and options that the command line gave
+        copied = options.cfg_options or options.own_data
+        config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
+        test = f'python tools/test.py {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
         lines['evaluate and draw'] = test
-        lines['own pictures'] = f'python tools/predict.py {options.config} {_short(best)} FOLDER'
+        lines['own pictures'] = f'python tools/predict.py {config} {_short(best)} FOLDER'
     width = max(map(len, lines))
     if is_speaker():
         print('\n'.join(f'  {name:<{width}}  {_short(value)}' for name, value in lines.items() if value))

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from saga_mm.engine.resume import find_newest, load_training_state
+from saga_mm.engine.resume import best_checkpoint, find_newest, load_training_state
 from saga_mm.errors import SagaError
 
 
@@ -46,6 +46,19 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
     save(tmp_path / 'elsewhere' / 'iter_7.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'elsewhere' / 'iter_7.pth'))
     assert find_newest(tmp_path)[0] == tmp_path / 'elsewhere' / 'iter_7.pth'
+
+
+def test_best_of_a_folder(tmp_path):
+    assert best_checkpoint(tmp_path / 'a.pth') == tmp_path / 'a.pth'
+    with pytest.raises(SagaError, match='is a folder without a checkpoint'):
+        best_checkpoint(tmp_path)
+    for name in ('epoch_9', 'epoch_10'):
+        save(tmp_path / f'{name}.pth')
+    assert best_checkpoint(tmp_path) == tmp_path / 'epoch_10.pth'
+    for age, name in enumerate(('best_b_epoch_2', 'best_a_epoch_7')):
+        save(tmp_path / f'{name}.pth')
+        os.utime(tmp_path / f'{name}.pth', (1e9 - age, 1e9 - age))
+    assert best_checkpoint(tmp_path) == tmp_path / 'best_b_epoch_2.pth'
 
 
 @pytest.mark.parametrize('lacking', ['optimizer', 'message_hub', 'meta'])

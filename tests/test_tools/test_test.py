@@ -41,11 +41,13 @@ def test_raw_predictions(inside, tiny, tmp_path):
     assert len(raw) == 3 and {'bboxes', 'labels', 'scores', 'masks'} <= set(raw[0]['pred_instances'])
 
 
-def test_own_data(inside, tiny, tmp_path):
+def test_own_data_and_the_best_of_a_folder(inside, tiny, tmp_path, capsys):
     shutil.copytree('data/tiny', tmp_path / 'own')
     own = OwnData(data_root=str(tmp_path / 'own'), val_ann='annotations/instances_val.json', val_img='images/val')
-    first = evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT))
-    assert evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, own_data=own)) == first
+    first = evaluate(EvalOptions(config=tiny, checkpoint='work_dirs/tiny'))
+    best = str(next(Path('work_dirs/tiny').glob('best_*.pth')))
+    assert f'testing {best} with' in capsys.readouterr().out
+    assert evaluate(EvalOptions(config=tiny, checkpoint=best, own_data=own)) == first
 
 
 def test_mistakes_are_one_line(inside, tiny, tmp_path, planted):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.evaluation import EvalOptions, evaluate
 from saga_mm.engine.own_data import OwnData
 from saga_mm.engine.training import TrainOptions, train
 from saga_mm.errors import SagaError
@@ -166,7 +167,12 @@ def test_own_data(inside, tiny, tmp_path, capsys):
     runner = train(options)
     assert runner.train_dataloader.dataset.metainfo['classes'] == ('disc', 'square', 'triangle', 'star')
     assert runner.model.roi_head.bbox_head.num_classes == runner.model.roi_head.mask_head.num_classes == 4
-    assert 'validated: ' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'validated: ' in out
+
+    # the command that it proposes knows of the data and the classes
+    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', out).groups()
+    evaluate(EvalOptions(config=config, checkpoint=checkpoint))
 
 
 @pytest.mark.slow
@@ -187,9 +193,10 @@ def test_as_a_user_runs_it(trained, tiny, planted, start_tool, tmp_path):
     killed.send_signal(signal.SIGKILL)
     assert killed.communicate()[1] == '' and killed.returncode == -signal.SIGKILL
 
-    options[:2] = ['train_cfg.max_epochs=5']
+    stopped_at = max(int(path.stem.rpartition('_')[2]) for path in (tmp_path / 'out').glob('epoch_*.pth'))
+
+    options[:2] = [f'train_cfg.max_epochs={stopped_at + 2}']
     again = start_tool('train.py', tiny, '--work-dir', 'out', '--resume', '--cfg-options', *options, cwd=tmp_path)
-    stopped_at = int(re.search(r'epoch_(\d+)', (tmp_path / 'out' / 'last_checkpoint').read_text())[1])
     out, err = again.communicate(timeout=200)
     assert again.returncode == 0 and err == '', err
     assert not NOISE.search(out), NOISE.search(out)
