@@ -10,9 +10,8 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
-# for TensorBoard as well: vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+# for TensorBoard as well, add dict(type='TensorboardVisBackend')
+visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 randomness = dict(seed=0)
 log_level = 'INFO'

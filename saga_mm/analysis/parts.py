@@ -98,26 +98,6 @@ def image_batch(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.empty(batch, 3, height, width, device='meta')
 
 
-def build_model(cfg: Any) -> nn.Module:
-    """Build the model of a config, with random weights.
-
-    Args:
-        cfg: An ``mmengine.Config`` with a ``model``.
-
-    Raises:
-        SagaError: If there is no ``model``, or it cannot be built.
-    """
-    from mmengine.registry import MODELS, init_default_scope
-
-    if 'model' not in cfg:
-        raise SagaError(f'{cfg.filename}: has no model; name a config that defines one')
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    try:
-        return MODELS.build(cfg.model)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SagaError(f'{cfg.filename}: its model cannot be built: {_first_line(error)}') from error
-
-
 def measure_parts(model: nn.Module, image: torch.Tensor, training: bool = False) -> PartsCost:
     """Measure a model and each of its parts; see :func:`saga_mm.analysis.measure_cost` for what counts.
 

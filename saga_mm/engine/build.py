@@ -28,6 +28,8 @@ def build_model(cfg: Config) -> nn.Module:
     """
     from mmengine.registry import MODELS, DefaultScope
 
+    if cfg.get('model') is None:
+        raise SagaError(f'config {cfg.filename}: has no model; name a config that defines one')
     model = cfg.model.copy()
     if 'data_preprocessor' in cfg:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)

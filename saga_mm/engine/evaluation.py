@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from saga_mm.engine.checkpoint import load_state
 from saga_mm.engine.own_data import leaf_datasets
 from saga_mm.engine.prepare import RunOptions, check, read
 from saga_mm.engine.progress import is_speaker, say
-from saga_mm.engine.resume import best_checkpoint, find_best
+from saga_mm.engine.resume import find_best
 from saga_mm.engine.runner import build_runner
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
@@ -48,7 +48,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     Raises:
         SagaError: Something was wrong before the evaluation started.
     """
-    options = replace(options, checkpoint=str(find_best(options.checkpoint)))
+    checkpoint = find_best(options.checkpoint)
     if options.out:
         _check_out(options.out)
     cfg = read(options, training=False)
@@ -56,7 +56,6 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     model = check(cfg, training=False, launcher=options.launcher)
-    checkpoint = best_checkpoint(options.checkpoint)
     check_match(model, load_state(checkpoint), checkpoint)
     del model
     cfg.load_from, cfg.resume = str(checkpoint), False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from saga_mm.engine.checkpoint import make_loading_safe
 from saga_mm.engine.images import find_images, read_picture
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
-from saga_mm.engine.resume import best_checkpoint, find_best
+from saga_mm.engine.resume import find_best
 from saga_mm.engine.stack import require_stack
 from saga_mm.errors import SagaError
 
@@ -61,13 +61,12 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     make_loading_safe()
     require_stack('mmdet')
     hush()
-    options = replace(options, checkpoint=str(find_best(options.checkpoint)))
+    checkpoint = find_best(options.checkpoint)
     source = Path(options.source).expanduser()
     out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
     pictures = find_images(source, leave_out=out)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
-    checkpoint = best_checkpoint(options.checkpoint)
     detector = Detector(options.config, checkpoint, options.device, options.cfg_options)
 
     from saga_mm.engine.drawing import OutputNames

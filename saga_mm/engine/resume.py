@@ -73,25 +73,6 @@ def find_best(path: str | Path) -> Path:
     return found
 
 
-def best_checkpoint(path: str | Path) -> Path:
-    """The checkpoint to use when a work folder is named instead of a file: the best one, else the newest.
-
-    Args:
-        path: A checkpoint, which is returned as it is, or a folder that a training wrote.
-
-    Raises:
-        SagaError: The folder has no checkpoint.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        return folder
-    best = sorted(folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime, reverse=True)
-    found = best or _candidates(folder)
-    if not found:
-        raise SagaError(f'checkpoint {path}: is a folder without a checkpoint; name a .pth file')
-    return found[0]
-
-
 def _candidates(work_dir: Path) -> list[Path]:
     folders = {work_dir.resolve()}
     pointer = work_dir / 'last_checkpoint'

@@ -2,7 +2,6 @@
 
 import gc
 import resource
-import time
 
 import pytest
 import torch
@@ -475,9 +474,8 @@ def test_autocast():
 def test_no_memory_is_used():
     model = nn.Conv2d(3, 64, 3, padding=1)
     measure_cost(model, image(1, 3, 8, 8))
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cost = measure_cost(model, image(1, 3, 16384, 16384))
-    assert time.perf_counter() - start < 5
     # kilobytes on Linux, bytes on macOS: 100 MB and more in both
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     assert cost.peak_bytes == 64 * 16384**2 * 4
@@ -527,10 +525,8 @@ def test_pvt_tiny_softmax(side: int, attention: float):
     assert cost.peak_bytes == (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
 
 
-def test_large_model_on_a_large_image_is_quick():
+def test_a_large_model_on_a_large_image():
     arch = dict(embed_dims=(8, 16, 40, 64), num_heads=(1, 2, 5, 8), mlp_ratios=(8, 8, 4, 4), sr_ratios=(8, 4, 2, 1))
     model = create_backbone('pvt_large', arch=dict(arch, depths=(3, 8, 27, 3)))
-    start = time.perf_counter()
     cost = measure_cost(model, image(1, 3, 4096, 4096))
-    assert time.perf_counter() - start < 20
     assert cost.macs > 4e12

@@ -1,13 +1,11 @@
 import json
 
 import pytest
-import torch
-from mmengine.config import Config
 from torch import nn
 
 from saga_mm import SagaError, create_backbone
 from saga_mm.analysis import measure_cost, measure_parts
-from saga_mm.analysis.parts import build_model, image_batch
+from saga_mm.analysis.parts import image_batch
 
 
 class DenseHead(nn.Module):
@@ -116,19 +114,3 @@ def test_sizes_that_cannot_be():
         image_batch(1, 0, 8)
     with pytest.raises(SagaError, match='image of 1 x 1'):
         measure_parts(Detector(DenseHead()), image_batch(1, 1, 1))
-
-
-def test_build_model_errors_name_the_config(tmp_path):
-    def build(text: str) -> nn.Module:
-        file = tmp_path / 'some_config.py'
-        file.write_text(text)
-        return build_model(Config.fromfile(str(file)))
-
-    with pytest.raises(SagaError, match=r'some_config\.py: has no model'):
-        build('lr = 1')
-    with pytest.raises(SagaError, match=r'some_config\.py.*cannot be built.*colour'):
-        build("model = dict(type='saga_mm.PVT', colour=1)")
-    with pytest.raises(SagaError, match=r'some_config\.py.*NoSuchNet'):
-        build("model = dict(type='NoSuchNet')")
-    built = build("model = dict(type='saga_mm.PVT', arch='tiny')")
-    assert isinstance(built, nn.Module) and next(built.parameters()).device == torch.device('cpu')

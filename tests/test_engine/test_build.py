@@ -75,6 +75,12 @@ def test_mistakes_name_the_part_and_the_cure(parts, words):
     assert words in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_a_config_without_a_model_is_named(tmp_path):
+    (tmp_path / 'some.py').write_text('lr = 1')
+    with pytest.raises(SagaError, match=r'some\.py: has no model'):
+        build_model(Config.fromfile(str(tmp_path / 'some.py')))
+
+
 def test_errors_outside_of_building_keep_their_traceback():
     with pytest.raises(ValueError), config_mistakes(config()):
         raise ValueError('something else')

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from saga_mm.engine.resume import best_checkpoint, find_newest, load_training_state
+from saga_mm.engine.resume import find_best, find_newest, load_training_state
 from saga_mm.errors import SagaError
 
 
@@ -49,16 +49,16 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
 
 
 def test_best_of_a_folder(tmp_path):
-    assert best_checkpoint(tmp_path / 'a.pth') == tmp_path / 'a.pth'
-    with pytest.raises(SagaError, match='is a folder without a checkpoint'):
-        best_checkpoint(tmp_path)
+    assert find_best(tmp_path / 'a.pth') == tmp_path / 'a.pth'
+    with pytest.raises(SagaError, match='the folder holds no checkpoint'):
+        find_best(tmp_path)
     for name in ('epoch_9', 'epoch_10'):
         save(tmp_path / f'{name}.pth')
-    assert best_checkpoint(tmp_path) == tmp_path / 'epoch_10.pth'
+    assert find_best(tmp_path) == tmp_path / 'epoch_10.pth'
     for age, name in enumerate(('best_b_epoch_2', 'best_a_epoch_7')):
         save(tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (1e9 - age, 1e9 - age))
-    assert best_checkpoint(tmp_path) == tmp_path / 'best_b_epoch_2.pth'
+    assert find_best(tmp_path) == tmp_path / 'best_b_epoch_2.pth'
 
 
 @pytest.mark.parametrize('lacking', ['optimizer', 'message_hub', 'meta'])

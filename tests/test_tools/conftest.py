@@ -23,6 +23,12 @@ class Payload:
         return os.system, (f'touch {self.target}',)
 
 
+@pytest.fixture(autouse=True)
+def _loading_as_it_was(monkeypatch) -> None:
+    """The tools forbid unsafe loading for the whole process; other tests may need it to show what it does."""
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
+
+
 @pytest.fixture(scope='session')
 def tiny() -> str:
     """The smallest config that trains."""
@@ -37,6 +43,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('trained')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
         train(TrainOptions(config=str(TINY)))
     return folder
 
