@@ -4,6 +4,7 @@ Naming the package in a config is enough, ``type='saga_mm.PVT'``: mmengine impor
 the registry then imports its ``locations``. Nothing heavy may be imported here.
 """
 
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import Registry
@@ -15,3 +16,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope='saga_mm',
     locations=['saga_mm.engine.layer_decay'],
 )
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks'])

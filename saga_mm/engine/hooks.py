@@ -12,12 +12,9 @@ from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import Registry
 
 from saga_mm.errors import SagaError
-
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks'])
+from saga_mm.registry import HOOKS
 
 UNFINISHED = '.part'
 
