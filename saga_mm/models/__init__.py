@@ -2,3 +2,4 @@
 
 from .attention import *  # noqa: F403
 from .backbones import *  # noqa: F403
+from .necks import *  # noqa: F403

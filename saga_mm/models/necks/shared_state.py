@@ -1,0 +1,111 @@
+"""One state for all levels of a pyramid: every position of every level attends to all positions of all levels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from saga_mm.models.attention import build_attention
+from saga_mm.models.init import init_weights
+from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
+
+
+class SharedState(BaseModule):
+    """Global attention over the maps of a pyramid, added to them.
+
+    The tokens of each level are normed, projected to common channels and told their level; then all levels write one
+    state, weighed by their numbers of tokens as if they were one set, and the tokens of each level read it. With SAGA
+    or another linear mixer that costs as little as attention within each level::
+
+        t_i = norm_i(x_i) W_i + e_i,   S = merge_i(write(t_i)),   y_i = x_i + read(t_i, S) U_i
+
+    ``U_i`` starts at zero, so that at first nothing changes.
+
+    Args:
+        in_channels: Channels of each level.
+        embed_dims: Common channels, in which the levels attend.
+        num_heads: Heads; must divide ``embed_dims``.
+        attention: Token mixer, as of a backbone: a name or a dict with ``type`` and its options.
+        init_cfg: Initialisation config of mmengine.
+
+    Raises:
+        ValueError: If an argument is unknown or does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        embed_dims: int = 128,
+        num_heads: int = 4,
+        attention: str | dict = 'saga',
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not in_channels:
+            raise ValueError('in_channels must name the channels of one level at least')
+        self.in_channels = tuple(in_channels)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-6) for channels in in_channels)
+        self.enter = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
+        self.attn = build_attention(attention, embed_dims, num_heads)
+        self.leave = nn.ModuleList(nn.Linear(embed_dims, channels) for channels in in_channels)
+        for module in (self.norms, self.enter):
+            module.apply(init_weights)
+        # the bias of a level's own projection is what tells its tokens from those of the others
+        for layer in self.enter:
+            nn.init.trunc_normal_(layer.bias, std=0.02)
+        for layer in self.leave:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def sweeps(self) -> int:
+        """How often all tokens of all levels must be written before any can be read."""
+        return self.attn.sweeps
+
+    @property
+    def halo(self) -> int:
+        """Rows that :meth:`read` needs beyond each edge of a piece."""
+        return self.attn.halo
+
+    def write(self, x: torch.Tensor, grid: Grid, level: int, state: Any = None) -> Any:
+        """State of the tokens ``x``, ``(B, N, in_channels[level])``, that stand at ``grid`` of a level.
+
+        In a second sweep, ``state`` is the merged state of the first.
+        """
+        return self.attn.write(self._embed(x, level), grid, state)
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        """State of all tokens behind ``states``, of any levels."""
+        return self.attn.merge(states)
+
+    def read(self, x: torch.Tensor, grid: Grid, level: int, state: Any) -> torch.Tensor:
+        """The tokens ``x``, ``(B, N, in_channels[level])``, that stand at ``grid``, with what the state answers."""
+        return x + self._answer(self._embed(x, level), grid, level, state)
+
+    def forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes.
+
+        Raises:
+            ValueError: If there are not as many maps as ``in_channels``.
+        """
+        if len(inputs) != len(self.in_channels):
+            raise ValueError(f'{len(inputs)} maps were given where in_channels names {len(self.in_channels)}')
+        grids = [Grid.whole(*x.shape[2:]) for x in inputs]
+        tokens = [self._embed(map_to_tokens(x), level) for level, x in enumerate(inputs)]
+        state = None
+        for _ in range(self.sweeps):
+            state = self.merge([self.attn.write(x, grid, state) for x, grid in zip(tokens, grids)])
+        outs = []
+        for level, (plane, grid) in enumerate(zip(inputs, grids)):
+            mixed = tokens_to_map(self._answer(tokens[level], grid, level, state), grid)
+            # some compiled operators downstream read memory as if it were plain NCHW
+            outs.append((plane + mixed).contiguous())
+        return outs
+
+    def _embed(self, x: torch.Tensor, level: int) -> torch.Tensor:
+        return self.enter[level](self.norms[level](x))
+
+    def _answer(self, tokens: torch.Tensor, grid: Grid, level: int, state: Any) -> torch.Tensor:
+        return self.leave[level](self.attn.read(tokens, grid, state))
