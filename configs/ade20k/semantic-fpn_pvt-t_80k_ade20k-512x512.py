@@ -1,0 +1,3 @@
+_base_ = 'semantic-fpn_saga-pvt-t_80k_ade20k-512x512.py'
+
+model = dict(backbone=dict(attention='softmax'))

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/semantic-fpn_saga-pvt-t.py',
+    '../_base_/datasets/ade20k.py',
+    '../_base_/schedules/semantic-fpn_80k.py',
+    '../_base_/segmentation_iters_runtime.py',
+]

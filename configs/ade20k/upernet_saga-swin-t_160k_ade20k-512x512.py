@@ -1,0 +1,3 @@
+_base_ = 'upernet_swin-t_160k_ade20k-512x512.py'
+
+model = dict(backbone=dict(attention=['saga', 'saga', 'softmax', 'softmax']))

@@ -1,0 +1,3 @@
+_base_ = 'upernet_saga-pvt-t_80k_cityscapes-512x1024.py'
+
+model = dict(backbone=dict(attention='softmax'))
