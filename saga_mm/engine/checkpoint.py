@@ -27,6 +27,8 @@ from saga_mm.errors import SagaError
 MapLocation = str | torch.device | Callable | None
 
 NUMPY_KINDS = '?bBhHiIlLqQefdgFD'
+# keys under which published files keep averaged weights
+AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict')
 
 
 def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'cpu') -> dict[str, Any]:
@@ -187,10 +189,10 @@ def _refusal(path: str | os.PathLike[str], reason: str) -> str:
 
 
 def _with_state_dict(path: str | os.PathLike[str], checkpoint: Any) -> dict[str, Any]:
-    """Find the weights: under mmengine's key, under ``model`` as published files have them, or bare."""
+    """Find the weights: under mmengine's key, under ``model`` as published files have them, averaged ones, or bare."""
     if not isinstance(checkpoint, dict):
         raise SagaError(f'checkpoint {path}: holds a {type(checkpoint).__name__}, not weights by name')
-    for state in (checkpoint.get('state_dict'), checkpoint.get('model'), checkpoint):
+    for state in (*(checkpoint.get(key) for key in ('state_dict', 'model', *AVERAGED)), checkpoint):
         if isinstance(state, dict) and any(isinstance(value, Tensor) for value in state.values()):
             if any(not isinstance(name, str) for name in state):
                 raise SagaError(f'checkpoint {path}: holds weights under names that are no text')

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from saga_mm.apis.backbones import create_backbone
-from saga_mm.engine.checkpoint import _load_weights_only, load_checkpoint, state_of
+from saga_mm.engine.checkpoint import AVERAGED, load_checkpoint, state_of
 from saga_mm.engine.weights import Match, compare
 from saga_mm.errors import SagaError
 from saga_mm.models import backbones
 
 # read as plain dicts: torch then stores what the file says of them and calls nothing
 STAND_INS = [(OrderedDict, 'argparse.Namespace'), (OrderedDict, 'yacs.config.CfgNode')]
-AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict')
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
     'cswin': r'stage1_conv_embed\.',
@@ -70,11 +69,13 @@ def read_published(path: str | os.PathLike[str], ema: bool = False) -> Published
     Raises:
         SagaError: The file is missing, damaged, holds no weights, or would run code when read.
     """
-    checkpoint = _load(path)
+    with torch.serialization.safe_globals(STAND_INS):
+        checkpoint = load_checkpoint(path)
     averaged = [key for key in AVERAGED if _has_weights(checkpoint.get(key))]
     if ema and not averaged:
         raise SagaError(f'--ema: checkpoint {path} holds no averaged weights ({", ".join(AVERAGED)})')
-    plain = [key for key in ('model', 'state_dict') if checkpoint.get(key) is checkpoint.get('state_dict', key)][:1]
+    names = ('model', 'state_dict') if all(checkpoint[key] is not checkpoint['state_dict'] for key in averaged) else ()
+    plain = [key for key in names if checkpoint.get(key) is checkpoint['state_dict']][:1]
     taken, *left = averaged + plain if ema else plain + averaged
     state = state_of({'state_dict': checkpoint[taken]})
     state = {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
@@ -136,23 +137,6 @@ def skeleton(name: str) -> torch.nn.Module:
     """A named backbone without memory for its weights, to compare names and shapes with."""
     with torch.device('meta'):
         return create_backbone(name)
-
-
-def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    with torch.serialization.safe_globals(STAND_INS):
-        try:
-            checkpoint = load_checkpoint(path)
-        except SagaError as error:
-            # which does not look for averaged weights
-            if 'holds no weights' not in str(error):
-                raise
-            checkpoint = _load_weights_only(os.path.expanduser(path), 'cpu')
-            if not any(_has_weights(checkpoint.get(key)) for key in AVERAGED):
-                raise
-            return checkpoint
-    bare = checkpoint['state_dict']
-    # a number stored as a tensor beside averaged weights looks like bare weights
-    return bare if any(_has_weights(bare.get(key)) for key in AVERAGED) else checkpoint
 
 
 def _has_weights(state: Any) -> bool:
