@@ -84,7 +84,7 @@ def check_coco(
             anything is.
     """
     ann_file, folder = Path(ann_file), Path(img_prefix)
-    data = _read_coco(ann_file, ('images', 'categories') + ('annotations',) * need_annotations)
+    data = read_coco(ann_file, ('images', 'categories') + ('annotations',) * need_annotations)
     if not folder.is_dir():
         raise SagaError(f'Image folder {folder} (for {ann_file}) does not exist. Correct its path, or fill it.')
     problems = Problems(ann_file)
@@ -130,13 +130,17 @@ def classes_of(ann_file: str | Path) -> list[str]:
         SagaError: The file is missing, is no COCO file, or its categories are malformed.
     """
     problems = Problems(ann_file)
-    names = check_categories(_read_coco(Path(ann_file), ('categories',))['categories'], problems)
+    names = check_categories(read_coco(Path(ann_file), ('categories',))['categories'], problems)
     problems.raise_any()
     return list(names.values())
 
 
-def _read_coco(ann_file: Path, lists: Sequence[str]) -> dict:
-    """The content of a COCO file, in which ``lists`` are lists."""
+def read_coco(ann_file: Path, lists: Sequence[str]) -> dict:
+    """The content of a COCO file, in which ``lists`` are lists.
+
+    Raises:
+        SagaError: There is no such file, or it is something else.
+    """
     if not ann_file.is_file():
         beside = sorted(path.name for path in ann_file.parent.glob('*.json'))[:5]
         hint = f' Beside it there is {", ".join(beside)}.' if beside else ''

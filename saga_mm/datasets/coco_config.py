@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from saga_mm.errors import SagaError
 
 from .coco_check import CocoSummary, check_coco
-from .problems import short_list
+from .problems import Problems, short_list
 
 
 def check_dataset_cfg(
@@ -31,29 +31,46 @@ def check_dataset_cfg(
     """
     summaries = []
     for cfg in _coco_datasets(dataset_cfg):
-        ann_file, images = _paths(cfg)
-        if _is_remote(cfg, ann_file, images):
+        ann_file, images = coco_paths(cfg)
+        if is_remote(cfg, ann_file, images):
             continue
-        classes = _classes(cfg)
-        pipeline = [step for step in cfg.get('pipeline') or [] if isinstance(step, Mapping)]
+        classes = coco_classes(cfg)
         summary = check_coco(
             ann_file,
             images,
             progress=progress,
             decode=decode,
-            need_masks=any(_type_name(step) == 'LoadAnnotations' and step.get('with_mask') for step in pipeline),
+            need_masks=loads_masks(cfg),
             need_annotations=need_annotations,
-            ignore_orientation=any('ignore_orientation' in str(step.get('color_type', '')) for step in pipeline),
+            ignore_orientation=ignores_orientation(cfg),
         )
         if classes is not None:
-            _check_classes(ann_file, list(summary.per_class), classes)
+            problems = Problems(ann_file)
+            check_classes(list(summary.per_class), classes, problems)
+            problems.raise_any()
             if need_annotations and not any(summary.per_class[name] for name in classes):
                 raise SagaError(f'{ann_file} has no annotation of the classes {short_list(classes)} of metainfo.')
         summaries.append(summary)
     return summaries
 
 
-def _type_name(cfg: Mapping) -> str:
+def loads_masks(cfg: Mapping) -> bool:
+    """Whether a detection pipeline asks for masks."""
+    return any(type_name(step) == 'LoadAnnotations' and step.get('with_mask') for step in pipeline_steps(cfg))
+
+
+def ignores_orientation(cfg: Mapping) -> bool:
+    """Whether a pipeline loads images without turning them upright by their EXIF tag."""
+    return any('ignore_orientation' in str(step.get('color_type', '')) for step in pipeline_steps(cfg))
+
+
+def pipeline_steps(cfg: Mapping) -> list[Mapping]:
+    """The steps of a data set's pipeline."""
+    return [step for step in cfg.get('pipeline') or [] if isinstance(step, Mapping)]
+
+
+def type_name(cfg: Mapping) -> str:
+    """The name in ``type``, without a scope."""
     kind = cfg.get('type', '')
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
@@ -61,15 +78,19 @@ def _type_name(cfg: Mapping) -> str:
 def _coco_datasets(cfg: object) -> Iterator[Mapping]:
     if not isinstance(cfg, Mapping):
         return
-    if _type_name(cfg) == 'CocoDataset':
+    if type_name(cfg) == 'CocoDataset':
         yield cfg
         return
     for inner in (cfg.get('dataset'), *(cfg.get('datasets') or ())):
         yield from _coco_datasets(inner)
 
 
-def _paths(cfg: Mapping) -> tuple[str, str]:
-    """The annotation file and the image folder."""
+def coco_paths(cfg: Mapping) -> tuple[str, str]:
+    """The annotation file and the image folder of a ``CocoDataset``.
+
+    Raises:
+        SagaError: One is missing or no path, or the data root does not exist.
+    """
     root = cfg.get('data_root') or ''
     prefix = cfg.get('data_prefix') or {}
     given = {
@@ -96,13 +117,18 @@ def _is_absolute(path: str) -> bool:
     return osp.isabs(path) or '://' in path
 
 
-def _is_remote(cfg: Mapping, *paths: str) -> bool:
+def is_remote(cfg: Mapping, *paths: str) -> bool:
+    """Whether a data set is on storage that is no file system."""
     backend = (cfg.get('backend_args') or {}).get('backend', 'local')
     return backend != 'local' or any('://' in path for path in paths)
 
 
-def _classes(cfg: Mapping) -> list[str] | None:
-    """Class names that the data set will have; None where they cannot be known here."""
+def coco_classes(cfg: Mapping) -> list[str] | None:
+    """Class names that a ``CocoDataset`` will have; None where they cannot be known here.
+
+    Raises:
+        SagaError: ``metainfo`` names them in a way that mmdet does not understand.
+    """
     metainfo = cfg.get('metainfo') or {}
     if 'CLASSES' in metainfo:
         raise SagaError("metainfo of a CocoDataset has 'CLASSES', which mmdet 3 ignores. Write 'classes' instead.")
@@ -123,16 +149,19 @@ def _classes(cfg: Mapping) -> list[str] | None:
     return list(classes)
 
 
-def _check_classes(ann_file: str, in_file: list[str], in_config: list[str]) -> None:
+def check_classes(in_file: list[str], in_config: list[str], problems: Problems) -> None:
+    """Compare the classes of a file with those of ``metainfo``."""
     both = f'The file has {short_list(in_file)}; metainfo has {short_list(in_config)}.'
     missing = [name for name in in_config if name not in in_file]
     if missing:
-        raise SagaError(
-            f"{ann_file}: the classes {short_list(missing)} of metainfo['classes'] are not in the file. {both} "
-            'Set metainfo=dict(classes=...) to names of the file, and num_classes of the heads to their number.'
+        problems.add(
+            f"the classes {short_list(missing)} of metainfo['classes'] are not in the file",
+            f'{both} Set metainfo=dict(classes=...) to names of the file, and num_classes of the heads to their '
+            'number.',
         )
-    if in_config != [name for name in in_file if name in in_config]:
-        raise SagaError(
-            f"{ann_file}: metainfo['classes'] must list each class once and in the order of the file, in which mmdet "
-            f'numbers the labels; otherwise results carry wrong names. {both}'
+    elif in_config != [name for name in in_file if name in in_config]:
+        problems.add(
+            "metainfo['classes'] must list each class once and in the order of the file, in which mmdet numbers the "
+            'labels; otherwise results carry wrong names',
+            both,
         )

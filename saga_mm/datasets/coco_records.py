@@ -81,14 +81,11 @@ def check_annotations(
             cure = 'Add the category to "categories", or correct the annotation.'
             problems.add('annotation of an unknown category_id', cure, f'{label} ({record.get("category_id")!r})')
             continue
-        problem = _box_problem(record)
-        mask = record.get('segmentation')
-        if problem is None and mask:
-            mask_wrong = mask_problem(mask, image.height, image.width)
-            problem = mask_wrong and f'segmentation {mask_wrong}'
+        problem = annotation_problem(record, image)
         if problem:
             problems.add('malformed annotation', CORRECT, f'{label} ({problem})')
             continue
+        mask = record.get('segmentation')
         counts.per_category[category] += 1
         counts.annotated.add(record['image_id'])
         counts.without_mask += not mask
@@ -124,6 +121,16 @@ def _hashable(value: object) -> int | None:
 
 def _is_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) < 1e15
+
+
+def annotation_problem(record: dict, image: ListedImage) -> str | None:
+    """What is wrong with the box or the mask of an annotation of ``image``, or None."""
+    problem = _box_problem(record)
+    mask = record.get('segmentation')
+    if problem is None and mask:
+        wrong = mask_problem(mask, image.height, image.width)
+        problem = wrong and f'segmentation {wrong}'
+    return problem
 
 
 def _box_problem(record: dict) -> str | None:

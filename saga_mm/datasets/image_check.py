@@ -2,10 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 from PIL import Image
@@ -16,6 +16,8 @@ from .progress import progress_bar
 EXIF_ORIENTATION = 0x0112
 # Of larger sets only the head and the tail of each JPEG and PNG file are read.
 DECODE_UP_TO = 2000
+T = TypeVar('T')
+R = TypeVar('R')
 
 
 class ListedImage(NamedTuple):
@@ -100,47 +102,78 @@ def check_images(
         Whether they were decoded.
     """
     full = len(images) <= DECODE_UP_TO if decode is None else decode
+    for problem in in_threads(lambda image: _examine(folder, image, full, ignore_orientation), images, progress):
+        if problem:
+            problems.add(*problem)
+    return full
+
+
+def in_threads(look: Callable[[T], R], images: Sequence[T], progress: bool = True) -> Iterator[R]:
+    """Look at images of any size in several threads, without Pillow's warnings; results come in order.
+
+    Args:
+        look: What to do with an image.
+        images: Whatever ``look`` takes.
+        progress: Show a bar if it takes more than a few seconds.
+    """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings(), ThreadPool(min(16, 2 * (os.cpu_count() or 1))) as pool:
             warnings.simplefilter('ignore')
-            found = pool.imap(lambda image: _examine(folder, image, full, ignore_orientation), images, chunksize=16)
-            for problem in progress_bar(found, len(images), 'checking images', progress, delay=2):
-                if problem:
-                    problems.add(*problem)
+            found = pool.imap(look, images, chunksize=16)
+            yield from progress_bar(found, len(images), 'checking images', progress, delay=2)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-    return full
 
 
 def _examine(folder: Path, listed: ListedImage, full: bool, ignore_orientation: bool) -> tuple[str, str, str] | None:
     path = os.path.join(folder, listed.name)
     try:
         with Image.open(path) as image:
-            stored = image.size
-            turned = not ignore_orientation and _orientation(image) > 4
-            shown = cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1] if turned else stored
+            stored, shown = image.size, shown_size(image, path, ignore_orientation)
             if shown != (listed.width, listed.height):
                 return _size_problem(listed, stored, shown)
-            common = image.format in ('JPEG', 'MPO', 'PNG')
-            if not common and not cv2.haveImageReader(path):
-                raise ValueError(f'OpenCV does not read {image.format}')
-            ended = not common or _has_end(path)
-            if not ended and image.format != 'PNG':
-                raise ValueError('cut off, without the end marker')
-            if full or not ended:
-                # a coarse JPEG still reads the whole stream
-                image.draft('RGB', (1, 1))
-                image.load()
+            require_whole(image, path, full)
     except Exception as error:  # damaged files raise almost anything
         cure = 'Get the files again, or remove their entries from the annotation file.'
-        reason = ' '.join(str(error).replace(path, 'it').split())[:120] or type(error).__name__
-        return f'unreadable image in {folder}', cure, f'{listed.name} ({reason})'
+        return f'unreadable image in {folder}', cure, f'{listed.name} ({reason_of(error, path)})'
     return None
 
 
-def _orientation(image: Image.Image) -> int:
+def shown_size(image: Image.Image, path: str, ignore_orientation: bool = False) -> tuple[int, int]:
+    """``(width, height)`` of an opened image after loading, which turns it upright unless told not to."""
+    turned = not ignore_orientation and orientation(image) > 4
+    return cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1] if turned else image.size
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF tag: 1 is upright, from 5 on width and height change places."""
     return image.getexif().get(EXIF_ORIENTATION, 1) if 'exif' in image.info else 1
+
+
+def require_whole(image: Image.Image, path: str, full: bool) -> None:
+    """Raise almost anything where an opened image is damaged or cannot be loaded by OpenCV.
+
+    Args:
+        image: The image.
+        path: Its file.
+        full: Decode it; else its head and its tail must do.
+    """
+    common = image.format in ('JPEG', 'MPO', 'PNG')
+    if not common and not cv2.haveImageReader(path):
+        raise ValueError(f'OpenCV does not read {image.format}')
+    ended = not common or _has_end(path)
+    if not ended and image.format != 'PNG':
+        raise ValueError('cut off, without the end marker')
+    if full or not ended:
+        # a coarse JPEG still reads the whole stream
+        image.draft('RGB', (1, 1))
+        image.load()
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """What a library says of a damaged file, in short."""
+    return ' '.join(str(error).replace(path, 'it').split())[:120] or type(error).__name__
 
 
 def _size_problem(listed: ListedImage, stored: tuple, shown: tuple) -> tuple[str, str, str]:

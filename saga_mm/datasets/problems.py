@@ -27,8 +27,11 @@ class Problems:
         if len(cases) < SHOWN:
             cases.append(case)
 
-    def raise_any(self) -> None:
-        """Raise a :class:`SagaError` that lists what was noted, if anything was."""
+    def __bool__(self) -> bool:
+        return bool(self._cases)
+
+    def lines(self) -> list[str]:
+        """One line for each kind: how often, the first cases, the cure."""
         lines = []
         for (kind, cure), cases in self._cases.items():
             count = self._counts[kind, cure]
@@ -36,6 +39,11 @@ class Problems:
             number = f' ({count:,} times)' if count > 1 else ''
             shown = f': {", ".join(cases)}{more}' if cases[0] else ''
             lines.append(f'{kind}{number}{shown}. {cure}')
+        return lines
+
+    def raise_any(self) -> None:
+        """Raise a :class:`SagaError` that lists what was noted, if anything was."""
+        lines = self.lines()
         if lines:
             separator = '\n- ' if len(lines) > 1 else ' '
             raise SagaError(f'{self.source}:{separator}{separator.join(lines)}')
