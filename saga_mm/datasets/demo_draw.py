@@ -31,8 +31,8 @@ class Scene(NamedTuple):
     """One picture and its ground truth.
 
     Attributes:
-        image: ``(size, size, 3)`` uint8, BGR.
-        instances: ``(size, size)`` uint8; 0 is background, ``k`` the visible part of the k-th shape.
+        image: ``(height, width, 3)`` uint8, BGR.
+        instances: ``(height, width)`` uint8; 0 is background, ``k`` the visible part of the k-th shape.
         labels: Index into ``DEMO_CLASSES`` of each shape, bottom to top.
     """
 
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
     labels: list[int]
 
     def semantic(self) -> np.ndarray:
-        """Class map, ``(size, size)`` uint8: 0 is background, ``label + 1`` elsewhere."""
+        """Class map, ``(height, width)`` uint8: 0 is background, ``label + 1`` elsewhere."""
         table = np.array([0] + [label + 1 for label in self.labels], dtype=np.uint8)
         return table[self.instances]
 
@@ -176,10 +176,10 @@ def _light(rng: np.random.Generator, shape: tuple, strength: float) -> np.ndarra
     return 1 + strength * (cos * x[None, :, None] + sin * y[:, None, None])
 
 
-def _windows(top: int, left: int, shape: tuple, size: int) -> tuple[tuple, tuple]:
+def _windows(top: int, left: int, shape: tuple, canvas: tuple) -> tuple[tuple, tuple]:
     """Slices of the picture and of a patch at ``(top, left)`` where the two overlap; both empty where they do not."""
     inside, patch = [], []
-    for at, length in zip((top, left), shape):
+    for at, length, size in zip((top, left), shape, canvas):
         low = min(size, max(0, at))
         high = max(low, min(size, at + length))
         inside.append(slice(low, high))
@@ -191,14 +191,14 @@ def _place(
     rng: np.random.Generator, shape: Shape, instances: np.ndarray, areas: Sequence[int]
 ) -> tuple[int, int] | None:
     """Try one random place: its ``(top, left)``, or None when it would hide too much of what is there."""
-    size = len(instances)
+    size = np.array(instances.shape)
     mask = shape.alpha >= 0.5
     centre = rng.uniform(0.06, 0.94, 2) * size
     if areas and rng.random() < 0.35:
         beside = np.argwhere(instances == rng.integers(1, len(areas) + 1)).mean(axis=0)
         centre = np.clip(beside + rng.uniform(-1, 1, 2) * 0.8 * max(mask.shape), 0, size)
     top, left = np.round(centre - np.array(mask.shape) / 2).astype(int).tolist()
-    inside, patch = _windows(top, left, mask.shape, size)
+    inside, patch = _windows(top, left, mask.shape, instances.shape)
     if mask[patch].sum() < MIN_INSIDE * mask.sum():
         return None
     seen = np.bincount(instances.ravel(), minlength=len(areas) + 1)
@@ -209,15 +209,15 @@ def _place(
 def _paint(
     rng: np.random.Generator, canvas: np.ndarray, shape: Shape, at: tuple[int, int], sun: np.ndarray, photos: Sequence
 ) -> None:
-    """Draw a shape and its soft shadow onto ``canvas`` ``(size, size, 3)`` float32, in place."""
+    """Draw a shape and its soft shadow onto ``canvas`` ``(height, width, 3)`` float32, in place."""
     height, width = shape.alpha.shape
     blur = max(3, max(shape.alpha.shape) // 8)
     shadow = cv2.blur(np.pad(shape.alpha, blur), (blur, blur))
     dy, dx = np.round(sun * blur * 0.7).astype(int).tolist()
-    inside, patch = _windows(at[0] - blur + dy, at[1] - blur + dx, shadow.shape, len(canvas))
+    inside, patch = _windows(at[0] - blur + dy, at[1] - blur + dx, shadow.shape, canvas.shape[:2])
     canvas[inside] *= 1 - 0.4 * shadow[patch][..., None]
 
-    inside, patch = _windows(*at, (height, width), len(canvas))
+    inside, patch = _windows(*at, (height, width), canvas.shape[:2])
     texture = _texture(rng, photos, (height, width), canvas[inside].mean(axis=(0, 1)))[patch]
     if rng.random() < 0.5:
         line = texture.mean(axis=(0, 1)) * float(rng.choice([0.4, 1.6]))
@@ -225,25 +225,41 @@ def _paint(
     canvas[inside] += (np.clip(texture, 0, 255) - canvas[inside]) * shape.alpha[patch][..., None]
 
 
-def draw_scene(rng: np.random.Generator, photos: Sequence[np.ndarray], size: int) -> Scene:
-    """Draw one picture of 2 to 6 shapes, about 40 to 116 pixels across where ``size`` is 256.
+def _background(rng: np.random.Generator, photos: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """A photograph at about the scale that it has behind a small picture, continued by its mirror images; float32."""
+    photo = photos[rng.integers(len(photos))]
+    scale = rng.uniform(1, 1.5) * 256 / min(photo.shape[:2])
+    photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    rest = [(0, max(0, wanted - there)) for wanted, there in zip((height, width), photo.shape)]
+    return np.pad(photo, [*rest, (0, 0)], mode='symmetric')[:height, :width].astype(np.float32)
+
+
+def draw_scene(rng: np.random.Generator, photos: Sequence[np.ndarray], size: int | tuple[int, int]) -> Scene:
+    """Draw one picture of shapes about 48 to 120 pixels across on 256 x 256 pixels, 2 to 5 of them.
 
     Args:
         rng: Source of every choice: the same generator state gives the same pixels.
         photos: ``(h, w, 3)`` uint8 BGR photographs for backgrounds and textures.
-        size: Height and width in pixels.
+        size: Height and width in pixels. One number makes a square whose shapes grow with it; two numbers, multiples of
+            256, a picture with more shapes, as large and as dense as on 256 x 256 pixels, at most 255 of them.
     """
-    canvas = _photo_crop(rng, photos, (size, size), (0.5, 1.0))
+    if isinstance(size, int):
+        height, width, unit, tiles = size, size, size, 1
+        canvas = _photo_crop(rng, photos, (size, size), (0.5, 1.0))
+    else:
+        (height, width), unit = size, 256
+        tiles = height * width // unit**2
+        canvas = _background(rng, photos, height, width)
     # a calmer background, as behind things that a photographer wanted seen
     canvas = canvas.mean(axis=(0, 1)) + (canvas - canvas.mean(axis=(0, 1))) * np.float32(0.7)
     canvas *= (rng.uniform(0.8, 1.1) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
-    instances = np.zeros((size, size), np.uint8)
+    instances = np.zeros((height, width), np.uint8)
     areas: list[int] = []
     labels: list[int] = []
     sun = rng.choice([-1.0, 1.0], 2)
-    smallest = 40 * size / 256
-    for _ in range(rng.integers(2, 7)):
-        side = rng.triangular(40, 72, 116) * size / 256
+    smallest = 48 * unit / 256
+    for _ in range(min(255, rng.integers(2 * tiles, 5 * tiles + 1))):
+        side = rng.triangular(48, 80, 120) * unit / 256
         for _ in range(30):
             shape = draw_shape(rng, side)
             at = _place(rng, shape, instances, areas)
@@ -251,10 +267,10 @@ def draw_scene(rng: np.random.Generator, photos: Sequence[np.ndarray], size: int
                 side = max(smallest, side * 0.96)
                 continue
             _paint(rng, canvas, shape, at, sun, photos)
-            inside, patch = _windows(*at, shape.alpha.shape, size)
+            inside, patch = _windows(*at, shape.alpha.shape, (height, width))
             labels.append(shape.label)
             areas.append(int((shape.alpha >= 0.5).sum()))
             instances[inside][shape.alpha[patch] >= 0.5] = len(labels)
             break
-    canvas = canvas * _light(rng, (size, size), 0.1) + rng.normal(0, rng.uniform(1, 5), canvas.shape)
+    canvas = canvas * _light(rng, (height, width), 0.1) + rng.normal(0, rng.uniform(1, 5), canvas.shape)
     return Scene(np.clip(np.round(canvas), 0, 255).astype(np.uint8), instances, labels)

@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from .demo_folder import make_once
 from .progress import progress_bar
 
 # Raised whenever the same arguments would give other pixels, so that old data is made anew.
-VERSION = 1
+VERSION = 2
 # All of them lie inside the scikit-image wheel, and no photograph serves both splits.
 PHOTOS = {
     'train': (
@@ -33,17 +34,18 @@ PHOTOS = {
     ),
     'val': ('chelsea.png', 'rocket.jpg'),
 }
-README = """Demo data of saga_mm: overlapping shapes, {num_train} training and {num_val} validation pictures.
+PARTS = {'train': 'training', 'val': 'validation'}
+README = """Demo data of saga_mm: overlapping shapes, {counts}.
 Safe to delete: it is made again when needed. Made with the settings in meta.json.
 
-images/{{train,val}}                      pictures of {size} x {size} pixels
-annotations/instances_{{train,val}}.json  COCO format: boxes and run-length masks of the visible parts, holes are holes
-semantic/{{train,val}}                    the same as class maps: {values}
+images       pictures of {height} x {width} pixels
+annotations  COCO format: boxes and run-length masks of the visible parts, holes are holes
+semantic     the same as class maps: {values}
 
 The shapes are drawn by the program. The photographs behind and inside them come with scikit-image, whose documentation
-lists them as public domain, CC0 or without known copyright restrictions:
+lists them as public domain, CC0 or without known copyright restrictions; no photograph is in both parts:
 train: {train}
-val: {val} (none of them used in train)
+val: {val}
 """
 
 
@@ -73,12 +75,39 @@ def make_demo_shapes(
             the photographs are missing.
     """
     args = {'num_train': num_train, 'num_val': num_val, 'size': size, 'seed': seed}
-    limits = {'num_train': (1, 10**6), 'num_val': (1, 10**6), 'size': (64, 4096), 'seed': (0, 2**63)}
-    for name, (low, high) in limits.items():
-        if isinstance(args[name], bool) or not isinstance(args[name], int) or not low <= args[name] <= high:
-            raise SagaError(f'Demo data: {name} must be an integer from {low} to {high}, not {args[name]!r}.')
+    _check_args(args)
     meta = {'generator': 'saga_mm demo shapes', 'version': VERSION, 'arguments': args}
-    return make_once(root, meta, lambda folder: _fill(folder, progress=progress, **args), announce=progress)
+    fill = partial(_fill, counts={'train': num_train, 'val': num_val}, size=size, seed=seed, progress=progress)
+    return make_once(root, meta, fill, announce=progress)
+
+
+def make_demo_shapes_large(
+    root: str | Path, num_val: int = 4, height: int = 1024, width: int = 2048, seed: int = 0, progress: bool = True
+) -> Path:
+    """Make large pictures for evaluation, unless they are there already.
+
+    Their shapes are as large and as dense as those of :func:`make_demo_shapes` at its usual size, so there are many.
+    Files and folders are the same, with a validation part alone.
+
+    Args:
+        root: Folder to make. If it holds such data of other arguments, that is replaced.
+        num_val: Number of pictures, from 1 up.
+        height: In pixels, a multiple of 256 up to 4096.
+        width: In pixels, a multiple of 256 up to 4096.
+        seed: Any integer from 0 up.
+        progress: Show a bar, and say what is done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SagaError: As :func:`make_demo_shapes`.
+    """
+    args = {'num_val': num_val, 'height': height, 'width': width, 'seed': seed}
+    _check_args(args)
+    meta = {'generator': 'saga_mm large demo shapes', 'version': VERSION, 'arguments': args}
+    fill = partial(_fill, counts={'val': num_val}, size=(height, width), seed=seed, progress=progress)
+    return make_once(root, meta, fill, announce=progress)
 
 
 def ensure_demo_data(spec: dict) -> None:
@@ -105,18 +134,28 @@ def ensure_demo_data(spec: dict) -> None:
     MAKERS[kind](**args)
 
 
-MAKERS: dict[str, Callable[..., Path]] = {'shapes': make_demo_shapes}
+MAKERS: dict[str, Callable[..., Path]] = {'shapes': make_demo_shapes, 'shapes_large': make_demo_shapes_large}
 
 
-def _fill(folder: Path, num_train: int, num_val: int, size: int, seed: int, progress: bool) -> None:
-    photos = {split: [_read_photo(name) for name in names] for split, names in PHOTOS.items()}
-    jobs = [('train', i) for i in range(num_train)] + [('val', i) for i in range(num_val)]
-    for split in PHOTOS:
+def _check_args(args: dict[str, int]) -> None:
+    limits = {'size': (64, 4096), 'height': (256, 4096), 'width': (256, 4096), 'seed': (0, 2**63)}
+    for name, value in args.items():
+        low, high = limits.get(name, (1, 10**6))
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise SagaError(f'Demo data: {name} must be an integer from {low} to {high}, not {value!r}.')
+        if name in ('height', 'width') and value % 256:
+            raise SagaError(f'Demo data: {name} must be a multiple of 256, not {value}.')
+
+
+def _fill(folder: Path, counts: dict[str, int], size: int | tuple[int, int], seed: int, progress: bool) -> None:
+    photos = {split: [_read_photo(name) for name in PHOTOS[split]] for split in counts}
+    jobs = [(split, i) for split, count in counts.items() for i in range(count)]
+    for split in counts:
         for kind in ('images', 'semantic'):
             (folder / kind / split).mkdir(parents=True)
     (folder / 'annotations').mkdir()
 
-    records = {split: _empty_coco(split) for split in PHOTOS}
+    records = {split: _empty_coco(split) for split in counts}
     for split, index in progress_bar(jobs, len(jobs), 'demo data', progress):
         rng = np.random.default_rng([seed, list(PHOTOS).index(split), index])
         scene = draw_scene(rng, photos[split], size)
@@ -128,9 +167,14 @@ def _fill(folder: Path, num_train: int, num_val: int, size: int, seed: int, prog
         text = json.dumps(record, separators=(',', ':'))
         (folder / 'annotations' / f'instances_{split}.json').write_text(text, encoding='utf-8')
 
-    values = ', '.join(f'{i} {name}' for i, name in enumerate(('background', *DEMO_CLASSES)))
-    names = {split: ', '.join(files) for split, files in PHOTOS.items()}
-    text = README.format(num_train=num_train, num_val=num_val, size=size, values=values, **names)
+    height, width = (size, size) if isinstance(size, int) else size
+    text = README.format(
+        counts=' and '.join(f'{count} {PARTS[split]} pictures' for split, count in counts.items()),
+        height=height,
+        width=width,
+        values=', '.join(f'{i} {name}' for i, name in enumerate(('background', *DEMO_CLASSES))),
+        **{split: ', '.join(files) for split, files in PHOTOS.items()},
+    )
     (folder / 'README.txt').write_text(text, encoding='utf-8')
 
 

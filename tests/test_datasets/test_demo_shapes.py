@@ -104,7 +104,26 @@ def test_a_change_of_the_pictures_raises_the_version():
     photos = [np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)]
     maps = [draw_scene(np.random.default_rng([0, i]), photos, 128).instances for i in range(4)]
     found = hashlib.sha256(np.stack(maps).tobytes()).hexdigest()[:8]
-    assert (VERSION, found) == (1, '57bcad1a'), 'old data would be kept: raise VERSION, then correct this line'
+    assert (VERSION, found) == (2, '2ec61842'), 'old data would be kept: raise VERSION, then correct this line'
+
+
+def test_large_pictures_have_more_shapes_and_not_larger_ones(tmp_path: Path):
+    spec = {'type': 'shapes_large', 'root': tmp_path / 'x', 'num_val': 1, 'height': 256, 'width': 768}
+    ensure_demo_data({**spec, 'progress': False})
+    picture = cv2.imread(str(tmp_path / 'x/images/val/000000.png'))
+    semantic = cv2.imread(str(tmp_path / 'x/semantic/val/000000.png'), cv2.IMREAD_UNCHANGED)
+    assert picture.shape == (256, 768, 3) and semantic.shape == (256, 768) and semantic.max() <= len(DEMO_CLASSES)
+    annotations = load(tmp_path / 'x', 'val')['annotations']
+    assert 6 <= len(annotations) <= 18
+    assert all(side < 180 for annotation in annotations for side in annotation['bbox'][2:])
+    assert max(annotation['bbox'][0] for annotation in annotations) > 400, 'over the whole width'
+    assert sorted(path.name for path in (tmp_path / 'x' / 'images').iterdir()) == ['val']
+    for change, message in [
+        ({'height': 250}, 'height must be an integer from 256'),
+        ({'width': 300}, 'multiple of 256'),
+    ]:
+        with pytest.raises(SagaError, match=message):
+            ensure_demo_data({**spec, **change})
 
 
 def test_splits_share_no_photograph():
@@ -144,7 +163,7 @@ def test_ensure_makes_what_a_config_asks_for(root: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ('spec', 'message'),
     [
-        ({'type': 'shape', 'root': 'x'}, r"out of \['shapes'\]"),
+        ({'type': 'shape', 'root': 'x'}, r"out of \['shapes', 'shapes_large'\]"),
         ({'root': 'x'}, "with a 'type'"),
         (None, 'must be a dict'),
         ({'type': ['shapes'], 'root': 'x'}, "with a 'type'"),
