@@ -82,6 +82,7 @@ def measure_cost(model: Callable[..., Any], /, *inputs: Any, training: bool = Fa
         torch.set_grad_enabled(training),
         fake_mode,
         tracer,
+        tracer.modules_watched(),
         torch.device('cpu'),
         FusedAttention(tracer.add_macs),
     ):

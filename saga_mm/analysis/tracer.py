@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 from torch._prims_common import suggest_memory_format
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -94,10 +97,20 @@ class Tracer(TorchDispatchMode):
             if parameter.requires_grad:
                 # an accumulated gradient is no activation
                 parameter.register_post_accumulate_grad_hook(_drop_gradient)
-        for name, child in module.named_modules():
-            if name:
-                child.register_forward_pre_hook(partial(self._enter, name))
-                child.register_forward_hook(self._leave, always_call=True)
+        self.names = {child: name for name, child in module.named_modules() if name}
+
+    @contextmanager
+    def modules_watched(self) -> Iterator[None]:
+        """Know which module runs. By hooks on all modules that there are: one with its own may run otherwise."""
+        handles = [
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def add_macs(self, operator: str, macs: int) -> None:
         if self.forward:
@@ -151,15 +164,15 @@ class Tracer(TorchDispatchMode):
         self.live -= self.sizes.pop(address)
         del self.references[address]
 
-    def _enter(self, name: str, module: nn.Module, _: Any) -> None:
+    def _enter(self, module: nn.Module, _: Any) -> None:
         # a checkpointed module runs again during the backward pass
-        if self.forward:
-            part = self.cost.modules.setdefault(name, ModuleCost(count_parameters(module)))
+        if self.forward and module in self.names:
+            part = self.cost.modules.setdefault(self.names[module], ModuleCost(count_parameters(module)))
             self.stack.append(part)
             part.peak_bytes = max(part.peak_bytes, self.live)
 
-    def _leave(self, *_: Any) -> None:
-        if self.forward:
+    def _leave(self, module: nn.Module, *_: Any) -> None:
+        if self.forward and module in self.names:
             self.stack.pop()
 
 

@@ -1,32 +1,57 @@
 """Linear attention as a small additive state: write, merge, read. Pure torch."""
 
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
-from .grid import Grid, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
+from .grid import Grid, map_to_tokens, pad_to_multiple, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .precision import full_precision, wide
 from .reference import linear_attention_reference
+from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
+from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
+from .rows import LocalStep, RowStep, StepRows, captures_graph, crop_rows, grow_rows, round_up
+from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
 
 __all__ = [
+    'ACCELERATOR_CHUNK_BYTES',
+    'CHUNK_BYTES',
     'FEATURE_MAPS',
+    'AppliedRows',
     'FeatureMap',
+    'FileRows',
     'Grid',
+    'ImageRows',
     'KVState',
+    'LocalStep',
+    'MemoryRows',
+    'MemoryTooSmallError',
+    'Part',
     'Rotation',
+    'RowPool',
+    'RowRunner',
+    'RowStep',
+    'Rows',
+    'StepRows',
+    'Storage',
+    'captures_graph',
     'check_head_dim',
+    'crop_rows',
     'elu_plus_one',
     'focused',
     'full_precision',
     'get_feature_map',
+    'grow_rows',
     'linear_attention',
     'linear_attention_reference',
     'map_to_tokens',
     'merge_states',
     'pad_to_multiple',
+    'plan_runner',
     'read_key',
     'read_state',
+    'resize_rows',
     'resize_table',
     'rotation_2d',
+    'round_up',
     'tokens_to_map',
     'wide',
     'write_mean',

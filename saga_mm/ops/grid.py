@@ -46,20 +46,3 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """Pad a map ``(B, C, H, W)`` with zeros below and to the right, so that ``multiple`` divides both sides."""
     pad_h, pad_w = -x.shape[2] % multiple, -x.shape[3] % multiple
     return F.pad(x, (0, pad_w, 0, pad_h)) if pad_h or pad_w else x
-
-
-def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
-    """Fit a learned position table to a map, bilinearly; at the table's own size nothing is computed.
-
-    Args:
-        table: ``(1, h * w, C)``.
-        size: The ``(h, w)`` that the table was made for.
-        grid: Where the tokens stand; the rows of a piece are cut from the table of the whole map.
-
-    Returns:
-        ``(1, rows * width, C)``.
-    """
-    if size != (grid.height, grid.width):
-        plane = table.unflatten(1, size).permute(0, 3, 1, 2)
-        table = map_to_tokens(F.interpolate(plane, (grid.height, grid.width), mode='bilinear', align_corners=False))
-    return table if grid.rows == grid.height else table[:, grid.start * grid.width : grid.stop * grid.width]

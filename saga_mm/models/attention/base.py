@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
+from torch import nn
 
 from saga_mm.ops import Grid
 from saga_mm.registry import MODELS
@@ -22,12 +24,17 @@ class TokenMixer(BaseModule):
         sweeps: How often all tokens must be written before any can be read.
         halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
         row_multiple: A piece must start at a row that this divides, and stop at one or at the map's end.
+        floats: Numbers alive at once for each token of a piece while it is written or read, in multiples of its
+            channels; rather too many.
+        state_floats: Numbers that the state keeps of each token, in multiples of its channels.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
     sweeps: int = 1
     halo: int = 0
     row_multiple: int = 1
+    floats: float = 12.0
+    state_floats: float = 0.0
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.
@@ -51,6 +58,12 @@ class TokenMixer(BaseModule):
         for _ in range(self.sweeps):
             state = self.write(x, grid, state)
         return self.read(x, grid, state)
+
+
+def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """The second half of what ``kv`` makes of ``x``, without the first."""
+    weight, bias = kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1]
+    return F.linear(x, weight, bias)
 
 
 def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:

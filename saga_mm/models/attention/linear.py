@@ -22,7 +22,7 @@ from saga_mm.ops import (
 )
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer
+from .base import TokenMixer, project_values
 
 
 @MODELS.register_module(name=['LinearAttention', 'linear'])
@@ -104,6 +104,10 @@ class LinearAttention(TokenMixer):
         reach = max((conv.kernel_size[0] // 2 for conv in self.branches), default=0)
         return reach if self.sr_ratio == 1 or not self.branches else self.sr_ratio * (reach + 1)
 
+    @property
+    def row_multiple(self) -> int:
+        return self.sr_ratio
+
     def phi(self, x: torch.Tensor) -> torch.Tensor:
         """The feature map of queries and keys ``(B, N, heads, d)``."""
         return get_feature_map(self.feature_map)(x)
@@ -120,7 +124,7 @@ class LinearAttention(TokenMixer):
         return merge_states(states)
 
     def read(self, x: torch.Tensor, grid: Grid, state: KVState) -> torch.Tensor:
-        values = self._keys_values(x, grid)[2] if self.branches else None
+        values = project_values(self.kv, self._shortened(x, grid)) if self.branches else None
         return self._read(x, grid, state, values)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -136,14 +140,16 @@ class LinearAttention(TokenMixer):
         """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
         return x.unflatten(-1, (self.num_heads, self.head_dim))
 
+    def _shortened(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if self.sr_ratio == 1:
+            return x
+        return self.norm(map_to_tokens(self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))))
+
     def _keys_values(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if self.sr_ratio > 1:
-            plane = self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))
-            x = self.norm(map_to_tokens(plane))
-            grid = self._coarse(grid)
+        x = self._shortened(x, grid)
         keys, values = self.kv(x).chunk(2, dim=-1)
         if self.table_size:
-            keys = keys + resize_table(self.key_table, self.table_size, grid)
+            keys = keys + resize_table(self.key_table, self.table_size, self._coarse(grid))
         return x, keys, values
 
     def _read(self, x: torch.Tensor, grid: Grid, state: KVState, values: torch.Tensor | None) -> torch.Tensor:

@@ -18,6 +18,8 @@ class RopeSoftmaxAttention(RotaryMixer):
     Arguments as in :class:`RotaryMixer`.
     """
 
+    state_floats = 2.0
+
     @staticmethod
     def merge(states: Sequence[KeysValues]) -> KeysValues:
         return SoftmaxAttention.merge(states)

@@ -1,6 +1,7 @@
 """What RALA, its softmax twin and MALA have in common: 2-D RoPE, a local branch on the values, an output gate."""
 
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,23 +18,39 @@ from saga_mm.ops import (
     wide,
 )
 
-from .base import TokenMixer
+from .base import TokenMixer, project_values
 
 
-class Projected(NamedTuple):
-    """Tokens after the projections.
+class Projected:
+    """Tokens ``(B, N, C)`` after a mixer's projections: each is made when it is first asked for, and once."""
 
-    Attributes:
-        q: Queries ``(B, N, heads, d)``, mapped if there is a feature map, and then in at least float32.
-        k: Keys, alike.
-        v: Values ``(B, N, heads, d)``.
-        rotation: Of the tokens' places.
-    """
+    def __init__(self, mixer: 'RotaryMixer', x: torch.Tensor, grid: Grid) -> None:
+        self.mixer, self.x, self.grid = mixer, x, grid
 
-    q: torch.Tensor
-    k: torch.Tensor
-    v: torch.Tensor
-    rotation: Rotation
+    @cached_property
+    def q(self) -> torch.Tensor:
+        """Queries ``(B, N, heads, d)``, mapped if there is a feature map, and then in at least float32."""
+        return self.mixer.phi(self.mixer.heads(self.mixer.q(self.x)))
+
+    @cached_property
+    def _both(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.mixer.kv(self.x).chunk(2, dim=-1)
+
+    @cached_property
+    def k(self) -> torch.Tensor:
+        """Keys, like the queries."""
+        return self.mixer.phi(self.mixer.heads(self._both[0]))
+
+    @cached_property
+    def v(self) -> torch.Tensor:
+        """Values ``(B, N, heads, d)``."""
+        both = '_both' in vars(self)
+        return self.mixer.heads(self._both[1] if both else project_values(self.mixer.kv, self.x))
+
+    @cached_property
+    def rotation(self) -> Rotation:
+        """Of the tokens' places."""
+        return rotation_2d(self.grid, self.mixer.head_dim, self.x)
 
 
 class RotaryMixer(TokenMixer):
@@ -86,12 +103,15 @@ class RotaryMixer(TokenMixer):
 
     def project(self, x: torch.Tensor, grid: Grid) -> Projected:
         """Queries, keys, values and rotations of the tokens ``x`` at ``grid``."""
-        parts = self.q(x), *self.kv(x).chunk(2, dim=-1)
-        q, k, v = (part.unflatten(-1, (self.num_heads, self.head_dim)) for part in parts)
-        if self.feature_map is not None:
-            phi = get_feature_map(self.feature_map)
-            q, k = phi(wide(q)), phi(wide(k))
-        return Projected(q, k, v, rotation_2d(grid, self.head_dim, x))
+        return Projected(self, x, grid)
+
+    def heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
+        return x.unflatten(-1, (self.num_heads, self.head_dim))
+
+    def phi(self, x: torch.Tensor) -> torch.Tensor:
+        """The feature map of queries and keys, in at least float32; without one, ``x`` as it is."""
+        return x if self.feature_map is None else get_feature_map(self.feature_map)(wide(x))
 
     def finish(self, x: torch.Tensor, mixed: torch.Tensor, v: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Local branch, gate and last projection around what was mixed, ``(B, N, heads, d)`` like ``v``."""

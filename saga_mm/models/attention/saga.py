@@ -79,6 +79,7 @@ class SAGAAttention(LinearAttention):
             eps,
             init_cfg,
         )
+        self.floats = 4.0 * max(gate_rank, 2) + 4
         # after the others, so that their bias stays as given
         self.gates = OuterProductGates(
             embed_dims, num_heads, gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias

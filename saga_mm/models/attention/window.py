@@ -44,6 +44,7 @@ class WindowAttention(TokenMixer):
     """
 
     takes = frozenset({'qkv_bias', 'window_size', 'shift'})
+    sweeps = 0
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class WindowAttention(TokenMixer):
         self.window_size, self.shift, self.borders = window_size, shift, borders
         self.row_multiple = window_size
         self.halo = window_size if shift else 0
+        # masks differ between heads and windows
+        self.floats += 2 * num_heads * window_size**2 / embed_dims
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)

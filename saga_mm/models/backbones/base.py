@@ -6,53 +6,13 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from saga_mm.models.attention import TokenMixer, build_attention
-from saga_mm.ops import tokens_to_map
+from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows
+
+from .stage import chunk_bytes
 
 Attention = str | dict | Sequence[str | dict]
-
-
-class Stage(nn.Module):
-    """From a map to a coarser map: embedding, position, blocks, norm.
-
-    Args:
-        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
-        blocks: Modules from tokens and grid to tokens.
-        position: From a grid to what is added to the tokens, or None.
-        norm: Applied to the tokens that leave the stage, or None.
-        with_cp: Recompute each block in the backward pass instead of keeping its activations.
-    """
-
-    def __init__(
-        self,
-        embed: nn.Module,
-        blocks: Sequence[nn.Module],
-        position: nn.Module | None = None,
-        norm: nn.Module | None = None,
-        with_cp: bool = False,
-    ) -> None:
-        super().__init__()
-        self.embed = embed
-        self.position = position
-        self.blocks = nn.ModuleList(blocks)
-        self.norm = norm
-        self.with_cp = with_cp
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x, grid = self.embed(x)
-        if self.position is not None:
-            x = x + self.position(grid)
-        for block in self.blocks:
-            if self.with_cp and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, grid, use_reentrant=False)
-            else:
-                x = block(x, grid)
-        if self.norm is not None:
-            x = self.norm(x)
-        # some compiled operators downstream read memory as if it were plain NCHW
-        return tokens_to_map(x, grid).contiguous()
 
 
 class PyramidBackbone(BaseModule):
@@ -122,7 +82,38 @@ class PyramidBackbone(BaseModule):
 
     @staticmethod
     def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
-        return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+        channels_last = x.permute(0, 2, 3, 1)
+        if x.nbytes > chunk_bytes(norm, x):
+            return RowRunner().gather(AppliedRows(MemoryRows(channels_last), norm))
+        return norm(channels_last).permute(0, 3, 1, 2).contiguous()
+
+    def parts(self, height: int, width: int) -> list[Part]:
+        """The stages' steps, for an image of this size; see :func:`saga_mm.ops.plan_runner`."""
+        parts = []
+        for stage in self.stages[: max(self.out_indices) + 1]:
+            parts.append(Part(stage.steps, height, width))
+            height, width = (-(-side // stage.embed.stride) for side in (height, width))
+        return parts
+
+    def forward_rows(self, image: Rows, runner: RowRunner) -> list[Rows]:
+        """As :meth:`forward`, in strips of rows: the same maps, to be asked for rows.
+
+        Args:
+            image: The image batch; rows are asked for in order, some of them twice.
+            runner: Made by :func:`saga_mm.ops.plan_runner` of :meth:`parts`.
+
+        Raises:
+            ValueError: If the model is not in evaluation mode, where all layers work row by row.
+        """
+        if self.training:
+            raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
+        outs, x = [], image
+        with torch.no_grad():
+            for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
+                x = stage.normed(runner.run(stage.steps, x))
+                if i in self.out_indices:
+                    outs.append(AppliedRows(x, self.out_norms[str(i)]) if self.out_norms else x)
+        return outs
 
     @property
     def num_layers(self) -> int:

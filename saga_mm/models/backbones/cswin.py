@@ -11,8 +11,9 @@ from saga_mm.models.attention.focused import published_name
 from saga_mm.models.init import init_weights
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
+from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .layers import Block, FeedForward, PatchEmbed
+from .stage import Stage
 from .swin import split_qkv
 
 _SMALL = {'embed_dims': (64, 128, 256, 512), 'depths': (2, 4, 32, 2), 'num_heads': (2, 4, 8, 16)}

@@ -1,10 +1,14 @@
 """Parts that several hosts share."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 
+from saga_mm.models.attention import TokenMixer
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple
+from saga_mm.ops import Grid, RowStep, crop_rows, grow_rows, map_to_tokens, pad_to_multiple, round_up
 
 
 class DropPath(nn.Module):
@@ -29,7 +33,13 @@ class DropPath(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between, on tokens ``(B, N, C)``."""
+    """Two linear layers with a GELU between, on tokens ``(B, N, C)``.
+
+    Attributes:
+        halo: Rows beyond a piece that its own rows depend on.
+    """
+
+    halo: int = 0
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
@@ -42,11 +52,75 @@ class FeedForward(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
-class Block(nn.Module):
+class MixerBlock(RowStep, nn.Module):
+    """A block around a mixer ``attn`` behind ``norm1``, as a layer that runs in pieces of rows if need be.
+
+    A host's block says how the mixer's answer joins the tokens, and what follows.
+    """
+
+    @property
+    def feed_forward(self) -> nn.Module:
+        """The part of :meth:`feed` that is widest and may look at neighbours: it has ``fc1`` and a ``halo``."""
+        raise NotImplementedError
+
+    def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """Tokens after the attention, from those before it and the mixer's answer."""
+        raise NotImplementedError
+
+    def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Tokens after the feed-forward, from those after the attention."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        x = self.join(x, self.attn(self.norm1(x), grid))
+        return self.feed(x, grid)
+
+    @property
+    def steps(self) -> list[RowStep]:
+        """The block as steps that run one after the other."""
+        return [self]
+
+    @property
+    def sweeps(self) -> int:
+        return self.attn.sweeps
+
+    @property
+    def row_multiple(self) -> int:
+        return self.attn.row_multiple
+
+    @property
+    def halo(self) -> int:
+        return round_up(self.attn.halo + self.feed_forward.halo, self.row_multiple)
+
+    @property
+    def floats(self) -> float:
+        hidden, channels = self.feed_forward.fc1.weight.shape
+        # before and after the activation, and around a convolution that wants its input in another order
+        return max(self.attn.floats * channels, (4 if self.feed_forward.halo else 2) * hidden + 4 * channels)
+
+    @property
+    def state_floats(self) -> float:
+        return self.attn.state_floats * self.norm1.weight.numel()
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        return self.attn.write(self.norm1(x), grid, state)
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        return self.attn.merge(states)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        near = grow_rows(keep, self.feed_forward.halo)
+        mixed = crop_rows(self.attn.read(self.norm1(x), grid, state), grid, near)
+        x = self.join(crop_rows(x, grid, near), mixed)
+        del mixed
+        return crop_rows(self.feed(x, near), near, keep)
+
+
+class Block(MixerBlock):
     """Attention and feed-forward, each behind a norm and around a residual; both are given tokens and their grid."""
 
     def __init__(
-        self, embed_dims: int, attention: nn.Module, mlp: nn.Module, drop_path: float, eps: float = 1e-6
+        self, embed_dims: int, attention: TokenMixer, mlp: FeedForward, drop_path: float, eps: float = 1e-6
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dims, eps=eps)
@@ -55,8 +129,14 @@ class Block(nn.Module):
         self.mlp = mlp
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
+    @property
+    def feed_forward(self) -> FeedForward:
+        return self.mlp
+
+    def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        return x + self.drop_path(mixed)
+
+    def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
 
@@ -70,11 +150,16 @@ class PatchEmbed(nn.Module):
         embed_dims: Channels of a token.
         patch_size: Stride p between patches, and their size.
         overlap: Patches of ``2p - 1`` that are centred, with zeros around the map, as in PVTv2.
+
+    Attributes:
+        stride: Rows of the map to one of tokens.
+        reach: Rows beyond a token's own that it depends on.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, patch_size: int, overlap: bool = False) -> None:
         super().__init__()
         self.multiple = 1 if overlap else patch_size
+        self.stride = patch_size
         kernel, padding = (2 * patch_size - 1, patch_size - 1) if overlap else (patch_size, 0)
         self.proj = nn.Conv2d(in_channels, embed_dims, kernel, patch_size, padding)
         self.norm = nn.LayerNorm(embed_dims)
@@ -83,3 +168,12 @@ class PatchEmbed(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         x = self.proj(pad_to_multiple(x, self.multiple))
         return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])
+
+    @property
+    def reach(self) -> int:
+        return self.proj.kernel_size[0] - self.stride
+
+    @property
+    def floats(self) -> float:
+        """As of :class:`RowStep`, for each pixel of the map: its copies, and what the tokens are before their norm."""
+        return 2 * self.proj.in_channels + 3 * self.proj.out_channels / self.stride**2

@@ -11,8 +11,9 @@ from saga_mm.models.attention.focused import published_name
 from saga_mm.ops import Grid, resize_table
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
+from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .layers import Block, FeedForward, PatchEmbed
+from .stage import Stage
 
 STAGES = {
     'embed_dims': (64, 128, 320, 512),

@@ -28,6 +28,8 @@ VARIANTS = variants('PVTv2', 'pvt_v2', {'b0': 0.1, 'b1': 0.1, 'b2': 0.1, 'b3': 0
 class ConvFeedForward(FeedForward):
     """A feed-forward with a depthwise 3 x 3 convolution before its GELU, which tells tokens where they stand."""
 
+    halo = 1
+
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__(embed_dims, hidden_dims)
         self.dwconv = nn.Conv2d(hidden_dims, hidden_dims, 3, padding=1, groups=hidden_dims)

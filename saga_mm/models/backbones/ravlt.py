@@ -8,11 +8,14 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
+from saga_mm.models.init import init_truncated
+from saga_mm.ops import Grid, LocalStep, RowStep, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
-from .layers import DropPath
+from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
+from .conv_embed import ConvEmbed
+from .layers import DropPath, MixerBlock
+from .stage import Stage
 
 HYBRID = ('rala', 'rala', 'softmax', 'softmax')
 _WIDTH = {'num_heads': (1, 2, 4, 8), 'mlp_ratios': (3.5,) * 4, 'layer_scales': (1.0,) * 4}
@@ -40,11 +43,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     for prefix, attention in (('', HYBRID), ('saga_', ('saga', 'saga', 'softmax', 'softmax')))
     for arch, rate in _DROP_PATH.items()
 }
-NORMS: dict[str, type[_BatchNorm]] = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
 class ConvFeedForward(nn.Module):
     """Two linear layers with a GELU and a residual depthwise 3x3 convolution between, on tokens ``(B, N, C)``."""
+
+    halo = 1
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
@@ -52,14 +56,14 @@ class ConvFeedForward(nn.Module):
         self.act = nn.GELU()
         self.dwconv = nn.Conv2d(hidden_dims, hidden_dims, 3, padding=1, groups=hidden_dims)
         self.fc2 = nn.Linear(hidden_dims, embed_dims)
-        self.apply(_init)
+        self.apply(init_truncated)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         x = self.act(self.fc1(x))
         return self.fc2(x + map_to_tokens(self.dwconv(tokens_to_map(x, grid))))
 
 
-class Block(nn.Module):
+class Block(MixerBlock):
     """A positional convolution, then attention and feed-forward, each behind a norm and around a scaled residual."""
 
     def __init__(
@@ -67,7 +71,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.pos = nn.Conv2d(embed_dims, embed_dims, 3, padding=1, groups=embed_dims)
-        _init(self.pos)
+        init_truncated(self.pos)
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = attention
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
@@ -76,33 +80,27 @@ class Block(nn.Module):
         self.gamma_2 = nn.Parameter(torch.full((embed_dims,), layer_scale))
         self.drop_path = DropPath(drop_path)
 
+    @property
+    def feed_forward(self) -> ConvFeedForward:
+        return self.ffn
+
+    @property
+    def steps(self) -> list[RowStep]:
+        # apart, because what is written must have felt it and is written without a halo
+        return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1), self]
+
+    def locate(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+        """Add the positional convolution."""
+        return x + map_to_tokens(self.pos(tokens_to_map(x, grid))), grid
+
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        x = x + map_to_tokens(self.pos(tokens_to_map(x, grid)))
-        x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x), grid))
+        return super().forward(*self.locate(x, grid))
+
+    def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        return x + self.drop_path(self.gamma_1 * mixed)
+
+    def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         return x + self.drop_path(self.gamma_2 * self.ffn(self.norm2(x), grid))
-
-
-class ConvEmbed(nn.Module):
-    """3x3 convolutions with batch norms, GELUs between, and the result as tokens; strides of 2 round up.
-
-    Args:
-        channels: Of the input and of each convolution's output.
-        strides: Of each convolution.
-        norm_cfg: Batch norm, as in :class:`RAVLT`.
-    """
-
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], norm_cfg: dict[str, Any]) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for i, stride in enumerate(strides):
-            convolution = nn.Conv2d(channels[i], channels[i + 1], 3, stride, 1)
-            layers += [convolution, _build_norm(norm_cfg, channels[i + 1]), nn.GELU()]
-        self.proj = nn.Sequential(*layers[:-1])
-        self.apply(_init)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        x = self.proj(x)
-        return map_to_tokens(x), Grid.whole(*x.shape[2:])
 
 
 @MODELS.register_module()
@@ -216,17 +214,3 @@ def _published_block(name: str, value: torch.Tensor) -> list[tuple[str, torch.Te
     dims = len(value) // 4
     parts = zip(('q', 'kv', 'gate'), value.split((dims, 2 * dims, dims)), strict=True)
     return [(name.replace('qkvo', part), rows) for part, rows in parts]
-
-
-def _build_norm(cfg: dict[str, Any], channels: int) -> _BatchNorm:
-    options = dict(cfg)
-    kind = options.pop('type', None)
-    if kind not in NORMS:
-        raise ValueError(f'unknown norm_cfg type {kind!r}; choose one of {", ".join(NORMS)}')
-    return NORMS[kind](channels, **options)
-
-
-def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)

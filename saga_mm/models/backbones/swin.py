@@ -12,8 +12,9 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, pad_to_multiple
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, Stage, drop_path_rates, resolve_arch
+from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .layers import Block, FeedForward, PatchEmbed
+from .stage import Stage
 
 _TINY = {'embed_dims': (96, 192, 384, 768), 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}
 ARCHS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -45,6 +46,8 @@ class PatchMerging(nn.Module):
     An odd side is padded with zeros. The four are lined up column by column, as published.
     """
 
+    stride, reach = 2, 0
+
     def __init__(self, in_channels: int, embed_dims: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * in_channels)
@@ -56,6 +59,11 @@ class PatchMerging(nn.Module):
         # (B, C, h, 2, w, 2) to (B, h, w, column, row, C)
         x = x.permute(0, 2, 4, 5, 3, 1)
         return self.reduction(self.norm(x.flatten(3).flatten(1, 2))), Grid.whole(*x.shape[1:3])
+
+    @property
+    def floats(self) -> float:
+        """As of ``PatchEmbed``."""
+        return self.norm.weight.numel()
 
 
 @MODELS.register_module()

@@ -10,7 +10,7 @@ from torch import nn
 
 from saga_mm.registry import MODELS
 
-from .shared_state import SharedState
+from .shared_state import SharedState, check_maps
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
@@ -72,12 +72,12 @@ class SAGAFPN(BaseModule):
         if add_extra_convs not in (False, True, *EXTRA_SOURCES):
             raise ValueError(f'unknown add_extra_convs={add_extra_convs!r}; choose one of {EXTRA_SOURCES}, or a bool')
         self.in_channels = list(in_channels)
-        self.levels = slice(start_level, stop)
+        self.start_level, self.stop_level = start_level, stop
         self.num_outs = num_outs
         self.extra_source = 'on_input' if add_extra_convs is True else add_extra_convs
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = {'mode': 'nearest'} if upsample_cfg is None else dict(upsample_cfg)
-        used = self.in_channels[self.levels]
+        used = self.in_channels[start_level:stop]
         layers = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg, 'inplace': False}
         lateral = {**layers, 'norm_cfg': None} if no_norm_on_lateral else layers
         self.lateral_convs = nn.ModuleList(ConvModule(channels, out_channels, 1, **lateral) for channels in used)
@@ -98,11 +98,10 @@ class SAGAFPN(BaseModule):
         """Maps ``(B, in_channels[i], H_i, W_i)`` of a backbone, to ``num_outs`` maps of ``out_channels``.
 
         Raises:
-            ValueError: If there are not as many maps as ``in_channels``.
+            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
         """
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(f'{len(inputs)} maps were given where in_channels names {len(self.in_channels)}')
-        used = inputs[self.levels]
+        check_maps(inputs, self.in_channels)
+        used = inputs[self.start_level : self.stop_level]
         laterals = self.shared([conv(x) for conv, x in zip(self.lateral_convs, used)])
         for i in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else {'size': laterals[i - 1].shape[2:]}

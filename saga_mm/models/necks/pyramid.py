@@ -21,6 +21,6 @@ class SAGAPyramid(SharedState):
         """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes.
 
         Raises:
-            ValueError: If there are not as many maps as ``in_channels``.
+            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
         """
         return tuple(super().forward(inputs))

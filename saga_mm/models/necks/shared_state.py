@@ -7,9 +7,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from saga_mm.models.attention import build_attention
+from saga_mm.models.attention import CrossWindowAttention, WindowAttention, build_attention
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
+from saga_mm.ops import Grid, RowRunner, Rows, RowStep, crop_rows, map_to_tokens, tokens_to_map
 
 
 class SharedState(BaseModule):
@@ -27,7 +27,8 @@ class SharedState(BaseModule):
         in_channels: Channels of each level.
         embed_dims: Common channels, in which the levels attend.
         num_heads: Heads; must divide ``embed_dims``.
-        attention: Token mixer, as of a backbone: a name or a dict with ``type`` and its options.
+        attention: Token mixer, as of a backbone: a name or a dict with ``type`` and its options. Windows have no state
+            that levels could share.
         init_cfg: Initialisation config of mmengine.
 
     Raises:
@@ -43,12 +44,15 @@ class SharedState(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not in_channels:
-            raise ValueError('in_channels must name the channels of one level at least')
+        listed = isinstance(in_channels, Sequence) and all(isinstance(n, int) and n > 0 for n in in_channels)
+        if not listed or not in_channels:
+            raise ValueError(f'in_channels must list the channels of one level at least, got {in_channels!r}')
         self.in_channels = tuple(in_channels)
         self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-6) for channels in in_channels)
         self.enter = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
         self.attn = build_attention(attention, embed_dims, num_heads)
+        if isinstance(self.attn, WindowAttention | CrossWindowAttention):
+            raise ValueError(f'attention={attention!r} has no state for levels to share; choose another, such as saga')
         self.leave = nn.ModuleList(nn.Linear(embed_dims, channels) for channels in in_channels)
         for module in (self.norms, self.enter):
             module.apply(init_weights)
@@ -88,10 +92,9 @@ class SharedState(BaseModule):
         """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes.
 
         Raises:
-            ValueError: If there are not as many maps as ``in_channels``.
+            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
         """
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(f'{len(inputs)} maps were given where in_channels names {len(self.in_channels)}')
+        check_maps(inputs, self.in_channels)
         grids = [Grid.whole(*x.shape[2:]) for x in inputs]
         tokens = [self._embed(map_to_tokens(x), level) for level, x in enumerate(inputs)]
         state = None
@@ -104,8 +107,45 @@ class SharedState(BaseModule):
             outs.append((plane + mixed).contiguous())
         return outs
 
+    def forward_rows(self, maps: Sequence[Rows], runner: RowRunner) -> list[Rows]:
+        """As :meth:`forward`, in strips of rows."""
+        return runner.share([LevelStep(self, level) for level in range(len(self.in_channels))], maps)
+
     def _embed(self, x: torch.Tensor, level: int) -> torch.Tensor:
         return self.enter[level](self.norms[level](x))
 
     def _answer(self, tokens: torch.Tensor, grid: Grid, level: int, state: Any) -> torch.Tensor:
         return self.leave[level](self.attn.read(tokens, grid, state))
+
+
+def check_maps(inputs: Sequence[torch.Tensor], in_channels: Sequence[int]) -> None:
+    """Refuse maps that a neck was not built for.
+
+    Raises:
+        ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
+    """
+    if len(inputs) != len(in_channels):
+        raise ValueError(f'{len(inputs)} maps were given where in_channels names {len(in_channels)}')
+    channels = [x.shape[1] for x in inputs]
+    if channels != list(in_channels):
+        raise ValueError(f'maps of {channels} channels were given where in_channels says {list(in_channels)}')
+
+
+class LevelStep(RowStep):
+    """One level of a shared state, as a step over rows."""
+
+    def __init__(self, neck: SharedState, level: int) -> None:
+        self.neck, self.level = neck, level
+        self.sweeps, self.halo, self.row_multiple = neck.sweeps, neck.halo, neck.attn.row_multiple
+        embed_dims = neck.enter[level].out_features
+        self.floats = neck.attn.floats * embed_dims + 3 * neck.in_channels[level]
+        self.state_floats = neck.attn.state_floats * embed_dims
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        return self.neck.write(x, grid, self.level, state)
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        return self.neck.merge(states)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        return crop_rows(self.neck.read(x, grid, self.level, state), grid, keep)

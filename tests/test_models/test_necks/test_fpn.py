@@ -1,11 +1,17 @@
-"""SAGAFPN beside mmdet's FPN."""
+"""SAGAFPN beside mmdet's FPN, and in the detectors that take one."""
+
+from pathlib import Path
 
 import pytest
 import torch
 from mmdet.models.necks import FPN
+from mmdet.testing import demo_mm_inputs
 from mmengine.registry import MODELS as ANY_MODELS
 
-from saga_mm.models.necks import SAGAFPN
+from saga_mm.analysis.cost import measure_cost
+from saga_mm.engine.build import build_model
+from saga_mm.engine.cli import load_config
+from saga_mm.models.necks import SAGAFPN, SAGAPyramid
 
 CHANNELS = [8, 16, 24, 32]
 MODES = [
@@ -83,6 +89,47 @@ def test_mistakes_are_named(options, message):
         SAGAFPN(CHANNELS, 16, **options)
     with pytest.raises(ValueError, match='1 maps were given where in_channels names 4'):
         SAGAFPN(CHANNELS, 16, 4)(pyramid()[:1])
+    with pytest.raises(ValueError, match=r'maps of .* channels were given'):
+        SAGAFPN(CHANNELS, 16, 4)(pyramid()[::-1])
+
+
+def test_costs_as_much_as_the_fpn_and_the_shared_state():
+    mode = dict(num_outs=6, add_extra_convs='on_output')
+    maps = pyramid()
+    laterals = [torch.empty(1, 16, *x.shape[2:]) for x in maps]
+    macs = [
+        measure_cost(neck, inputs).macs
+        for neck, inputs in (
+            (SAGAFPN(CHANNELS, 16, embed_dims=16, num_heads=2, **mode), maps),
+            (FPN(CHANNELS, 16, **mode), maps),
+            (SAGAPyramid([16] * 4, embed_dims=16, num_heads=2), laterals),
+        )
+    ]
+    assert macs[0] == macs[1] + macs[2]
+
+
+@pytest.mark.parametrize(
+    ('file', 'options'),
+    [
+        (Path(__file__).parents[2] / 'tiny.py', {}),
+        ('coco/retinanet_saga-pvt-t_fpn_1x_coco.py', {'model.bbox_head.stacked_convs': 1}),
+    ],
+    ids=['mask-rcnn', 'retinanet'],
+)
+def test_stands_where_an_fpn_does(file, options):
+    torch.manual_seed(0)
+    shared = {'model.neck.type': 'saga_mm.SAGAFPN', 'model.neck.embed_dims': 16, 'model.neck.num_heads': 2}
+    model = build_model(load_config(file, {**options, **shared})).train()
+    assert isinstance(model.neck, SAGAFPN)
+    two_stage = hasattr(model, 'roi_head')
+    classes = (model.roi_head if two_stage else model).bbox_head.num_classes
+    batch = demo_mm_inputs(1, [(3, 64, 50)], num_classes=classes, with_mask=two_stage)
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    for layer in model.neck.shared.leave:
+        assert layer.weight.grad.isfinite().all() and layer.weight.grad.abs().sum() > 0
 
 
 def test_is_found_by_name_from_anywhere():

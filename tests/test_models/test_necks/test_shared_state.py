@@ -97,11 +97,24 @@ def test_half_precision_stays_finite_at_eight_times_the_activations(dtype):
 
 def test_cost_is_linear_in_pixels():
     neck = SAGAPyramid(CHANNELS, embed_dims=16, num_heads=2)
-    costs = [
-        measure_cost(neck, [torch.empty(1, c, s >> i, s >> i) for i, c in enumerate(CHANNELS)])
-        for s in (16, 32)
-    ]
+    costs = [measure_cost(neck, [torch.empty(1, c, s >> i, s >> i) for i, c in enumerate(CHANNELS)]) for s in (16, 32)]
     assert costs[1].macs == 4 * costs[0].macs > 0
+
+
+@pytest.mark.parametrize('local_kernel', [0, 3])
+def test_cost_is_counted_exactly(local_kernel):
+    dims, heads = 16, 2
+    neck = SAGAPyramid(CHANNELS, dims, heads, {'type': 'saga', 'local_kernel': local_kernel})
+    positions = [h * w for h, w in SIZES]
+    # both ways between a level's channels and the common ones
+    macs = sum(n * 2 * c * dims for n, c in zip(positions, CHANNELS))
+    # q, k, v, two gates and the last projection; the state written, read, and its normaliser
+    token = 6 * dims**2 + 2 * dims * (dims // heads) + dims
+    if local_kernel:
+        # values are made again where they are read
+        token += dims**2 + dims * local_kernel**2
+    inputs = [torch.empty(1, c, *size) for c, size in zip(CHANNELS, SIZES)]
+    assert measure_cost(neck, inputs).macs == macs + sum(positions) * token
 
 
 def test_mistakes_are_named():
@@ -109,5 +122,13 @@ def test_mistakes_are_named():
         SharedState([])
     with pytest.raises(ValueError, match='unknown attention'):
         SharedState(CHANNELS, attention='sage')
+    for wrong in (8, 'ab', [8, 0]):
+        with pytest.raises(ValueError, match='in_channels must list the channels'):
+            SharedState(wrong)
+    for name in ('window', 'cross_window'):
+        with pytest.raises(ValueError, match=f'{name}.* has no state for levels to share'):
+            SharedState(CHANNELS, attention=name)
     with pytest.raises(ValueError, match='2 maps were given where in_channels names 3'):
         build()(pyramid()[:2])
+    with pytest.raises(ValueError, match=r'maps of \[20, 16, 12\] channels were given where in_channels says \[12, 16'):
+        build()(pyramid()[::-1])

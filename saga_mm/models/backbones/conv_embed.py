@@ -1,0 +1,55 @@
+"""The convolutional embedding of RAVLT."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saga_mm.models.init import init_truncated
+from saga_mm.ops import Grid, map_to_tokens
+
+NORMS: dict[str, type[_BatchNorm]] = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
+
+
+class ConvEmbed(nn.Module):
+    """3x3 convolutions with batch norms, GELUs between, and the result as tokens; strides of 2 round up.
+
+    Args:
+        channels: Of the input and of each convolution's output.
+        strides: Of each convolution.
+        norm_cfg: Batch norm, ``type`` is ``'BN'`` or ``'SyncBN'``; other keys go to the layer.
+
+    Attributes:
+        stride: Rows of the map to one of tokens.
+        reach: Rows beyond a token's own that it depends on.
+        floats: As of ``PatchEmbed``.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], norm_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        self.stride, self.reach, self.floats = 1, 0, 0.0
+        for i, stride in enumerate(strides):
+            convolution = nn.Conv2d(channels[i], channels[i + 1], 3, stride, 1)
+            # the input in another order, and the output before and after its norm
+            before, after = (2 * channels[i] / self.stride**2, 3 * channels[i + 1] / (self.stride * stride) ** 2)
+            self.floats = max(self.floats, channels[0] + before + after)
+            self.reach += self.stride
+            self.stride *= stride
+            layers += [convolution, _build_norm(norm_cfg, channels[i + 1]), nn.GELU()]
+        self.proj = nn.Sequential(*layers[:-1])
+        self.apply(init_truncated)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        x = self.proj(x)
+        return map_to_tokens(x), Grid.whole(*x.shape[2:])
+
+
+def _build_norm(cfg: dict[str, Any], channels: int) -> _BatchNorm:
+    options = dict(cfg)
+    kind = options.pop('type', None)
+    if kind not in NORMS:
+        raise ValueError(f'unknown norm_cfg type {kind!r}; choose one of {", ".join(NORMS)}')
+    return NORMS[kind](channels, **options)

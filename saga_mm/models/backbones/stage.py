@@ -1,0 +1,139 @@
+"""A stage of a pyramid, which runs a large map in chunks of rows."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from saga_mm.ops import (
+    ACCELERATOR_CHUNK_BYTES,
+    CHUNK_BYTES,
+    AppliedRows,
+    Grid,
+    LocalStep,
+    MemoryRows,
+    Part,
+    RowRunner,
+    Rows,
+    RowStep,
+    captures_graph,
+    tokens_to_map,
+)
+
+
+class Stage(nn.Module):
+    """From a map to a coarser map: embedding, position, blocks, norm.
+
+    In inference, a large map is run in chunks of rows, so that what is wide inside a block never exists for all of it.
+    Not so while a graph is captured, or if a module inside has a hook, which shall see whole maps.
+
+    Args:
+        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
+        blocks: Modules from tokens and grid to tokens.
+        position: From a grid to what is added to the tokens, or None.
+        norm: Applied to the tokens that leave the stage, or None.
+        with_cp: Recompute each block in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        blocks: Sequence[nn.Module],
+        position: nn.Module | None = None,
+        norm: nn.Module | None = None,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embed = embed
+        self.position = position
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.with_cp = with_cp
+
+    @property
+    def steps(self) -> list[RowStep]:
+        """The stage without its norm, as steps that run one after the other.
+
+        Raises:
+            ValueError: If a part has not what it takes.
+        """
+        if unfit := self.unfit:
+            raise ValueError(f'{unfit} does not run in strips: see PatchEmbed and MixerBlock for what it takes')
+
+        def enter(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+            return self.enter(tokens_to_map(x, grid), grid)
+
+        embed = LocalStep(enter, self.embed.floats, self.embed.stride, self.embed.reach)
+        return [embed, *(step for block in self.blocks for step in block.steps)]
+
+    @property
+    def unfit(self) -> str | None:
+        """The name of a part that runs whole maps alone, or None."""
+        fit = all(hasattr(self.embed, name) for name in ('stride', 'reach', 'floats'))
+        unfit = [block for block in self.blocks if not hasattr(block, 'steps')] + [self.embed] * (not fit)
+        return type(unfit[0]).__name__ if unfit else None
+
+    def enter(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+        """Tokens of a piece ``(B, C, rows, W)`` of the map, at ``grid``, with their position."""
+        x, piece = self.embed(x)
+        if grid.rows == grid.height:
+            grid = piece
+        else:
+            stride = self.embed.stride
+            start = grid.start // stride
+            grid = Grid(-(-grid.height // stride), piece.width, start, start + piece.height)
+        return (x if self.position is None else x + self.position(grid)), grid
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        chunk = chunk_bytes(self, x)
+        if chunk == math.inf or self.unfit:
+            return self._whole(x)
+        images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
+        return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
+
+    def _in_chunks(self, x: torch.Tensor, images: int, chunk: float) -> torch.Tensor:
+        out = None
+        for i in range(0, len(x), max(images, 1)):
+            part = x[i : i + max(images, 1)]
+            part = self._whole(part) if images else self._in_rows(part, chunk)
+            if len(part) == len(x):
+                return part
+            if out is None:
+                out = part.new_empty(len(x), *part.shape[1:])
+            out[i : i + len(part)] = part
+        return out
+
+    def _in_rows(self, x: torch.Tensor, chunk: float) -> torch.Tensor:
+        runner = RowRunner(chunk=chunk)
+        rows = runner.run(self.steps, MemoryRows(x.permute(0, 2, 3, 1)))
+        return runner.gather(self.normed(rows))
+
+    def normed(self, rows: Rows) -> Rows:
+        """The map that leaves the stage, of the one that its steps make."""
+        return rows if self.norm is None else AppliedRows(rows, self.norm)
+
+    def _whole(self, x: torch.Tensor) -> torch.Tensor:
+        x, grid = self.enter(x, Grid.whole(*x.shape[2:]))
+        for block in self.blocks:
+            if self.with_cp and self.training and torch.is_grad_enabled():
+                x = checkpoint(block, x, grid, use_reentrant=False)
+            else:
+                x = block(x, grid)
+        if self.norm is not None:
+            x = self.norm(x)
+        # some compiled operators downstream read memory as if it were plain NCHW
+        return tokens_to_map(x, grid).contiguous()
+
+
+def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:
+    """Bytes that a computation on a piece of ``x`` may take; infinite where it must be run whole.
+
+    That is in training, while a graph is captured, and if a module inside has a hook, which shall see whole maps.
+    """
+    if module.training or torch.is_grad_enabled() or captures_graph():
+        return math.inf
+    if any(part._forward_hooks or part._forward_pre_hooks for part in module.modules() if part is not module):
+        return math.inf
+    return CHUNK_BYTES if x.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES

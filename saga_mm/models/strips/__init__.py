@@ -1,0 +1,19 @@
+"""Necks and segmentation heads in strips of rows, after backbones that run so by themselves."""
+
+from .heads import head_rows
+from .layers import GroupNormStep, JoinedRows, ResizedRows, SumRows, conv_steps
+from .necks import neck_rows
+from .segmentor import label_rows, plan_segmentor, segment_rows
+
+__all__ = [
+    'GroupNormStep',
+    'JoinedRows',
+    'ResizedRows',
+    'SumRows',
+    'conv_steps',
+    'head_rows',
+    'label_rows',
+    'neck_rows',
+    'plan_segmentor',
+    'segment_rows',
+]

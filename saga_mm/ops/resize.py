@@ -1,0 +1,103 @@
+"""Resizing and pooling of whole maps, worked out for a range of rows at a time."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from .grid import Grid, map_to_tokens, tokens_to_map
+from .precision import wide
+
+
+def resize_rows(
+    read: Callable[[int, int], torch.Tensor],
+    in_size: tuple[int, int],
+    out_size: tuple[int, int],
+    start: int,
+    stop: int,
+    align_corners: bool = False,
+) -> torch.Tensor:
+    """Rows ``start`` to ``stop`` of a whole map's bilinear resize, from the few rows of it that they depend on.
+
+    Coordinates are those of the whole maps, so rows come out as ``F.interpolate(map, out_size, mode='bilinear')`` has
+    them, up to rounding.
+
+    Args:
+        read: Gives rows ``[first, last)`` of the map as ``(B, C, last - first, in_size[1])``.
+        in_size: ``(H, W)`` of the map.
+        out_size: ``(H, W)`` of the resized map.
+        start: First row of the result, counted in the resized map.
+        stop: Row after the last.
+        align_corners: As in ``F.interpolate``.
+
+    Returns:
+        ``(B, C, stop - start, out_size[1])``.
+    """
+    height, rows = in_size[0], stop - start
+    if rows == out_size[0]:
+        return F.interpolate(read(0, height), out_size, mode='bilinear', align_corners=align_corners)
+    scale, shift = _scale(height, out_size[0], align_corners)
+    # rounding may put a row's source one row off: read one more on each side
+    first = min(max(int(scale * (start + shift) - shift) - 1, 0), height - 1)
+    last = min(int(scale * (stop + shift)) + 3, height)
+    plane = read(first, last)
+    # in the precision that F.interpolate counts rows in
+    at = torch.arange(start, stop, device=plane.device, dtype=wide(plane[:0]).dtype)
+    source = ((at + shift) * scale - shift).clamp(0, height - 1)
+    above = source.long()
+    below = (above + 1).clamp(max=height - 1)
+    share = (source - above).to(plane.dtype).view(-1, 1)
+    plane = plane.index_select(2, above - first).lerp(plane.index_select(2, below - first), share)
+    return F.interpolate(plane, (rows, out_size[1]), mode='bilinear', align_corners=align_corners)
+
+
+def _scale(size: int, out: int, align_corners: bool) -> tuple[float, float]:
+    if align_corners:
+        return ((size - 1) / (out - 1) if out > 1 else 0.0), 0.0
+    return size / out, 0.5
+
+
+def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
+    """Fit a learned position table to a map, bilinearly; at the table's own size nothing is computed.
+
+    Args:
+        table: ``(1, h * w, C)``.
+        size: The ``(h, w)`` that the table was made for.
+        grid: Where the tokens stand; the rows of a piece are those of the table of the whole map.
+
+    Returns:
+        ``(1, rows * width, C)``.
+    """
+    if size == (grid.height, grid.width):
+        return table if grid.rows == grid.height else table[:, grid.start * grid.width : grid.stop * grid.width]
+    plane = table.unflatten(1, size).permute(0, 3, 1, 2)
+    return map_to_tokens(resize_rows(lambda i, j: plane[:, :, i:j], size, grid[:2], grid.start, grid.stop))
+
+
+class RowPool:
+    """``F.adaptive_avg_pool2d`` of a whole map as a state: pieces are written, states add up, the sum is the answer.
+
+    Args:
+        size: ``(H, W)`` of the pooled map.
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+
+    def write(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """What the tokens ``x``, ``(B, N, C)``, at ``grid`` add to the pooled map, ``(B, C, *size)``."""
+        rows, columns = self.size
+        # rows stay as they are: each is pooled over its columns alone
+        plane = F.adaptive_avg_pool2d(wide(tokens_to_map(x, grid)), (grid.rows, columns))
+        out = plane.new_zeros(*plane.shape[:2], rows, columns)
+        for i in range(rows):
+            first, last = i * grid.height // rows, -(-(i + 1) * grid.height // rows)
+            top, bottom = max(first, grid.start), min(last, grid.stop)
+            if top < bottom:
+                out[:, :, i] = plane[:, :, top - grid.start : bottom - grid.start].sum(2) / (last - first)
+        return out
+
+    @staticmethod
+    def merge(states: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The pooled map of all pieces, at least in float32."""
+        return sum(states[1:], states[0])
