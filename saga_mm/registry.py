@@ -5,6 +5,7 @@ the registry then imports its ``locations``. Nothing heavy may be imported here.
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import Registry
@@ -17,3 +18,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['saga_mm.engine.layer_decay'],
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='saga_mm', locations=['saga_mm.evaluation'])

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from saga_mm.datasets.demo_draw import DEMO_CLASSES, DEMO_PALETTE
+from saga_mm.engine.build import build_model
 from saga_mm.engine.cli import load_config
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 COCO = [file for file in FILES if file.startswith('coco/')]
+SEGMENTATION = [file for file in FILES if file.startswith(('ade20k/', 'cityscapes/', 'camvid/'))]
 ARCHS = {'t': 'tiny', 's': 'small', 'm': 'medium', 'l': 'large', 'b': 'base'}
 DETECTORS = {'mask-rcnn': 'MaskRCNN', 'retinanet': 'RetinaNet', 'cascade-mask-rcnn': 'CascadeRCNN'}
 # learning rate and weight decay as published for the family
@@ -23,39 +25,74 @@ OPTIMIZERS = {
     ('cascade-mask-rcnn', 'ravlt'): (1e-4, 0.05),
     ('retinanet', 'ravlt'): (1e-4, 1e-4),
 }
+# of a segmentation schedule: iterations, images a step, learning rate, weight decay, warm-up, power of the decay
+SCHEDULES = {
+    ('upernet', '160k'): (160000, 16, 6e-5, 0.01, 1500, 1.0),
+    ('upernet', '80k'): (80000, 16, 6e-5, 0.01, 1500, 1.0),
+    ('upernet', '4k'): (4000, 2, 5e-4, 0.05, 200, 0.9),
+    ('semantic-fpn', '80k'): (80000, 16, 1e-4, 1e-4, 0, 0.9),
+    ('semantic-fpn', '40k'): (40000, 32, 2e-4, 1e-4, 0, 0.9),
+}
+DROP_PATHS = {
+    ('upernet', 'pvt'): 0.1,
+    ('upernet', 'swin'): 0.3,
+    ('upernet', 'ravlt'): 0.15,
+    ('semantic-fpn', 'pvt'): 0.1,
+    ('semantic-fpn', 'swin'): 0.2,
+    ('semantic-fpn', 'ravlt'): 0.15,
+}
 
 
 @pytest.fixture(scope='module')
-def registry():
-    from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
+def stack():
+    from saga_mm.engine.stack import require_stack
 
-    register_all_modules(init_default_scope=True)
-    return MODELS
+    require_stack('mmdet', 'mmseg')
 
 
 def with_few_regions(model):
-    """The same model with fewer sampled regions: their number is what a tiny step would spend its time on."""
+    """The same detector with fewer sampled regions: their number is what a tiny step would spend its time on."""
     train = model.train_cfg
     if 'rpn_proposal' in train:
         train.rpn_proposal.update(nms_pre=20, max_per_img=10)
         for stage in train.rcnn if isinstance(train.rcnn, list) else [train.rcnn]:
             stage.sampler.num = 8
-    return model
 
 
-@pytest.mark.parametrize('file', FILES)
-def test_builds_and_takes_a_training_step(registry, file):
+def detection_batch(model):
     from mmdet.testing import demo_mm_inputs
 
-    torch.manual_seed(0)
-    model = registry.build(with_few_regions(load_config(CONFIGS / file).model)).train()
-    # what the neck expects is what the backbone gives
-    widths = [conv.conv.in_channels for conv in model.neck.lateral_convs]
-    assert tuple(widths) == model.backbone.embed_dims[-len(widths) :]
     with_mask = hasattr(model, 'roi_head')
-    classes = model.roi_head.bbox_head.num_classes if file == 'saga_maskrcnn.py' else 80
-    batch = demo_mm_inputs(2, [(3, 64, 64), (3, 64, 50)], num_classes=classes, with_mask=with_mask)
+    head = model.roi_head.bbox_head if with_mask else model.bbox_head
+    classes = (head[0] if hasattr(head, '__len__') else head).num_classes
+    return demo_mm_inputs(2, [(3, 64, 64), (3, 64, 50)], num_classes=classes, with_mask=with_mask)
+
+
+def segmentation_batch(model):
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    model.data_preprocessor.size = (64, 64)
+    sizes, classes = ((64, 64), (64, 50)), model.decode_head.num_classes
+    maps = [PixelData(data=torch.randint(classes, (1, *size))) for size in sizes]
+    return {
+        'inputs': [torch.randint(256, (3, *size), dtype=torch.uint8) for size in sizes],
+        'data_samples': [SegDataSample(gt_sem_seg=each, metainfo={'img_shape': each.shape}) for each in maps],
+    }
+
+
+@pytest.mark.usefixtures('stack')
+@pytest.mark.parametrize('file', FILES)
+def test_builds_and_takes_a_training_step(file):
+    torch.manual_seed(0)
+    cfg = load_config(CONFIGS / file)
+    with_few_regions(cfg.model)
+    model = build_model(cfg).train()
+    # what comes next expects what the backbone gives
+    laterals = getattr(getattr(model, 'neck', None), 'lateral_convs', None)
+    widths = [conv.conv.in_channels for conv in laterals] if laterals else model.decode_head.in_channels
+    assert tuple(widths) == model.backbone.embed_dims[-len(widths) :]
+    batch = (segmentation_batch if cfg.default_scope == 'mmseg' else detection_batch)(model)
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     total, _ = model.parse_losses(losses)
     assert total.isfinite()
@@ -65,21 +102,27 @@ def test_builds_and_takes_a_training_step(registry, file):
     assert sum(p.grad is not None and bool(p.grad.isfinite().all()) for p in learning) > 0.3 * len(learning)
 
 
+def check_backbone(cfg, name):
+    """Host, size and mixers are those that a backbone's name promises; gives the host's name."""
+    name, arch = name.rsplit('-', 1)
+    assert cfg.arch == ARCHS[arch]
+    mixer, host = name.rsplit('-', 1) if '-' in name else ('', name)
+    assert cfg.type == f'saga_mm.{ {"pvt": "PVT", "swin": "Swin", "ravlt": "RAVLT"}[host] }'
+    linear = {'saga': 'saga', 'flatten': 'focused'}.get(mixer)
+    attention = cfg.get('attention')
+    if host == 'swin' and linear:
+        assert attention == [linear, linear, 'softmax', 'softmax']
+    elif host == 'pvt':
+        assert attention == (linear or 'softmax')
+    return host
+
+
 @pytest.mark.parametrize('file', COCO)
 def test_is_what_its_name_says(file):
     cfg = load_config(CONFIGS / file)
     detector, backbone, _, schedule, _ = Path(file).stem.split('_')
     assert cfg.model.type == DETECTORS[detector]
-    name, arch = backbone.rsplit('-', 1)
-    assert cfg.model.backbone.arch == ARCHS[arch]
-    mixer, host = name.rsplit('-', 1) if '-' in name else ('', name)
-    assert cfg.model.backbone.type == f'saga_mm.{ {"pvt": "PVT", "swin": "Swin", "ravlt": "RAVLT"}[host] }'
-    linear = {'saga': 'saga', 'flatten': 'focused'}.get(mixer)
-    attention = cfg.model.backbone.get('attention')
-    if host == 'swin' and linear:
-        assert attention == [linear, linear, 'softmax', 'softmax']
-    elif host == 'pvt':
-        assert attention == (linear or 'softmax')
+    host = check_backbone(cfg.model.backbone, backbone)
     epochs, milestones = {'1x': (12, [8, 11]), '3x': (36, [27, 33])}[schedule]
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == epochs
     assert cfg.param_scheduler[1].milestones == milestones
@@ -99,3 +142,54 @@ def test_demo_config_agrees_with_the_demo_data():
         assert tuple(loader.dataset.metainfo.classes) == DEMO_CLASSES
         assert [tuple(colour) for colour in loader.dataset.metainfo.palette] == list(DEMO_PALETTE)
         assert Path(loader.dataset.data_root) == Path(cfg.demo_data.root)
+
+
+@pytest.mark.parametrize('file', ['saga_upernet.py', 'saga_semantic_fpn.py', 'saga_upernet_large.py'])
+def test_demo_segmentation_agrees_with_the_demo_data(file):
+    cfg = load_config(CONFIGS / file)
+    loaders = [cfg[f'{part}_dataloader'] for part in ('train', 'val', 'test') if cfg[f'{part}_dataloader']]
+    assert len(loaders) == (1 if file == 'saga_upernet_large.py' else 3)
+    for loader in loaders:
+        assert tuple(loader.dataset.metainfo.classes) == ('background', *DEMO_CLASSES)
+        assert [tuple(colour) for colour in loader.dataset.metainfo.palette[1:]] == list(DEMO_PALETTE)
+        assert Path(loader.dataset.data_root) == Path(cfg.demo_data.root)
+    assert cfg.model.decode_head.num_classes == 1 + len(DEMO_CLASSES)
+    assert cfg.default_hooks.checkpoint.save_best == 'mIoU'
+    crops = [step.crop_size for step in cfg.train_pipeline if step.type == 'RandomCrop']
+    assert crops == [cfg.model.data_preprocessor.size]
+
+
+@pytest.mark.parametrize('file', SEGMENTATION)
+def test_segmentation_recipe_is_what_its_name_says(file):
+    cfg = load_config(CONFIGS / file)
+    method, backbone, *neck, schedule, data = Path(file).stem.split('_')
+    data, crop = data.split('-')
+    assert data == Path(file).parent.name
+    assert cfg.model.decode_head.type == {'upernet': 'UPerHead', 'semantic-fpn': 'FPNHead'}[method]
+    host = check_backbone(cfg.model.backbone, backbone)
+    drop_path = 0.1 if data == 'camvid' else DROP_PATHS[method, host]
+    assert cfg.model.backbone.get('drop_path_rate', 0.1) == drop_path
+    type_of_neck = cfg.model.neck.type if 'neck' in cfg.model else None
+    assert type_of_neck == ('saga_mm.SAGAPyramid' if neck == ['sagapyramid'] else {'semantic-fpn': 'FPN'}.get(method))
+
+    iterations, images, lr, weight_decay, warm_up, power = SCHEDULES[method, schedule]
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == iterations
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', lr, weight_decay)
+    decay = cfg.param_scheduler[-1]
+    assert (decay.type, decay.power, decay.begin) == ('PolyLR', power, warm_up)
+    assert [step.end for step in cfg.param_scheduler[:-1]] == ([warm_up] if warm_up else [])
+    if data == 'camvid':
+        assert cfg.train_dataloader.batch_size == images
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            assert len(loader.dataset.metainfo.classes) == len(loader.dataset.metainfo.palette) == 11
+    else:
+        assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == images
+
+    size = tuple(int(side) for side in crop.split('x'))
+    (random_crop,) = [step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'RandomCrop']
+    assert random_crop.crop_size == size == cfg.model.data_preprocessor.size
+    classes = {'ade20k': 150, 'cityscapes': 19, 'camvid': 11}[data]
+    heads = [cfg.model.decode_head, cfg.model.get('auxiliary_head') or cfg.model.decode_head]
+    assert [head.num_classes for head in heads] == [classes, classes]
+    assert cfg.model.test_cfg == dict(mode='whole')

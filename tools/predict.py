@@ -1,4 +1,4 @@
-"""Draw what a detector finds: python tools/predict.py configs/saga_maskrcnn.py CHECKPOINT IMAGE_OR_FOLDER"""
+"""Draw what a model finds: python tools/predict.py configs/saga_maskrcnn.py CHECKPOINT IMAGE_OR_FOLDER"""
 
 import argparse
 
@@ -8,15 +8,21 @@ from saga_mm.engine.cli import run_tool
 def parse_args() -> argparse.Namespace:
     from mmengine.config import DictAction
 
-    parser = argparse.ArgumentParser(description='Draw boxes and masks on your own pictures.')
+    parser = argparse.ArgumentParser(description='Draw objects or classes on your own pictures.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
     parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder with pictures')
     parser.add_argument(
-        '--out', metavar='DIR', help='where drawn pictures and predictions.json go (default: work_dirs/predict/NAME)'
+        '--out',
+        metavar='DIR',
+        help='where drawn pictures, predictions.json and, from a segmentation model, class maps go '
+        '(default: work_dirs/predict/NAME)',
     )
+    parser.add_argument('--score-thr', type=float, help='for detection: lowest score that is shown (default: 0.3)')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='lowest score that is shown (default: %(default)s)'
+        '--max-memory',
+        metavar='SIZE',
+        help='for segmentation: run in strips within this memory, such as 4GB; pictures of any size, at their own size',
     )
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(

@@ -13,11 +13,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions beside the ground truth into this folder')
     parser.add_argument(
-        '--out', metavar='FILE', help='.json: figures, and results in COCO format beside it; .pkl: raw predictions'
+        '--out',
+        metavar='FILE',
+        help='.json: figures, and results in COCO format or class maps beside it; .pkl: raw predictions of a detector',
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='lowest score that is drawn (default: %(default)s)'
+        '--mode',
+        nargs='+',
+        choices=('whole', 'slide', 'strips'),
+        help='for segmentation: compare ways to segment large images by mIoU, time and memory',
     )
+    parser.add_argument(
+        '--sizes',
+        type=lambda text: [int(side) for side in text.split(',')],
+        default=(),
+        metavar='A,B,...',
+        help='with --mode: longest sides to resize images to (default: as they are)',
+    )
+    parser.add_argument('--max-memory', metavar='SIZE', help='with --mode: what strips may take, such as 4GB')
+    parser.add_argument('--score-thr', type=float, help='for detection: lowest score that is drawn (default: 0.3)')
     add_run_options(parser)
     add_data_options(parser, training=False)
     return parser.parse_args()
@@ -26,22 +40,27 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.evaluation import EvalOptions, evaluate
     from saga_mm.engine.options import own_data_of
 
-    evaluate(
-        EvalOptions(
-            config=args.config,
-            cfg_options=args.cfg_options,
-            work_dir=args.work_dir,
-            launcher=args.launcher,
-            own_data=own_data_of(args),
-            checkpoint=args.checkpoint,
-            show_dir=args.show_dir,
-            out=args.out,
-            score_thr=args.score_thr,
-        )
+    shared = dict(
+        config=args.config,
+        cfg_options=args.cfg_options,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        own_data=own_data_of(args),
+        checkpoint=args.checkpoint,
+        show_dir=args.show_dir,
+        out=args.out,
+        score_thr=args.score_thr,
     )
+    if args.mode:
+        from saga_mm.engine.modes import ModeOptions, compare
+
+        compare(ModeOptions(**shared, modes=args.mode, sizes=args.sizes, max_memory=args.max_memory))
+    else:
+        from saga_mm.engine.evaluation import EvalOptions, evaluate
+
+        evaluate(EvalOptions(**shared))
 
 
 if __name__ == '__main__':

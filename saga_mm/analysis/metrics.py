@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 AREAS = {'s': 'small', 'm': 'medium', 'l': 'large'}
+# mmseg gives these in percent
+MEANS = r'aAcc|m(?:IoU|Acc|Dice|Fscore|Precision|Recall)'
 
 
 def metric_name(key: str) -> str:
     """``'coco/bbox_mAP_50'`` as ``'box AP50'``; names of other metrics without their prefix."""
-    name = key.rpartition('/')[2]
+    name = re.sub(r'^[\w.]+/', '', key)
     known = re.fullmatch(r'(bbox|segm)_mAP(?:_(50|75|s|m|l))?', name)
     if not known:
         return name
@@ -20,26 +24,39 @@ def metric_name(key: str) -> str:
     return f'{kind} AP{part}' if part.isdigit() or not part else f'{kind} AP, {AREAS[part]} objects'
 
 
+def is_metric(key: str) -> bool:
+    """Whether a logged value is a figure of an evaluation, the higher the better, and none for a single class."""
+    return 'mAP' in key or re.fullmatch(MEANS, metric_name(key)) is not None
+
+
 def metric_line(metrics: Mapping[str, Any]) -> str:
     """The headline figures of an evaluation in one line."""
     if not metrics:
         return 'nothing detected yet'
     named = {metric_name(key): value for key, value in metrics.items()}
     headline = {name: value for name, value in named.items() if re.fullmatch(r'(box|mask) AP(50)?', name)}
-    return ', '.join(f'{name} {_number(value)}' for name, value in (headline or named).items())
+    return ', '.join(f'{name} {_figure(name, value)}' for name, value in (headline or named).items())
 
 
 def metric_table(metrics: Mapping[str, Any]) -> str:
     """All figures of an evaluation, one a line, aligned."""
-    rows = {metric_name(key): _number(value) for key, value in metrics.items()}
+    rows = {metric_name(key): _figure(metric_name(key), value) for key, value in metrics.items()}
     if not rows:
         return 'no metrics: nothing was detected'
     width = max(len(name) for name in rows)
     return '\n'.join(f'{name:<{width}}  {value:>8}' for name, value in rows.items())
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def number(value: Any) -> str:
+    """A figure as it is printed."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         return str(value)
-    # COCO's way of saying that no object is of this size
-    return 'none' if value == -1 else f'{value:.4g}' if abs(value) >= 1000 else f'{value:.3f}'
+    # COCO's and mmseg's ways of saying that there is nothing of this kind
+    if value == -1 or math.isnan(value):
+        return 'none'
+    return f'{value:.4g}' if abs(value) >= 1000 else f'{value:.2f}' if abs(value) >= 10 else f'{value:.3f}'
+
+
+def _figure(name: str, value: Any) -> str:
+    percent = re.fullmatch(rf'IoU .*|{MEANS}', name) and isinstance(value, Real) and not math.isnan(value)
+    return f'{value:.2f}' if percent else number(value)

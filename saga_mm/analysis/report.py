@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saga_mm.errors import SagaError
 
-from .metrics import metric_name
+from .metrics import is_metric, metric_name, number
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -44,26 +44,26 @@ def curves(records: Iterable[dict]) -> dict[str, list[tuple[float, float]]]:
 
 
 def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str, float, float, int]]:
-    """``(name, last, best, iteration of the best)`` of every average precision that was evaluated."""
+    """``(name, last, best, iteration of the best)`` of every figure that was evaluated: average precisions, IoU."""
     rows = []
     for name, points in series.items():
         at, best = max(points, key=lambda point: point[1])
         # COCO gives -1 for sizes that no object has
-        if 'mAP' in name and best >= 0:
+        if is_metric(name) and best >= 0:
             rows.append((metric_name(name), points[-1][1], best, int(at)))
     return rows
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A plain aligned table."""
-    cells = [list(map(str, header)), *[[f'{c:.3f}' if isinstance(c, float) else str(c) for c in row] for row in rows]]
+    cells = [list(map(str, header)), *[[number(c) if isinstance(c, float) else str(c) for c in row] for row in rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
 
 
 def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) -> Path:
-    """Draw the losses and the average precisions against the iteration into an image file."""
+    """Draw the losses and the figures of evaluations against the iteration into an image file."""
     from matplotlib.figure import Figure
 
     path = Path(path)
@@ -77,7 +77,8 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
     for name, points in series.items():
         if name.endswith(('mAP', 'mAP_50', 'mIoU')):
             right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
-    right.set(title='validation', xlabel='iteration', ylim=(0, 1))
+    percent = any(line.get_ydata().max() > 1 for line in right.lines)
+    right.set(title='validation', xlabel='iteration', ylim=(0, 100 if percent else 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -87,7 +88,7 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
 
 
 def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, width: int = 512) -> Path:
-    """Put pictures of one shape side by side into one image file.
+    """Put pictures of about one shape side by side into one image file.
 
     Raises:
         SagaError: If there is no picture.
@@ -99,10 +100,11 @@ def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, wi
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = [Image.open(image).convert('RGB') for image in images]
-    height = round(width * pictures[0].height / pictures[0].width)
+    pictures = [picture.resize((width, round(width * picture.height / picture.width))) for picture in pictures]
+    height = max(picture.height for picture in pictures)
     rows = -(-len(pictures) // columns)
     sheet = Image.new('RGB', (columns * width, rows * height), 'white')
     for i, picture in enumerate(pictures):
-        sheet.paste(picture.resize((width, height)), (i % columns * width, i // columns * height))
+        sheet.paste(picture, (i % columns * width, i // columns * height))
     sheet.save(path)
     return path

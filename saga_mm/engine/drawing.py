@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
 from mmengine.fileio import get
 from mmengine.hooks import Hook
+from PIL import Image
 
+from saga_mm.analysis.overlay import add_legend, class_shares, overlay
 from saga_mm.errors import SagaError
 
 
@@ -62,27 +65,52 @@ class DrawHook(Hook):
     Args:
         out_dir: Where the pictures go.
         image_root: Folder of the images.
-        score_thr: Predictions below are not drawn.
+        draw: Called with the runner's visualizer, a data sample, the RGB image and the path to draw to.
     """
 
-    def __init__(self, out_dir: str | Path, image_root: str | Path, score_thr: float = 0.3) -> None:
+    def __init__(self, out_dir: str | Path, image_root: str | Path, draw: Callable[..., None]) -> None:
         self.names = OutputNames(out_dir, image_root)
-        self.score_thr = score_thr
-        self.drawn = 0
+        self.draw = draw
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         for sample in outputs:
             path = sample.img_path
-            draw(runner.visualizer, sample, read_rgb(path), self.names.path_for(path), self.score_thr)
-            self.drawn += 1
+            self.draw(runner.visualizer, sample, read_rgb(path), self.names.path_for(path))
 
 
-def draw(visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float, draw_gt: bool = True) -> None:
-    """Draw a data sample of mmdet's or mmseg's on an RGB image and save it; the ground truth beside it if asked."""
+def draw_objects(visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float, draw_gt: bool) -> None:
+    """Draw a data sample of mmdet's on an RGB image and save it; the ground truth beside it if asked."""
     options = {'pred_score_thr': score_thr} if 'pred_instances' in sample else {}
     visualizer.add_datasample(
         path.name, image, sample, draw_gt=draw_gt, show=False, out_file=os.fspath(path), **options
     )
+
+
+def draw_maps(image: np.ndarray, maps: Sequence[np.ndarray], metainfo: Mapping[str, Any], path: Path) -> None:
+    """Lay class maps over an RGB image, one picture for each beside the other, and save them with a legend below.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        maps: Class maps ``(H, W)``.
+        metainfo: ``classes`` and ``palette``.
+        path: Where to save.
+    """
+    classes, palette = metainfo['classes'], metainfo['palette']
+    picture = np.hstack([overlay(image, each, palette) for each in maps])
+    shares = np.sum([class_shares(each, len(classes)) for each in maps], axis=0)
+    shown = [index for index in np.argsort(-shares, kind='stable') if shares[index]]
+    legend = add_legend(picture, [classes[index] for index in shown], [palette[index] for index in shown])
+    Image.fromarray(legend).save(path, quality=92)
+
+
+def save_map(classes: np.ndarray, palette: Sequence[Sequence[int]], path: Path) -> None:
+    """Save a class map ``(H, W)`` as PNG: of up to 256 classes with their colours, of more with 16 bits."""
+    if classes.dtype != np.uint8:
+        Image.fromarray(classes.astype(np.uint16)).save(path)
+        return
+    picture = Image.fromarray(classes)
+    picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    picture.save(path)
 
 
 def read_rgb(path: str) -> Any:

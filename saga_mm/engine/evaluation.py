@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from saga_mm.engine.prepare import RunOptions, check, read
 from saga_mm.engine.progress import is_speaker, say
 from saga_mm.engine.resume import find_best
 from saga_mm.engine.runner import build_runner
+from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
 
@@ -29,14 +32,15 @@ class EvalOptions(RunOptions):
     Attributes:
         checkpoint: The weights, or a work folder, of which the best are taken.
         show_dir: Where to draw predictions beside the ground truth.
-        out: ``FILE.json`` for the figures, with results in COCO format beside it, or ``FILE.pkl`` for raw predictions.
-        score_thr: Predictions below are not drawn.
+        out: ``FILE.json`` for the figures, with results in COCO format or class maps beside it; for detection also
+            ``FILE.pkl`` for raw predictions.
+        score_thr: Objects below are not drawn; None for the usual.
     """
 
     checkpoint: str = ''
     show_dir: str | None = None
     out: str | None = None
-    score_thr: float = 0.3
+    score_thr: float | None = None
 
 
 def evaluate(options: EvalOptions) -> dict[str, Any]:
@@ -52,6 +56,10 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.out:
         _check_out(options.out)
     cfg = read(options, training=False)
+    task = task_of(cfg)
+    score_thr = task.threshold(options.score_thr)
+    out = Path(options.out) if options.out else None
+    task.set_up_test(cfg, out)
     images = _image_root(cfg)
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
@@ -59,35 +67,36 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     check_match(model, load_state(checkpoint), checkpoint)
     del model
     cfg.load_from, cfg.resume = str(checkpoint), False
-    if options.out:
-        _set_out(cfg, Path(options.out))
     runner = build_runner(cfg)
     if options.show_dir:
         from saga_mm.engine.drawing import DrawHook
 
-        runner.register_hook(DrawHook(options.show_dir, images, options.score_thr))
+        runner.register_hook(DrawHook(options.show_dir, images, partial(task.draw, score_thr=score_thr)))
     say(f'testing {checkpoint} with {cfg.filename}')
     with config_mistakes(cfg):
         metrics = runner.test()
     if is_speaker():
-        _report(metrics, options, checkpoint)
+        print(metric_table(metrics))
+        if options.show_dir:
+            say(f'pictures are in {options.show_dir}')
+        if out:
+            written = [out.name, *_write_figures(metrics, options, checkpoint, task.results(out))]
+            say(f'results are in {out.parent}: {", ".join(written)}')
     return metrics
 
 
-def _report(metrics: dict[str, Any], options: EvalOptions, checkpoint: Path) -> None:
-    print(metric_table(metrics))
-    if options.show_dir:
-        say(f'pictures are in {options.show_dir}')
-    if options.out:
-        out = Path(options.out)
-        written = [out.name]
-        if out.suffix == '.json':
-            results = sorted(path.name for path in out.parent.glob(f'{out.stem}.*.json'))
-            run = {'config': options.config, 'checkpoint': str(checkpoint)}
-            summary = {**run, 'metrics': metrics, 'results': results}
-            out.write_text(json.dumps(summary, indent=2, default=float) + '\n', encoding='utf-8')
-            written += results
-        say(f'results are in {out.parent}: {", ".join(written)}')
+def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Path, results: list[str]) -> list[str]:
+    """Write the figures if a JSON file is asked for, and return what else there is."""
+    out = Path(options.out)
+    if out.suffix != '.json':
+        return []
+    # JSON has no NaN
+    figures = {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in metrics.items()
+    }
+    summary = {'config': options.config, 'checkpoint': str(checkpoint), 'metrics': figures, 'results': results}
+    out.write_text(json.dumps(summary, indent=2, default=float) + '\n', encoding='utf-8')
+    return results
 
 
 def _check_out(out: str) -> None:
@@ -102,17 +111,6 @@ def _check_out(out: str) -> None:
         raise SagaError(f'--out {out}: its folder cannot be made ({error.strerror})') from error
     if not os.access(path.parent, os.W_OK):
         raise SagaError(f'--out {out}: cannot be written there')
-
-
-def _set_out(cfg: Config, out: Path) -> None:
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
-    if out.suffix == '.pkl':
-        dump = 'DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
-        cfg.test_evaluator = [*evaluators, {'type': dump, 'out_file_path': str(out)}]
-        return
-    for evaluator in evaluators:
-        if evaluator.get('type') == 'CocoMetric':
-            evaluator['outfile_prefix'] = str(out.with_suffix(''))
 
 
 def _image_root(cfg: Config) -> Path:

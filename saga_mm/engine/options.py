@@ -35,13 +35,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     """Options that name one's own data."""
-    group = parser.add_argument_group('own data in COCO format')
+    parts = {'train': 'the training images', 'val': 'the images to evaluate on'}
+    group = parser.add_argument_group('own data, with annotations in COCO format or with masks')
     group.add_argument('--data-root', help='folder that the paths below are relative to')
-    if training:
-        group.add_argument('--train-ann', help='annotation file of the training images; it also names the classes')
-        group.add_argument('--train-img', help='folder of the training images')
-    group.add_argument('--val-ann', help='annotation file of the images to evaluate on')
-    group.add_argument('--val-img', help='folder of the images to evaluate on')
+    for part, what in parts.items():
+        if part == 'val' or training:
+            also = '; it also names the classes' if part == 'train' else ''
+            group.add_argument(f'--{part}-img', help=f'folder of {what}')
+            group.add_argument(f'--{part}-ann', help=f'for detection: COCO annotation file of {what}{also}')
+            group.add_argument(f'--{part}-mask', help=f'for segmentation: folder of the masks of {what}')
+    group.add_argument(
+        '--classes', metavar='FILE', help='for segmentation: class names, one a line, that of id 0 first'
+    )
 
 
 def own_data_of(args: argparse.Namespace) -> OwnData:

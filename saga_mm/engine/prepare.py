@@ -16,9 +16,10 @@ from saga_mm.engine.checkpoint import load_state, make_loading_safe
 from saga_mm.engine.cli import load_config
 from saga_mm.engine.options import set_launcher, set_work_dir
 from saga_mm.engine.own_data import OwnData, class_counts, leaf_datasets, use_own_data
-from saga_mm.engine.progress import is_speaker, say
+from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
 from saga_mm.engine.stack import require_stack
+from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
 
@@ -148,28 +149,22 @@ def _require_sections(cfg: Config, training: bool) -> None:
 
 
 def _check_data(cfg: Config, training: bool) -> None:
-    from saga_mm.datasets.coco_config import check_dataset_cfg
-
-    parts = ('train', 'val') if training else ('test',)
-    for part in parts:
+    task = task_of(cfg)
+    for part in ('train', 'val') if training else ('test',):
         loader = cfg.get(f'{part}_dataloader')
-        if loader is None:
-            continue
-        check_dataset_cfg(loader.dataset.to_dict(), need_annotations=part != 'test', progress=is_speaker())
-        _check_class_count(cfg, part, loader.dataset)
+        if loader is not None:
+            task.check_files(loader.dataset.to_dict(), need_annotations=part != 'test')
+            _check_class_count(cfg, part, loader.dataset)
 
 
 def _check_class_count(cfg: Config, part: str, dataset: dict[str, Any]) -> None:
     """Heads that predict more or fewer classes than the data has fail late, in a loss or in the evaluation."""
+    task = task_of(cfg)
     for leaf in leaf_datasets(dataset):
-        classes = (leaf.get('metainfo') or {}).get('classes')
-        if leaf.get('type') != 'CocoDataset' or isinstance(classes, str):
+        classes = task.metainfo_of(leaf).get('classes')
+        if classes is None or isinstance(classes, str):
             continue
-        if classes is None:
-            from mmdet.datasets import CocoDataset
-
-            classes = CocoDataset.METAINFO['classes']
-        for path, count in class_counts(cfg.model):
+        for path, count in class_counts(cfg.model, task.compared):
             if count != len(classes):
                 named = ', '.join(list(classes)[:5]) + (', ...' if len(classes) > 5 else '')
                 raise SagaError(

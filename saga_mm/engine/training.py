@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from saga_mm.analysis.metrics import metric_name, number
 from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.checkpoint import state_of
 from saga_mm.engine.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
@@ -113,7 +114,7 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
     newest = last.read_text().strip() if last.is_file() else hub.get('last_ckpt')
     best = hub.get('best_ckpt') or newest
     if 'best_score' in hub:
-        lines['best result'] = f'{hub["best_score"]:.3f}{_best_key(runner)}'
+        lines['best result'] = f'{number(hub["best_score"])}{_best_key(runner)}'
     lines['best checkpoint'], lines['newest'] = best, newest
     lines['log'] = log_file(runner)
     if best:
@@ -130,8 +131,6 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
 
 def _best_key(runner: Any) -> str:
     from mmengine.hooks import CheckpointHook
-
-    from saga_mm.analysis.metrics import metric_name
 
     hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
     # 'auto' until an evaluation has shown what there is

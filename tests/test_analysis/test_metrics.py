@@ -1,4 +1,6 @@
-from saga_mm.analysis.metrics import metric_line, metric_name, metric_table
+import numpy as np
+
+from saga_mm.analysis.metrics import is_metric, metric_line, metric_name, metric_table
 
 METRICS = {
     'coco/bbox_mAP': 0.5,
@@ -15,7 +17,7 @@ def test_names():
 
 def test_line_has_the_headline_figures():
     assert metric_line(METRICS) == 'box AP 0.500, box AP50 0.750, mask AP 0.250'
-    assert metric_line({'mIoU': 61.25, 'aAcc': 90.0}) == 'mIoU 61.250, aAcc 90.000'
+    assert metric_line({'mIoU': 61.25, 'aAcc': 90.0}) == 'mIoU 61.25, aAcc 90.00'
     assert metric_line({}) == 'nothing detected yet'
 
 
@@ -24,3 +26,14 @@ def test_table_has_them_all():
     assert len(rows) == len(METRICS) and len({len(row) for row in rows[:4]}) == 1
     assert rows[2].split() == ['box', 'AP,', 'small', 'objects', 'none'] and rows[4].endswith('1.235e+04')
     assert metric_table({}) == 'no metrics: nothing was detected'
+
+
+def test_percentages_of_segmentation():
+    metrics = {'mIoU': np.float32(9.5), 'aAcc': 90.0, 'IoU sky/cloud': 100.0, 'IoU car': float('nan')}
+    rows = [row.rsplit(maxsplit=1) for row in metric_table(metrics).splitlines()]
+    assert rows == [['mIoU', '9.50'], ['aAcc', '90.00'], ['IoU sky/cloud', '100.00'], ['IoU car', 'none']]
+
+
+def test_which_logged_values_are_figures_of_an_evaluation():
+    logged = ['coco/bbox_mAP', 'mIoU', 'val/mAcc', 'aAcc', 'loss', 'decode.acc_seg', 'IoU car', 'time']
+    assert [key for key in logged if is_metric(key)] == ['coco/bbox_mAP', 'mIoU', 'val/mAcc', 'aAcc']

@@ -42,6 +42,15 @@ def test_pictures_are_written(tmp_path):
     assert Image.open(sheet).size == (240, 80)
 
 
+def test_segmentation(tmp_path):
+    found = [{'aAcc': 80.0, 'mIoU': 60.5, 'time': 0.1, 'step': 1}, {'aAcc': 90.0, 'mIoU': 58.0, 'step': 2}]
+    write_log(tmp_path, '1', [*losses(1, 3), found[0], *losses(3, 5), found[1]])
+    series = curves(read_scalars(tmp_path))
+    assert metric_rows(series) == [('aAcc', 90.0, 90.0, 4), ('mIoU', 58.0, 60.5, 2)]
+    assert '58.00  60.50' in format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series))
+    assert Image.open(plot_curves(series, tmp_path / 'curves.png')).size[0] > 500
+
+
 def test_missing_logs_and_pictures_are_named(tmp_path):
     with pytest.raises(SagaError, match='holds no training log'):
         read_scalars(tmp_path)

@@ -179,6 +179,14 @@ def test_turned_upright(tmp_path, picture, orientation, suffix):
     assert whole(path) == (orientation > 2)
 
 
+def test_grey_of_16_bits_turned_upright(tmp_path, deep):
+    exif = Image.Exif()
+    for orientation in (2, 6):
+        exif[0x0112] = orientation
+        Image.fromarray(deep[..., 0]).save(tmp_path / 'a.png', exif=exif)
+        assert same(tmp_path / 'a.png')
+
+
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'tif', 'tiles.tif'])
 def test_each_row_is_decoded_once(tmp_path, picture, suffix):
     tall = np.concatenate([picture] * 4)
@@ -212,7 +220,7 @@ def test_what_is_read_may_be_changed(tmp_path, picture):
 
 def test_memory(tmp_path):
     """Pictures of 72 MB are read in far less."""
-    picture = Image.fromarray(np.broadcast_to(np.arange(6000, dtype=np.uint8)[:, None], (4000, 6000, 3)))
+    picture = Image.new('RGB', (6000, 4000), (10, 20, 30))
     paths = [str(tmp_path / name) for name in ('a.jpg', 'a.png', 'a.tif')]
     for path in paths:
         picture.save(path, compress_level=1)

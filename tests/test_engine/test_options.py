@@ -30,6 +30,8 @@ def test_command_line():
     own = own_data_of(args)
     assert own and own.val_ann == 'v.json' and own.train_ann is None
     assert not own_data_of(parse())
+    own = own_data_of(parse('--train-mask', 'm', '--classes', 'c.txt'))
+    assert (own.train_mask, own.classes, own.given()) == ('m', 'c.txt', '--train-mask, --classes')
 
 
 def test_work_dir(tmp_path, monkeypatch):

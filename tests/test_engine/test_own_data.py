@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import Config
 
 from saga_mm.engine.cli import load_config
+from saga_mm.engine.detection import Detection
 from saga_mm.engine.own_data import OwnData, class_counts, leaf_datasets, set_num_classes, use_own_data
 from saga_mm.errors import SagaError
 
@@ -32,7 +33,9 @@ def test_config_points_at_the_data(data):
         assert dataset.ann_file == str(data / f'{name}.json') and dataset.data_prefix.img == f'{data / name}/'
         assert dataset.metainfo.classes == ('cat', 'dog', 'owl') and len(set(dataset.metainfo.palette)) == 3
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(data / 'val.json')
-    assert {count for _, count in class_counts(cfg.model)} == {3} and cfg.model.roi_head.mask_head.num_classes == 3
+    assert {count for _, count in class_counts(cfg.model, Detection.compared)} == {
+        3
+    } and cfg.model.roi_head.mask_head.num_classes == 3
     assert 'demo_data' not in cfg
 
 
@@ -92,9 +95,17 @@ def test_wrapped_and_joined_data_sets(data):
 def test_heads_of_a_cascade():
     roi_head = dict(bbox_head=[dict(num_classes=80), dict(num_classes=80)], mask_head=dict(type='FCNMaskHead'))
     model = Config(dict(model=dict(rpn_head=dict(num_classes=1), roi_head=roi_head))).model
-    set_num_classes(model, 4)
+    set_num_classes(model, 4, Detection.heads)
     assert [head.num_classes for head in model.roi_head.bbox_head] == [4, 4]
     assert model.roi_head.mask_head.num_classes == 4 and model.rpn_head.num_classes == 1
-    assert class_counts(model) == [('model.roi_head.bbox_head.0', 4), ('model.roi_head.bbox_head.1', 4)]
+    assert class_counts(model, Detection.compared) == [
+        ('model.roi_head.bbox_head.0', 4),
+        ('model.roi_head.bbox_head.1', 4),
+    ]
     with pytest.raises(SagaError, match='found no bbox_head'):
-        set_num_classes(dict(decode_head=dict(num_classes=3)), 4)
+        set_num_classes(dict(decode_head=dict(num_classes=3)), 4, Detection.heads)
+
+
+def test_options_of_segmentation_are_refused(data):
+    with pytest.raises(SagaError, match=r'^--train-mask, --classes: for segmentation, and config .*saga_maskrcnn\.py'):
+        use_own_data(load_config('saga_maskrcnn.py'), own(data, train_mask='m', classes='c.txt'))

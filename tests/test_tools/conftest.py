@@ -11,6 +11,7 @@ from saga_mm.engine.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / 'tests' / 'tiny.py'
+TINY_SEGMENTATION = ROOT / 'tests' / 'tiny_segmentation.py'
 
 
 class Payload:
@@ -38,13 +39,22 @@ def tiny() -> str:
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory) -> Path:
     """A folder in which the tiny config was trained for two epochs: ``work_dirs/tiny/epoch_{1,2}.pth``."""
+    return _train(TINY, tmp_path_factory.mktemp('trained'))
+
+
+@pytest.fixture(scope='session')
+def segmented(tmp_path_factory) -> Path:
+    """The same for segmentation: ``work_dirs/tiny_segmentation/epoch_{1,2}.pth``."""
+    return _train(TINY_SEGMENTATION, tmp_path_factory.mktemp('segmented'))
+
+
+def _train(config: Path, folder: Path) -> Path:
     from saga_mm.engine.training import TrainOptions, train
 
-    folder = tmp_path_factory.mktemp('trained')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
-        train(TrainOptions(config=str(TINY)))
+        train(TrainOptions(config=str(config)))
     return folder
 
 

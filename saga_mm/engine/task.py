@@ -1,0 +1,83 @@
+"""What a config is for, and all that differs between the tasks."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from saga_mm.apis.predictor import Predictor
+    from saga_mm.engine.own_data import OwnData
+    from saga_mm.engine.writing import Writer
+
+
+class Task:
+    """What a model is for; everything else in the engine is the same for all tasks.
+
+    Attributes:
+        package: The library of the stack whose models do it.
+        heads: Names of the parts of a model whose ``num_classes`` is that of the data.
+        compared: Those of them that every model has right, to be compared with the data before a run.
+    """
+
+    package: str
+    heads: tuple[str, ...]
+    compared: tuple[str, ...]
+
+    def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
+        """Point a config at one's own data: data sets, classes, heads, evaluators."""
+        raise NotImplementedError
+
+    def check_files(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+        """Look at the files of a data set's config before anything runs."""
+        raise NotImplementedError
+
+    def class_of(self, dataset: dict[str, Any]) -> Any:
+        """What the ``type`` of a data set's config names; None if there is no such thing."""
+        kind = dataset['type']
+        return importlib.import_module(f'{self.package}.registry').DATASETS.get(kind) if isinstance(kind, str) else kind
+
+    def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
+        """Classes and colours in the config of a data set without wrappers, else those of its type."""
+        return {**getattr(self.class_of(dataset), 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+
+    def threshold(self, score_thr: float | None) -> float | None:
+        """The lowest score to show, from what the command line gave."""
+        raise NotImplementedError
+
+    def memory(self, max_memory: str | None) -> int | None:
+        """Bytes that a prediction may take, from what the command line gave; None for no limit."""
+        raise NotImplementedError
+
+    def set_up_test(self, cfg: Config, out: Path | None) -> None:
+        """Set a config's evaluators: figures as the tools print them, results written at ``out``."""
+        raise NotImplementedError
+
+    def results(self, out: Path) -> list[str]:
+        """Names of what a test wrote beside ``out``."""
+        raise NotImplementedError
+
+    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float | None) -> None:
+        """Draw what a test found on an ``(H, W, 3)`` RGB image, the ground truth on the left of it."""
+        raise NotImplementedError
+
+    def predictor(self, *args: Any) -> Predictor:
+        """A trained model for use on arrays; the arguments are those of :class:`~saga_mm.apis.predictor.Predictor`."""
+        raise NotImplementedError
+
+    def writer(
+        self, predictor: Predictor, out: Path, root: Path, pictures: list[Path], thr: float | None, memory: int | None
+    ) -> Writer:
+        """What writes predictions on pictures below ``root`` into the folder ``out``."""
+        raise NotImplementedError
+
+
+def task_of(cfg: Config) -> Task:
+    """The task of a config, by the library that its names are looked up in."""
+    from saga_mm.engine.detection import Detection
+    from saga_mm.engine.segmentation import Segmentation
+
+    return Segmentation() if cfg.get('default_scope') == Segmentation.package else Detection()

@@ -1,0 +1,33 @@
+"""Intersection over union, of each class as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+
+from saga_mm.registry import METRICS
+
+
+@METRICS.register_module()
+class ClassIoUMetric(IoUMetric):
+    """mmseg's ``IoUMetric``, which puts the figures of single classes into its log and not into its result.
+
+    Args: those of ``IoUMetric``. The result has ``'IoU NAME'`` in percent for every class besides the means, NaN for a
+    class that neither occurs nor is predicted.
+    """
+
+    _per_class: np.ndarray | None = None
+
+    def total_area_to_metrics(self, *areas: Any) -> dict[str, np.ndarray]:
+        """As in mmseg, where it is static; the figures of the classes are kept."""
+        figures = IoUMetric.total_area_to_metrics(*areas)
+        self._per_class = figures.get('IoU')
+        return figures
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        means = super().compute_metrics(results)
+        per_class = () if self._per_class is None else 100 * self._per_class
+        figures = {f'IoU {name}': iou for name, iou in zip(self.dataset_meta['classes'], per_class)}
+        return {name: round(float(figure), 2) for name, figure in {**means, **figures}.items()}

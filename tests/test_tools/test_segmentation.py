@@ -1,0 +1,256 @@
+"""Training, testing, predicting and reporting for semantic segmentation."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saga_mm.apis.detection import Detector
+from saga_mm.apis.segmentation import Segmenter
+from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.evaluation import EvalOptions, evaluate
+from saga_mm.engine.modes import ModeOptions, compare
+from saga_mm.engine.own_data import OwnData
+from saga_mm.engine.predicting import PredictOptions, predict
+from saga_mm.engine.training import TrainOptions, train
+from saga_mm.errors import SagaError
+from saga_mm.ops import RowRunner
+
+TINY = str(Path(__file__).parents[1] / 'tiny_segmentation.py')
+WORK = Path('work_dirs/tiny_segmentation')
+CHECKPOINT = str(WORK / 'epoch_2.pth')
+CLASSES = ['background', 'disc', 'square', 'triangle', 'star', 'cross']
+
+
+@pytest.fixture
+def inside(segmented, monkeypatch) -> Path:
+    monkeypatch.chdir(segmented)
+    return segmented
+
+
+def test_training_keeps_the_best_by_miou_and_resumes(inside, tmp_path, capsys):
+    (best,) = WORK.glob('best_*.pth')
+    assert re.fullmatch(r'best_mIoU_epoch_[12]\.pth', best.name)
+    assert load_checkpoint(CHECKPOINT)['meta']['dataset_meta']['classes'] == tuple(CLASSES)
+    shutil.copy(WORK / 'epoch_1.pth', tmp_path)
+    runner = train(TrainOptions(config=TINY, work_dir=str(tmp_path), resume='auto'))
+    out = capsys.readouterr().out
+    assert runner.iter == 6 and 'iteration 3\n' in out
+    assert re.search(r'validated: aAcc \d+\.\d\d, mIoU \d+\.\d\d, mAcc \d+\.\d\d\n', out)
+    assert re.search(r'best result +\d+\.\d+ \(mIoU\)', out) and '+---' not in out
+
+
+def test_figures_maps_and_pictures(inside, tmp_path, capsys):
+    out = tmp_path / 'results' / 'run.json'
+    options = EvalOptions(config=TINY, checkpoint=CHECKPOINT, show_dir=str(tmp_path / 'shown'), out=str(out))
+    metrics = evaluate(options)
+    screen = capsys.readouterr().out
+    assert re.search(r'^mIoU +\d+\.\d\d$', screen, re.MULTILINE) and len(screen.splitlines()) < 20
+    table = dict(row.rsplit(maxsplit=1) for row in screen.splitlines() if row.startswith('IoU '))
+    assert list(table) == [f'IoU {name}' for name in CLASSES]
+
+    written = json.loads(out.read_text())
+    assert written['results'] == ['run/'] and written['metrics']['mIoU'] == metrics['mIoU']
+    # the figures follow from the maps that were written
+    truths, maps = (
+        [np.array(Image.open(path)) for path in sorted(folder.iterdir())]
+        for folder in (Path('data/tiny/semantic/val'), out.parent / 'run')
+    )
+    truth, found = np.stack(truths), np.stack(maps)
+    for label, name in enumerate(CLASSES):
+        union = ((truth == label) | (found == label)).sum()
+        iou = 100 * ((truth == label) & (found == label)).sum() / union if union else None
+        assert written['metrics'][f'IoU {name}'] == (None if iou is None else pytest.approx(iou, abs=0.006))
+
+    shown = sorted((tmp_path / 'shown').iterdir())
+    assert [path.name for path in shown] == ['000000.jpg', '000001.jpg', '000002.jpg']
+    # ground truth and predictions side by side, a legend below
+    assert Image.open(shown[0]).size[0] == 192 and Image.open(shown[0]).size[1] > 96
+
+
+@pytest.fixture
+def pictures(segmented, tmp_path) -> Path:
+    """A folder as people have them: several kinds, equal names, and files that are no pictures."""
+    folder = tmp_path / 'pictures'
+    (folder / 'sub').mkdir(parents=True)
+    picture = Image.open(segmented / 'data/tiny/images/val/000000.png').convert('RGB')
+    picture.save(folder / 'a.png')
+    picture.convert('CMYK').save(folder / 'a.jpg')
+    picture.convert('LA').resize((50, 120)).save(folder / 'sub' / 'a.png')
+    deep = np.array(picture.convert('L')).astype(np.uint16) * 257
+    Image.fromarray(deep[:60]).save(folder / 'deep.png')
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.crop((0, 0, 96, 40)).save(folder / 'turned.jpg', exif=turned)
+    Image.new('RGB', (700, 1)).save(folder / 'thin.png')
+    Image.new('RGB', (1, 1)).save(folder / 'dot.png')
+    (folder / 'cut.jpg').write_bytes((folder / 'a.jpg').read_bytes()[:900])
+    (folder / 'notes.txt').write_text('not a picture')
+    return folder
+
+
+def test_a_folder_is_drawn_and_mapped(inside, pictures, tmp_path, capsys):
+    out = tmp_path / 'out'
+    with pytest.raises(SagaError, match=r'1 of 8 pictures could not be done:\n.*cut\.jpg'):
+        predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source=str(pictures), out=str(out)))
+    words = rf'7 pictures segmented; drawn pictures, class maps \(maps/\) and predictions\.json are in {out}'
+    assert re.search(words, capsys.readouterr().out)
+    result = json.loads((out / 'predictions.json').read_text())
+    assert result['classes'] == CLASSES and [entry['file'] for entry in result['failed']] == ['cut.jpg']
+    sizes = {image['file']: (image['width'], image['height']) for image in result['images']}
+    assert sizes == {
+        'a.jpg': (96, 96),
+        'a.png': (96, 96),
+        'deep.png': (96, 60),
+        'dot.png': (1, 1),
+        'thin.png': (700, 1),
+        'turned.jpg': (40, 96),
+        'sub/a.png': (50, 120),
+    }
+    for image in result['images']:
+        found = Image.open(out / image['map'])
+        assert found.mode == 'P' and found.size == (image['width'], image['height'])
+        assert found.getpalette()[3:6] == [230, 80, 60], 'the colour of discs'
+        shares = np.bincount(np.array(found).ravel(), minlength=6) / found.width / found.height
+        seen = {CLASSES[label]: share for label, share in enumerate(shares) if share}
+        assert image['shares'] == pytest.approx(seen, abs=6e-5)
+        assert (out / image['drawn']).is_file()
+    assert len({image['map'] for image in result['images']}) == 7
+
+
+def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monkeypatch):
+    results = []
+    for memory in (None, '64GB'):
+        out = tmp_path / str(memory)
+        # strips of one row, where a memory is given
+        monkeypatch.setattr('saga_mm.models.strips.segmentor.plan_runner', lambda *args: RowRunner(rows=1))
+        with pytest.raises(SagaError, match=r'1 of 8 pictures could not be done:\n.*cut\.jpg'):
+            predict(PredictOptions(TINY, CHECKPOINT, str(pictures), str(out), max_memory=memory))
+        images = json.loads((out / 'predictions.json').read_text())['images']
+        results.append({image['file']: np.array(Image.open(out / image['map'])) for image in images})
+        assert all((out / image['drawn']).is_file() for image in images)
+    assert len(results[0]) == 7 and results[0].keys() == results[1].keys()
+    for name, whole in results[0].items():
+        assert whole.shape == results[1][name].shape
+        assert (whole == results[1][name]).mean() >= 0.999, name
+
+
+def test_a_memory_that_is_too_small_is_said_with_the_smallest_that_is_not(inside, pictures, tmp_path):
+    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), max_memory='90MB')
+    with pytest.raises(SagaError, match=r'90MB: too little for 96 x 96 pixels; the smallest that works is \d+MB'):
+        predict(options)
+    assert not (tmp_path / 'out' / 'maps' / 'a.png').exists()
+
+
+def test_modes_side_by_side(inside, tmp_path, capsys):
+    out = tmp_path / 'modes.json'
+    windows = {'model.test_cfg.crop_size': (64, 64), 'model.test_cfg.stride': (32, 32)}
+    options = ModeOptions(TINY, windows, checkpoint=CHECKPOINT, out=str(out), sizes=(96, 130), max_memory='64GB')
+    rows = {(row.size, row.mode): row for row in compare(options)}
+    assert list(rows) == [(size, mode) for size in (96, 130) for mode in ('whole', 'slide', 'strips')]
+    assert all(0 <= row.miou <= 100 and row.seconds > 0 and row.peak_gib > 0.1 for row in rows.values())
+    for size in (96, 130):
+        assert rows[size, 'strips'].miou == pytest.approx(rows[size, 'whole'].miou, abs=0.02)
+    assert rows[96, 'slide'].miou != rows[96, 'whole'].miou
+    assert rows[96, 'whole'].miou == pytest.approx(evaluate(EvalOptions(TINY, checkpoint=CHECKPOINT))['mIoU'], abs=0.01)
+    assert len(json.loads(out.read_text())['rows']) == 6 and out.with_suffix('.png').stat().st_size > 5000
+    assert re.search(r'^130 +strips +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d$', capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_map_is_the_evaluated_one_and_classes_are_those_of_the_checkpoint(inside, tmp_path):
+    picture = np.array(Image.open('data/tiny/images/val/000001.png'))
+    out = tmp_path / 'run.json'
+    evaluate(EvalOptions(config=TINY, checkpoint=CHECKPOINT, out=str(out)))
+    checkpoint = load_checkpoint(CHECKPOINT)
+    names = ('nothing', 'one', 'two', 'three', 'four', 'five')
+    checkpoint['meta']['dataset_meta'] = {'classes': names}
+    torch.save(checkpoint, tmp_path / 'own.pth')
+    # a config that knows nothing of these classes, as the one that a training on own data started from
+    config = {'model.decode_head.num_classes': 150, 'model.auxiliary_head.num_classes': 150}
+    segmenter = Segmenter(TINY, tmp_path / 'own.pth', 'cpu', config)
+    assert segmenter.classes == names and len(segmenter.metainfo['palette']) == 6
+    found = segmenter(picture)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.array(Image.open(tmp_path / 'run' / '000001.png')))
+
+    del checkpoint['meta']
+    torch.save(checkpoint, tmp_path / 'bare.pth')
+    assert Segmenter(TINY, tmp_path / 'bare.pth').classes == tuple(CLASSES)
+    with pytest.raises(SagaError, match=r'tiny_segmentation\.py: is for mmseg, and Detector runs models of mmdet'):
+        Detector(TINY, tmp_path / 'bare.pth')
+
+
+def test_own_data(inside, tmp_path, capsys):
+    """The demo data as somebody's own, with all shapes as one class."""
+    for part in ('train', 'val'):
+        shutil.copytree(f'data/tiny/images/{part}', tmp_path / part / 'photos')
+        (tmp_path / part / 'masks').mkdir()
+        for path in Path(f'data/tiny/semantic/{part}').iterdir():
+            shapes = Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8), 'P')
+            shapes.putpalette([0, 0, 0, 255, 0, 0])
+            shapes.save(tmp_path / part / 'masks' / f'{path.stem}_mask.png')
+    (tmp_path / 'classes.txt').write_text('nothing\nshape\n')
+    folders = {f'{part}_{kind}': f'{part}/{name}' for part in ('train', 'val') for kind, name in FOLDERS.items()}
+    own = OwnData(data_root=str(tmp_path), classes='classes.txt', **folders)
+    options = {'train_cfg.max_epochs': 1}
+    runner = train(TrainOptions(config=TINY, work_dir=str(tmp_path / 'out'), cfg_options=options, own_data=own))
+    assert runner.model.decode_head.num_classes == runner.model.auxiliary_head.num_classes == 2
+
+    # the command that it proposes knows of the data and the classes, and so does one that names them again
+    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', capsys.readouterr().out).groups()
+    found = evaluate(EvalOptions(config=config, checkpoint=checkpoint))
+    assert 'IoU shape' in found
+    assert evaluate(EvalOptions(config=TINY, checkpoint=checkpoint, own_data=own)) == pytest.approx(found, nan_ok=True)
+
+
+FOLDERS = {'img': 'photos', 'mask': 'masks'}
+
+
+def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
+    for name, (change, words) in {
+        'head': (
+            {'model.decode_head.num_classes': 7},
+            'decode_head.num_classes is 7, but the train data has 6 classes',
+        ),
+        'aux': ({'model.auxiliary_head.num_classes': 5}, 'auxiliary_head.num_classes is 5, but the train data has 6'),
+        'images': ({'train_dataloader.dataset.data_prefix.img_path': 'images/gone'}, 'images/gone'),
+        'masks': ({'val_dataloader.dataset.data_prefix.seg_map_path': 'gone'}, 'gone'),
+        'option': ({'model.decode_head.pool_scale': (1,)}, "'pool_scale'"),
+    }.items():
+        with pytest.raises(SagaError, match=words) as caught:
+            train(TrainOptions(config=TINY, work_dir=str(tmp_path / name), cfg_options=change))
+        assert '\n' not in str(caught.value), name
+        assert not list((tmp_path / name).glob('*.pth')), name
+    for options, words in [
+        (dict(score_thr=0.5), '--score-thr: for detection'),
+        (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file for the figures'),
+        (dict(own_data=OwnData(val_ann='a.json')), '--val-ann: for detection'),
+        (dict(show_dir='data/tiny/images/val'), 'is the folder of the images themselves'),
+    ]:
+        with pytest.raises(SagaError, match=words) as caught:
+            evaluate(EvalOptions(config=TINY, checkpoint=CHECKPOINT, **options))
+        assert '\n' not in str(caught.value)
+    with pytest.raises(SagaError, match='--score-thr: for detection'):
+        predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data', score_thr=0.5))
+
+
+@pytest.mark.slow
+def test_as_a_user_runs_it(segmented, pictures, start_tool):
+    tools = [
+        start_tool('test.py', TINY, WORK, cwd=segmented),
+        start_tool('predict.py', TINY, WORK, pictures / 'a.png', cwd=segmented),
+        start_tool('report.py', WORK, cwd=segmented),
+        start_tool('train.py', TINY, '--work-dir', 'again', '--train-ann', 'a.json', cwd=segmented),
+    ]
+    ends = [tool.communicate(timeout=200) for tool in tools]
+    assert [tool.returncode for tool in tools] == [0, 0, 0, 2]
+    assert all('Warning' not in err for _, err in ends) and ends[0][1] == ends[2][1] == ''
+    assert re.search(r'IoU cross +\d+\.\d\d\n', ends[0][0])
+    assert '1 pictures segmented' in ends[1][0]
+    assert re.search(r'mIoU +\d+\.\d+ +\d+\.\d+ +[36]\n', ends[2][0])
+    assert re.fullmatch(r'error: --train-ann: for detection, .*\n', ends[3][1])
