@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from saga_mm.engine.images import read_picture
+from saga_mm.datasets.images import read_picture
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.ops import Grid

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from saga_mm.apis import create_backbone
+from saga_mm.datasets.images import find_images, read_picture
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.checkpoint import load_state
 from saga_mm.engine.cli import CONFIG_SUFFIXES, load_config
-from saga_mm.engine.images import find_images, read_picture
 from saga_mm.engine.weights import check_match, compare
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import TokenMixer

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from saga_mm.engine.images import find_images
+from saga_mm.datasets.images import find_images
 from saga_mm.errors import SagaError
 
 # masks are 8-bit, and 255 is no class

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saga_mm.datasets.images import find_images
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.engine.checkpoint import make_loading_safe
 from saga_mm.engine.cli import load_config
-from saga_mm.engine.images import find_images
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
 from saga_mm.engine.resume import find_best

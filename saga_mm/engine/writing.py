@@ -10,10 +10,10 @@ import numpy as np
 
 from saga_mm.analysis.overlay import class_shares
 from saga_mm.apis.strips import segment_strips
+from saga_mm.datasets.images import read_picture
 from saga_mm.datasets.large_image import open_rows
 from saga_mm.datasets.large_image_writer import write_rows
 from saga_mm.engine.drawing import OutputNames, draw_maps, draw_objects, save_map
-from saga_mm.engine.images import read_picture
 
 if TYPE_CHECKING:
     from mmdet.structures import DetDataSample

@@ -54,7 +54,7 @@ def test_too_little_memory_says_how_much_is_not(model):
 def test_what_pads_is_refused(model):
     model.data_preprocessor.test_cfg = dict(size_divisor=32)
     try:
-        with pytest.raises(SagaError, match='data_preprocessor.test_cfg pads'):
+        with pytest.raises(SagaError, match=r'data_preprocessor\.test_cfg pads'):
             next(segment_strips(model, picture()))
     finally:
         model.data_preprocessor.test_cfg = None

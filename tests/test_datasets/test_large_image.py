@@ -7,8 +7,8 @@ import OpenImageIO as oiio
 import pytest
 from PIL import Image
 
+from saga_mm.datasets.images import read_picture
 from saga_mm.datasets.large_image import RowReader, open_rows
-from saga_mm.engine.images import read_picture
 from saga_mm.errors import SagaError
 
 HEIGHT, WIDTH = 150, 230

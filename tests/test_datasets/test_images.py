@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saga_mm.engine.images import find_images, read_picture
+from saga_mm.datasets.images import find_images, read_picture
 from saga_mm.errors import SagaError
 
 

@@ -53,7 +53,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith(('I', 'F')):
-                return _from_deep(np.asarray(upright))
+                return from_deep(np.asarray(upright))
             return np.array(upright.convert('RGB'))
     except UnidentifiedImageError:
         if Path(path).stat().st_size == 0:
@@ -67,7 +67,7 @@ def _is_picture(name: str) -> bool:
     return not name.startswith('.') and Path(name).suffix.lower() in SUFFIXES
 
 
-def _from_deep(values: np.ndarray) -> np.ndarray:
+def from_deep(values: np.ndarray) -> np.ndarray:
     """Grey values of more than 8 bits as 8-bit RGB."""
     values = np.nan_to_num(values.astype(np.float64)).clip(min=0)
     highest = values.max(initial=0)
