@@ -521,8 +521,16 @@ def test_pvt_tiny_softmax(side: int, attention: float):
     assert cost.macs_by_operator['attention'] == core
     assert core == pytest.approx(attention * 1e9, rel=0.01)
     assert cost.macs - core == pytest.approx(1.85e9 * (side / 224) ** 2, rel=0.01)
-    # the feed-forward layer of stage 1: eight times as wide before and after its activation, and three token tensors
-    assert cost.peak_bytes == (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
+    # the feed-forward layer of stage 1, in one piece: eight times as wide before and after its activation, and three
+    # token tensors; in chunks of rows, less
+    whole = (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
+    assert cost.peak_bytes == whole if side < 512 else cost.peak_bytes < whole
+
+
+@pytest.mark.parametrize(('name', 'gib'), [('saga_pvt_tiny', 0.1), ('pvt_tiny', 0.11)])
+def test_peak_of_inference_at_1280_is_that_of_chunks_of_rows(name: str, gib: float):
+    cost = measure_cost(create_backbone(name), image(1, 3, 1280, 1280))
+    assert 0.8 * gib < cost.peak_bytes / 2**30 < gib
 
 
 def test_a_large_model_on_a_large_image():

@@ -30,5 +30,5 @@ def test_table_is_resized_bilinearly_and_rows_are_absolute():
     whole = resize_table(table, (3, 4), Grid.whole(7, 5))
     plane = F.interpolate(table.view(1, 3, 4, 2).permute(0, 3, 1, 2), (7, 5), mode='bilinear')
     assert torch.equal(whole, map_to_tokens(plane))
-    assert torch.equal(resize_table(table, (3, 4), Grid(7, 5, 2, 6)), whole[:, 10:30])
+    assert torch.allclose(resize_table(table, (3, 4), Grid(7, 5, 2, 6)), whole[:, 10:30])
     assert torch.equal(resize_table(table, (3, 4), Grid(3, 4, 1, 2)), table[:, 4:8])

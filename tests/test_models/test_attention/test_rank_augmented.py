@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,5 +50,7 @@ def test_a_token_that_fits_the_mean_query_outweighs_the_others():
     tokens = mixer.project(x, grid)
     fitting = tokens.k.clone()
     fitting[:, 7] = 50 * mean_query.key
-    state = mixer.write_projected(tokens._replace(k=fitting), mean_query)
+    state = mixer.write_projected(
+        SimpleNamespace(q=tokens.q, k=fitting, v=tokens.v, rotation=tokens.rotation), mean_query
+    )
     assert torch.allclose(state.key, fitting[:, 7], rtol=1e-4)
