@@ -74,8 +74,11 @@ def read_published(path: str | os.PathLike[str], ema: bool = False) -> Published
     averaged = [key for key in AVERAGED if _has_weights(checkpoint.get(key))]
     if ema and not averaged:
         raise SagaError(f'--ema: checkpoint {path} holds no averaged weights ({", ".join(AVERAGED)})')
-    names = ('model', 'state_dict') if all(checkpoint[key] is not checkpoint['state_dict'] for key in averaged) else ()
-    plain = [key for key in names if checkpoint.get(key) is checkpoint['state_dict']][:1]
+    weights = checkpoint['state_dict']
+    plain = [key for key in ('model', 'state_dict') if checkpoint.get(key) is weights][:1]
+    if plain == ['state_dict'] and any(checkpoint[key] is weights for key in averaged):
+        # there were no others, so these were taken for the weights
+        plain = []
     taken, *left = averaged + plain if ema else plain + averaged
     state = state_of({'state_dict': checkpoint[taken]})
     state = {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
