@@ -17,7 +17,7 @@ from saga_mm.errors import SagaError
 from saga_mm.ops import ImageRows, MemoryTooSmallError
 
 # what the allocator holds beyond what is in use, by experience, and what the program still takes while it runs
-USABLE, SLACK = 0.8, 64 * 2**20
+USABLE, SLACK = 0.65, 64 * 2**20
 UNITS = {'': 1, 'k': 2**10, 'm': 2**20, 'g': 2**30, 't': 2**40}
 
 
