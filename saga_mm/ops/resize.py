@@ -1,5 +1,6 @@
 """Resizing and pooling of whole maps, worked out for a range of rows at a time."""
 
+import struct
 from collections.abc import Callable, Sequence
 
 import torch
@@ -41,9 +42,12 @@ def resize_rows(
     first = min(max(int(scale * (start + shift) - shift) - 1, 0), height - 1)
     last = min(int(scale * (stop + shift)) + 3, height)
     plane = read(first, last)
-    # in the precision that F.interpolate counts rows in
-    at = torch.arange(start, stop, device=plane.device, dtype=wide(plane[:0]).dtype)
-    source = ((at + shift) * scale - shift).clamp(0, height - 1)
+    kind = torch.promote_types(plane.dtype, torch.float32)
+    if kind == torch.float32:
+        # F.interpolate rounds the scale, and a row's source once more after one fused multiplication and addition
+        scale = struct.unpack('f', struct.pack('f', scale))[0]
+    at = torch.arange(start, stop, dtype=torch.float64)
+    source = ((at + shift) * scale - shift).to(plane.device, kind).clamp(0, height - 1)
     above = source.long()
     below = (above + 1).clamp(max=height - 1)
     share = (source - above).to(plane.dtype).view(-1, 1)

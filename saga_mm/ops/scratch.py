@@ -112,8 +112,8 @@ class FileRows(Rows):
         size = self.batch * height * self.row_bytes
         if shutil.disk_usage(folder).free < size:
             raise OSError(errno.ENOSPC, f'no space for a scratch file of {size / 2**30:.1f} GiB', folder)
-        # closed with the map
         self.file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
+        weakref.finalize(self, self.file.close)
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         tokens = torch.empty(self.batch, (stop - start) * self.width, self.channels, dtype=self.dtype)

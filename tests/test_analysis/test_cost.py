@@ -533,6 +533,12 @@ def test_peak_of_inference_at_1280_is_that_of_chunks_of_rows(name: str, gib: flo
     assert 0.8 * gib < cost.peak_bytes / 2**30 < gib
 
 
+def test_chunks_repeat_little():
+    model, x = create_backbone('saga_pvt_tiny'), image(1, 3, 1280, 1280)
+    # values are projected once more, and so is what stands at the edges of a chunk
+    assert 1 < measure_cost(model, x).macs / measure_cost(model, x, training=True).macs < 1.06
+
+
 def test_a_large_model_on_a_large_image():
     arch = dict(embed_dims=(8, 16, 40, 64), num_heads=(1, 2, 5, 8), mlp_ratios=(8, 8, 4, 4), sr_ratios=(8, 4, 2, 1))
     model = create_backbone('pvt_large', arch=dict(arch, depths=(3, 8, 27, 3)))

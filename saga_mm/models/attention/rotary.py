@@ -1,6 +1,6 @@
 """What RALA, its softmax twin and MALA have in common: 2-D RoPE, a local branch on the values, an output gate."""
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,31 +26,38 @@ class Projected:
 
     def __init__(self, mixer: 'RotaryMixer', x: torch.Tensor, grid: Grid) -> None:
         self.mixer, self.x, self.grid = mixer, x, grid
+        self._made: dict[str, Any] = {}
 
-    @cached_property
+    @property
     def q(self) -> torch.Tensor:
         """Queries ``(B, N, heads, d)``, mapped if there is a feature map, and then in at least float32."""
-        return self.mixer.phi(self.mixer.heads(self.mixer.q(self.x)))
+        return self._once('q', lambda: self.mixer.phi(self.mixer.heads(self.mixer.q(self.x))))
 
-    @cached_property
-    def _both(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.mixer.kv(self.x).chunk(2, dim=-1)
-
-    @cached_property
+    @property
     def k(self) -> torch.Tensor:
         """Keys, like the queries."""
-        return self.mixer.phi(self.mixer.heads(self._both[0]))
+        return self._once('k', lambda: self.mixer.phi(self.mixer.heads(self._keys_values()[0])))
 
-    @cached_property
+    @property
     def v(self) -> torch.Tensor:
-        """Values ``(B, N, heads, d)``."""
-        both = '_both' in vars(self)
-        return self.mixer.heads(self._both[1] if both else project_values(self.mixer.kv, self.x))
+        """Values ``(B, N, heads, d)``; without the keys, if those were not asked for before."""
+        return self._once('v', lambda: self.mixer.heads(self._values()))
 
-    @cached_property
+    @property
     def rotation(self) -> Rotation:
         """Of the tokens' places."""
-        return rotation_2d(self.grid, self.mixer.head_dim, self.x)
+        return self._once('rotation', lambda: rotation_2d(self.grid, self.mixer.head_dim, self.x))
+
+    def _keys_values(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._once('kv', lambda: self.mixer.kv(self.x).chunk(2, dim=-1))
+
+    def _values(self) -> torch.Tensor:
+        return self._keys_values()[1] if 'kv' in self._made else project_values(self.mixer.kv, self.x)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
 
 class RotaryMixer(TokenMixer):

@@ -1,0 +1,275 @@
+"""Hosts in strips of rows and in chunks: the same maps as in one piece, in less memory."""
+
+import functools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from saga_mm.analysis import measure_cost
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, stage
+from saga_mm.models.backbones.layers import Block, FeedForward
+from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner
+
+WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
+PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
+RAVLT_ARCH = {**WIDTHS, 'mlp_ratios': (2, 2), 'layer_scales': (1.0, 0.5)}
+HOSTS = {
+    'PVT': functools.partial(PVT, PVT_ARCH, pretrain_img_size=64),
+    'PVTv2': functools.partial(PVTv2, PVT_ARCH),
+    'RAVLT': functools.partial(RAVLT, RAVLT_ARCH),
+    'Swin': functools.partial(Swin, WIDTHS, window_size=3),
+    'CSwin': functools.partial(CSwin, WIDTHS, stripe_widths=(2, 0)),
+}
+MIXERS = ['linear', 'saga', 'focused', 'rala', 'mala', 'softmax']
+# batch, size, rows of a strip, bytes of maps in memory: sides that no stride divides, a single column of tokens, a map
+# lower than a strip, all maps in scratch files or some of them
+RUNS = [(2, (75, 41), 3, 0), (1, (50, 3), 1, math.inf), (1, (9, 70), 5, 2000), (1, (75, 41), 8, 20000)]
+
+
+def build(host: str, attention='saga', **options) -> nn.Module:
+    torch.manual_seed(0)
+    net = HOSTS[host](attention=attention, out_indices=(0, 1), **options).double().eval()
+    for name, parameter in net.named_parameters():
+        # every branch counts, those that start at zero too
+        mean = 1.0 if 'norm' in name and name.endswith('weight') else 0.0
+        nn.init.normal_(parameter, mean=mean, std=0.2)
+    return net
+
+
+def image_rows(x: torch.Tensor) -> ImageRows:
+    return ImageRows(lambda start, stop: x[:, :, start:stop], *x.shape[2:], batch=len(x))
+
+
+@torch.no_grad()
+def check_rows(net: nn.Module, x: torch.Tensor, runner: RowRunner) -> None:
+    whole = net(x)
+    maps = net.forward_rows(image_rows(x), runner)
+    assert len(maps) == len(whole)
+    for rows, expected in zip(maps, whole, strict=True):
+        out = runner.gather(rows)
+        assert out.shape == expected.shape and out.is_contiguous()
+        assert (out - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
+@pytest.mark.parametrize('attention', MIXERS)
+@pytest.mark.parametrize('host', HOSTS)
+def test_strips_equal_the_whole(host, attention, tmp_path):
+    net = build(host, attention)
+    for batch, size, rows, memory in RUNS:
+        x = torch.randn(batch, 3, *size, dtype=torch.float64)
+        check_rows(net, x, RowRunner(Storage(memory, tmp_path), rows=rows))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'attention',
+    [
+        {'type': 'saga', 'gates': 'none'},
+        {'type': 'saga', 'gate_source': 'low_rank'},
+        {'type': 'saga', 'gate_source': 'kv', 'gate_rank': 2, 'gate_shared': True},
+        {'type': 'saga', 'feature_map': 'focused', 'normalizer': 'gated', 'local_kernel': 7},
+        {'type': 'saga', 'normalizer': 'none', 'local_kernel': 0},
+        {'type': 'saga', 'local_shared': True, 'key_table': (3, 4)},
+        {'type': 'saga', 'sr_ratio': 2, 'key_table': (3, 4)},
+        {'type': 'saga', 'sr_ratio': 3, 'local_kernel': 5},
+        {'type': 'saga', 'sr_ratio': 4, 'local_kernel': 0},
+        {'type': 'focused', 'lepe_kernel': 3, 'sr_ratio': 2},
+        {'type': 'rala', 'local_kernel': 1, 'qkv_bias': False},
+        {'type': 'softmax', 'sr_ratio': 3},
+        {'type': 'window', 'window_size': 4, 'shift': 2, 'borders': 'mmdet'},
+        {'type': 'cross_window', 'stripe_width': 3},
+        ['saga', 'rope_softmax'],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('rows', [1, 4])
+def test_strips_equal_the_whole_whatever_the_options(attention, rows):
+    check_rows(build('PVTv2', attention), torch.randn(1, 3, 75, 41, dtype=torch.float64), RowRunner(rows=rows))
+
+
+@pytest.mark.parametrize('options', [{'out_indices': (1,)}, {'out_indices': (0,)}], ids=str)
+def test_only_the_maps_that_are_asked_for(options):
+    net = HOSTS['RAVLT'](attention='rala', **options).double().eval()
+    check_rows(net, torch.randn(1, 3, 40, 24, dtype=torch.float64), RowRunner(rows=3))
+
+
+def test_the_image_is_never_asked_for_whole():
+    net, asked = build('PVT'), []
+    x = torch.randn(1, 3, 200, 24, dtype=torch.float64)
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        asked.append(stop - start)
+        return x[:, :, start:stop]
+
+    net.forward_rows(ImageRows(read, 200, 24), RowRunner(rows=5))
+    assert max(asked) == 20 and sum(asked) == 200
+
+
+def test_a_plan_within_a_memory(tmp_path):
+    net = build('PVT', 'softmax')
+    x = torch.randn(1, 3, 300, 60, dtype=torch.float64)
+    with pytest.raises(MemoryTooSmallError) as error:
+        plan_runner(net.parts(300, 60), 1, 1000)
+    for memory in (error.value.smallest, 3 * error.value.smallest, math.inf):
+        check_rows(net, x, plan_runner(net.parts(300, 60), 1, memory, tmp_path))
+    with pytest.raises(MemoryTooSmallError, match='MiB at least'):
+        plan_runner(net.parts(300, 60), 1, error.value.smallest - 1)
+    # pieces of softmax's keys and values, and the two together, take more the larger the image
+    with pytest.raises(MemoryTooSmallError) as larger:
+        plan_runner(net.parts(3000, 60), 1, 1000)
+    assert larger.value.smallest > error.value.smallest
+
+
+def test_training_mode_is_refused():
+    with pytest.raises(ValueError, match=r'evaluation mode alone; call eval\(\)'):
+        build('RAVLT').train().forward_rows(image_rows(torch.randn(1, 3, 40, 24)), RowRunner())
+
+
+class Foreign(nn.Module):
+    """A block as somebody may write it who has not read about rows."""
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return x + x.mean(dim=1, keepdim=True)
+
+
+def test_blocks_that_know_of_no_rows_run_whole(monkeypatch):
+    net = build('PVT')
+    net.stages[1].blocks.append(Foreign())
+    x = torch.randn(1, 3, 40, 24, dtype=torch.float64)
+    with torch.no_grad():
+        whole = net(x)
+        monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+        assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(net(x), whole, strict=True))
+    with pytest.raises(ValueError, match='Foreign does not run in strips'):
+        net.forward_rows(image_rows(x), RowRunner())
+
+
+@pytest.mark.parametrize('attention', MIXERS)
+@pytest.mark.parametrize('host', HOSTS)
+def test_chunks_equal_the_whole(host, attention, monkeypatch):
+    net = build(host, attention).float()
+    runs = []
+    run = RowRunner.run
+    monkeypatch.setattr(RowRunner, 'run', lambda *args: runs.append(1) or run(*args))
+    for batch, size in ((1, (90, 41)), (3, (64, 64))):
+        x = torch.randn(batch, 3, *size)
+        with torch.no_grad():
+            monkeypatch.setattr(stage, 'CHUNK_BYTES', CHUNK_BYTES)
+            whole = net(x)
+            assert not runs
+            for chunk in (20000, 300000):
+                monkeypatch.setattr(stage, 'CHUNK_BYTES', chunk)
+                for out, expected in zip(net(x), whole, strict=True):
+                    assert out.is_contiguous()
+                    assert (out - expected).norm() <= 1e-6 * expected.norm()
+        assert runs
+        runs.clear()
+
+
+def test_images_of_a_batch_before_rows(monkeypatch):
+    net = build('PVT')
+    x = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    seen, inner = [], net.stages[0]._whole
+    whole = inner(x)
+    monkeypatch.setattr(net.stages[0], '_whole', lambda part: seen.append(len(part)) or inner(part))
+    monkeypatch.setattr(stage, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
+    with torch.no_grad():
+        assert torch.allclose(net.stages[0](x), whole, rtol=1e-9)
+    assert seen == [2, 2, 1]
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('host', ['PVT', 'RAVLT'])
+def test_chunks_under_autocast(host, dtype, monkeypatch):
+    net = HOSTS[host](attention='rala', out_indices=(0, 1)).eval()
+    x = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        exact = net(x)
+        monkeypatch.setattr(stage, 'CHUNK_BYTES', 30000)
+        with torch.autocast('cpu', dtype=dtype):
+            outs = net(x)
+    for out, expected in zip(outs, exact, strict=True):
+        assert (out.float() - expected).norm() < 0.03 * expected.norm()
+
+
+@pytest.mark.parametrize('where', [lambda net: net.stages[0].blocks[0].attn, lambda net: net.stages[0].blocks[1].mlp])
+def test_hooks_see_whole_maps(where, monkeypatch):
+    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    net, seen = build('PVT'), []
+    x = torch.randn(1, 3, 40, 24, dtype=torch.float64)
+    with torch.no_grad():
+        chunked = net(x)
+        handle = where(net).register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
+        outs = net(x)
+        handle.remove()
+        net(x)
+    assert seen == [60]
+    assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(outs, chunked, strict=True))
+
+
+def test_gradients_come_from_whole_maps(monkeypatch):
+    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    net = build('PVT')
+    monkeypatch.setattr(RowRunner, 'run', None)
+    sum(out.sum() for out in net(torch.randn(1, 3, 40, 24, dtype=torch.float64))).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
+def test_captured_graphs_hold_no_loop(monkeypatch):
+    net, x = HOSTS['PVTv2'](attention='rala', out_indices=(0,)).eval(), torch.randn(1, 3, 64, 40)
+
+    captures = [
+        lambda: torch.jit.trace(net, x, check_trace=False),
+        lambda: torch.export.export(net, (x,), strict=False),
+        lambda: torch.fx.experimental.proxy_tensor.make_fx(net)(x),
+        lambda: torch.compile(net, backend='eager', fullgraph=True)(x),
+    ]
+    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    monkeypatch.setattr(RowRunner, 'run', None)
+    with torch.no_grad():
+        for capture in captures:
+            capture()
+        with pytest.raises(TypeError, match='not callable'):
+            net(x)
+
+
+MORE_MIXERS = [
+    {'type': 'saga', 'gate_rank': 4},
+    {'type': 'saga', 'feature_map': 'focused', 'normalizer': 'none', 'local_kernel': 5},
+    {'type': 'focused', 'lepe_kernel': 3},
+    {'type': 'window', 'shift': 3},
+    'cross_window',
+    'rope_softmax',
+]
+
+
+@pytest.mark.parametrize(
+    ('host', 'attention'),
+    [('PVT', 'saga'), ('RAVLT', 'rala'), *(('PVTv2', mixer) for mixer in (*MIXERS, *MORE_MIXERS))],
+    ids=str,
+)
+def test_pieces_take_no_more_than_steps_say(host, attention):
+    net = build(host, attention).float()
+    for i, part in enumerate(net.parts(128, 256)):
+        size = part.height, part.width
+        x = torch.zeros(1, size[0] * size[1], (3, 8)[i])
+        for step in part.steps:
+            grid = Grid.whole(*size)
+            size = tuple(-(-side // step.stride) for side in size)
+            own = x.nbytes
+            allowed = 4 * x.shape[1] * step.floats
+            state = None
+            for _ in range(step.sweeps):
+                assert own + measure_cost(step.write, x, grid, state).peak_bytes <= allowed
+                state = step.merge([step.write(x, grid, state)])
+            assert own + measure_cost(step.read, x, grid, state, Grid.whole(*size)).peak_bytes <= allowed
+            x = step.read(x, grid, state, Grid.whole(*size)).detach()
+
+
+def test_a_wide_feed_forward_is_what_a_block_says():
+    block = Block(64, nn.Identity(), FeedForward(64, 512), 0.0)
+    block.attn.halo, block.attn.floats, block.attn.row_multiple = 0, 12.0, 1
+    assert block.floats == 2 * 512 + 4 * 64
