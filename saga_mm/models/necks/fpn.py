@@ -91,7 +91,8 @@ class SAGAFPN(BaseModule):
         """Do what ``init_cfg`` says; only a checkpoint reaches the shared state, which starts as it was built."""
         shared = {name: value.clone() for name, value in self.shared.state_dict().items()}
         super().init_weights()
-        if isinstance(self.init_cfg, list) or self.init_cfg['type'] != 'Pretrained':
+        given = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        if all(cfg['type'] != 'Pretrained' for cfg in given):
             self.shared.load_state_dict(shared)
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -73,6 +73,17 @@ def test_initialisation_leaves_the_shared_state_alone():
             assert torch.equal(value, built[name]), name
 
 
+@pytest.mark.parametrize('listed', [False, True])
+def test_a_checkpoint_reaches_the_shared_state(listed, tmp_path):
+    trained = SAGAFPN(CHANNELS, 16, 4, embed_dims=16, num_heads=2)
+    torch.nn.init.normal_(trained.shared.leave[0].weight)
+    torch.save({'state_dict': trained.state_dict()}, tmp_path / 'neck.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'neck.pth'))
+    neck = SAGAFPN(CHANNELS, 16, 4, embed_dims=16, num_heads=2, init_cfg=[init_cfg] if listed else init_cfg)
+    neck.init_weights()
+    assert torch.equal(neck.shared.leave[0].weight, trained.shared.leave[0].weight)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
