@@ -7,10 +7,10 @@ _base_ = [
     '_base_/segmentation_runtime.py',
 ]
 
-# a batch of two is too small for batch norm
+# a batch of four is too small for batch norm
 norm_cfg = dict(type='GN', num_groups=16)
 model = dict(
-    data_preprocessor=dict(size=(160, 160)),
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(drop_path_rate=0.0, pretrain_img_size=256),
     neck=dict(out_channels=64, norm_cfg=norm_cfg),
     decode_head=dict(

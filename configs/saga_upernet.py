@@ -8,10 +8,10 @@ _base_ = [
 ]
 
 model = dict(
-    data_preprocessor=dict(size=(160, 160)),
+    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(drop_path_rate=0.0, pretrain_img_size=256),
     neck=dict(type='saga_mm.SAGAPyramid', in_channels=[64, 128, 320, 512]),
-    # a batch of two is too small for batch norm
+    # a batch of four is too small for batch norm
     decode_head=dict(
         channels=64, dropout_ratio=0.0, num_classes=6, norm_cfg=dict(_delete_=True, type='GN', num_groups=16)
     ),

@@ -1,5 +1,6 @@
 """Drawing of one demo picture: textured shapes with holes, overlapping, on a crop of a photograph."""
 
+import colorsys
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +12,11 @@ DEMO_CLASSES = ('disc', 'square', 'triangle', 'star', 'cross')
 """Class names; label ``i`` is category id ``i + 1`` in the annotations and value ``i + 1`` in the semantic masks."""
 
 DEMO_PALETTE = ((230, 80, 60), (60, 140, 230), (250, 190, 50), (80, 180, 90), (170, 90, 210))
-"""One RGB colour per class, for drawing predictions. The shapes themselves are not coloured by class."""
+"""One RGB colour per class, for drawing predictions. The shapes themselves are of about that hue."""
+
+# What a shape is made of, in the order of the classes.
+TEXTURES = ('plain', 'checker', 'stripes', 'blotches', 'photo')
+HUE_SPREAD = 0.08
 
 SUPERSAMPLING = 4
 # Shares of a shape's own area: a new shape lies this much inside the picture, every shape stays this much visible.
@@ -146,18 +151,28 @@ def _pattern(rng: np.random.Generator, kind: str, height: int, width: int) -> np
     return np.clip(waves * 3 + 0.5, 0, 1)[..., None]
 
 
-def _colour(rng: np.random.Generator, away_from: np.ndarray, distance: float) -> np.ndarray:
-    """A random BGR colour at least ``distance`` from another one: the first of ten, or else the farthest."""
-    tries = [rng.uniform(20, 245, 3) for _ in range(10)]
+def _colour(rng: np.random.Generator, hue: float | None, away_from: np.ndarray, distance: float) -> np.ndarray:
+    """A random BGR colour, about of a hue if one is given, at least ``distance`` from another one.
+
+    The first of ten that is so far away, or else the farthest.
+    """
+    tries = [rng.uniform(20, 245, 3) if hue is None else _of_hue(rng, hue) for _ in range(10)]
     gaps = [np.linalg.norm(t - away_from) for t in tries]
     best = next((i for i, gap in enumerate(gaps) if gap >= distance), int(np.argmax(gaps)))
     return tries[best].astype(np.float32)
 
 
-def _texture(rng: np.random.Generator, photos: Sequence[np.ndarray], shape: tuple, behind: np.ndarray) -> np.ndarray:
-    """Colours ``(h, w, 3)`` float32 that stand out against the mean colour ``behind`` them."""
-    colour = _colour(rng, behind, 100)
-    kind = rng.choice(['plain', 'stripes', 'checker', 'blotches', 'photo'])
+def _of_hue(rng: np.random.Generator, hue: float) -> np.ndarray:
+    hue = (hue + rng.uniform(-HUE_SPREAD, HUE_SPREAD)) % 1
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.35, 1), rng.uniform(0.35, 1))[::-1])
+
+
+def _texture(
+    rng: np.random.Generator, label: int, photos: Sequence[np.ndarray], shape: tuple, behind: np.ndarray
+) -> np.ndarray:
+    """Colours ``(h, w, 3)`` float32 of a class that stand out against the mean colour ``behind`` them."""
+    kind, hue = TEXTURES[label], colorsys.rgb_to_hsv(*DEMO_PALETTE[label])[0]
+    colour = _colour(rng, hue, behind, 100)
     if kind == 'photo':
         patch = _photo_crop(rng, photos, shape, (0.25, 0.6))
         texture = colour + (patch - patch.mean(axis=(0, 1))) * 0.8
@@ -165,7 +180,7 @@ def _texture(rng: np.random.Generator, photos: Sequence[np.ndarray], shape: tupl
         texture = np.broadcast_to(colour, (*shape, 3))
     else:
         mix = _pattern(rng, kind, *shape)
-        texture = colour * (1 - mix) + _colour(rng, colour, 70) * mix
+        texture = colour * (1 - mix) + _colour(rng, None, colour, 70) * mix
     return texture * _light(rng, shape, 0.18)
 
 
@@ -218,7 +233,8 @@ def _paint(
     canvas[inside] *= 1 - 0.4 * shadow[patch][..., None]
 
     inside, patch = _windows(*at, (height, width), canvas.shape[:2])
-    texture = _texture(rng, photos, (height, width), canvas[inside].mean(axis=(0, 1)))[patch]
+    behind = canvas[inside].mean(axis=(0, 1))
+    texture = _texture(rng, shape.label, photos, (height, width), behind)[patch]
     if rng.random() < 0.5:
         line = texture.mean(axis=(0, 1)) * float(rng.choice([0.4, 1.6]))
         texture = texture + (line - texture) * shape.edge[patch][..., None]

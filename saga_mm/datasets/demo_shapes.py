@@ -1,6 +1,5 @@
 """The demo data: a small instance-segmentation data set, made at first use from photographs that scikit-image ships."""
 
-import importlib.util
 import inspect
 import json
 import os
@@ -8,18 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from saga_mm.errors import SagaError
 
 from .demo_draw import DEMO_CLASSES, Scene, draw_scene
 from .demo_folder import make_once
+from .demo_photos import check_args, make_demo_photos, read_sample_photo, write_png
 from .progress import progress_bar
 
 # Raised whenever the same arguments would give other pixels, so that old data is made anew.
-VERSION = 2
+VERSION = 3
 # All of them lie inside the scikit-image wheel, and no photograph serves both splits.
 PHOTOS = {
     'train': (
@@ -115,7 +113,8 @@ def ensure_demo_data(spec: dict) -> None:
 
     Args:
         spec: ``dict(type='shapes', root='data/demo_shapes', ...)``; the other keys are arguments of the maker, for
-            ``'shapes'`` those of :func:`make_demo_shapes`.
+            ``'shapes'`` those of :func:`make_demo_shapes`, for ``'photos'`` those of
+            :func:`~saga_mm.datasets.demo_photos.make_demo_photos`.
 
     Raises:
         SagaError: The type or an argument is unknown, or the maker fails.
@@ -134,21 +133,22 @@ def ensure_demo_data(spec: dict) -> None:
     MAKERS[kind](**args)
 
 
-MAKERS: dict[str, Callable[..., Path]] = {'shapes': make_demo_shapes, 'shapes_large': make_demo_shapes_large}
+MAKERS: dict[str, Callable[..., Path]] = {
+    'photos': make_demo_photos,
+    'shapes': make_demo_shapes,
+    'shapes_large': make_demo_shapes_large,
+}
 
 
 def _check_args(args: dict[str, int]) -> None:
-    limits = {'size': (64, 4096), 'height': (256, 4096), 'width': (256, 4096), 'seed': (0, 2**63)}
-    for name, value in args.items():
-        low, high = limits.get(name, (1, 10**6))
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise SagaError(f'Demo data: {name} must be an integer from {low} to {high}, not {value!r}.')
-        if name in ('height', 'width') and value % 256:
-            raise SagaError(f'Demo data: {name} must be a multiple of 256, not {value}.')
+    check_args(args, {'size': (64, 4096), 'height': (256, 4096), 'width': (256, 4096), 'seed': (0, 2**63)})
+    for name in ('height', 'width'):
+        if args.get(name, 0) % 256:
+            raise SagaError(f'Demo data: {name} must be a multiple of 256, not {args[name]}.')
 
 
 def _fill(folder: Path, counts: dict[str, int], size: int | tuple[int, int], seed: int, progress: bool) -> None:
-    photos = {split: [_read_photo(name) for name in PHOTOS[split]] for split in counts}
+    photos = {split: [read_sample_photo(name) for name in PHOTOS[split]] for split in counts}
     jobs = [(split, i) for split, count in counts.items() for i in range(count)]
     for split in counts:
         for kind in ('images', 'semantic'):
@@ -160,8 +160,8 @@ def _fill(folder: Path, counts: dict[str, int], size: int | tuple[int, int], see
         rng = np.random.default_rng([seed, list(PHOTOS).index(split), index])
         scene = draw_scene(rng, photos[split], size)
         name = f'{index:06d}.png'
-        _write_png(folder / 'images' / split / name, scene.image)
-        _write_png(folder / 'semantic' / split / name, scene.semantic())
+        write_png(folder / 'images' / split / name, scene.image)
+        write_png(folder / 'semantic' / split / name, scene.semantic())
         _add_to_coco(records[split], name, scene)
     for split, record in records.items():
         text = json.dumps(record, separators=(',', ':'))
@@ -176,25 +176,6 @@ def _fill(folder: Path, counts: dict[str, int], size: int | tuple[int, int], see
         **{split: ', '.join(files) for split, files in PHOTOS.items()},
     )
     (folder / 'README.txt').write_text(text, encoding='utf-8')
-
-
-def _read_photo(name: str) -> np.ndarray:
-    """A photograph from the installed scikit-image as ``(h, w, 3)`` uint8 BGR, without importing it or any download."""
-    spec = importlib.util.find_spec('skimage')
-    if spec is None or spec.origin is None:
-        raise SagaError('The demo data needs scikit-image for its photographs: pip install scikit-image')
-    path = Path(spec.origin).parent / 'data' / name
-    try:
-        # not by OpenCV, which prints warnings about the colour profiles of these files
-        with Image.open(path) as photo:
-            return np.ascontiguousarray(np.asarray(photo.convert('RGB'))[..., ::-1])
-    except OSError as error:
-        cure = 'pip install --force-reinstall scikit-image'
-        raise SagaError(f'The demo data needs {path}, missing or damaged: {cure}') from error
-
-
-def _write_png(path: Path, image: np.ndarray) -> None:
-    path.write_bytes(cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes())
 
 
 def _empty_coco(split: str) -> dict:

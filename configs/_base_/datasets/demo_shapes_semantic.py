@@ -1,7 +1,7 @@
 demo_data = dict(type='shapes', root='data/demo_shapes')
 
 data_root = 'data/demo_shapes/'
-crop_size = (160, 160)
+crop_size = (128, 128)
 metainfo = dict(
     classes=('background', 'disc', 'square', 'triangle', 'star', 'cross'),
     palette=[(40, 40, 40), (230, 80, 60), (60, 140, 230), (250, 190, 50), (80, 180, 90), (170, 90, 210)],
@@ -20,7 +20,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=2,
+    batch_size=4,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
