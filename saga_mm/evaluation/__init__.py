@@ -1,5 +1,13 @@
-"""Metrics that the stack does not have."""
+"""Metrics that the stack does not have. Those that build on mmseg are there where it is installed."""
 
-from .class_iou import ClassIoUMetric
+import importlib.util
 
-__all__ = ['ClassIoUMetric']
+from .baseline import BaselineMetric
+from .enhancement import EnhancementMetric
+
+__all__ = ['BaselineMetric', 'EnhancementMetric']
+
+if importlib.util.find_spec('mmseg') is not None:
+    from .class_iou import ClassIoUMetric
+
+    __all__ += ['ClassIoUMetric']

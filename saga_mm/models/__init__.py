@@ -2,4 +2,5 @@
 
 from .attention import *  # noqa: F403
 from .backbones import *  # noqa: F403
+from .enhancement import *  # noqa: F403
 from .necks import *  # noqa: F403

@@ -1,0 +1,8 @@
+"""Low-light enhancement: trunk, head, losses and the model that joins them."""
+
+from .enhancer import LowLightEnhancer, LowLightPreprocessor
+from .head import EnhancementHead
+from .losses import *  # noqa: F403
+from .saga_unet import SAGAUNet
+
+__all__ = ['EnhancementHead', 'LowLightEnhancer', 'LowLightPreprocessor', 'SAGAUNet']

@@ -1,0 +1,134 @@
+"""The model for low-light enhancement: what trains, predicts, and enhances images of any size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import nn
+
+from saga_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class LowLightPreprocessor(BaseDataPreprocessor):
+    """From what the data sets pack to float images, RGB in [0, 1].
+
+    Images of one size become a batch ``(B, 3, H, W)``; of several sizes, a list of batches of one image each, because
+    what is padded would change the tone of an image.
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``dict(inputs=..., data_samples=...)``; ``gt_img`` of the samples is converted in the same way.
+
+        Args:
+            data: ``inputs`` is a batch or a list of ``(3, H, W)`` uint8, BGR.
+            training: No difference.
+        """
+        data = self.cast_data(data)
+        samples = data.get('data_samples')
+        for sample in samples or ():
+            if 'gt_img' in sample:
+                sample.gt_img = _unit_rgb(sample.gt_img)
+        images = [_unit_rgb(image) for image in data['inputs']]
+        alike = len({image.shape for image in images}) == 1
+        return {'inputs': torch.stack(images) if alike else [image[None] for image in images], 'data_samples': samples}
+
+
+@MODELS.register_module()
+class LowLightEnhancer(BaseModel):
+    """An enhanced image of a dark one: a trunk, perhaps a neck, and a head that answers at full resolution.
+
+    Args:
+        backbone: Config of any registered backbone, called with ``(B, 3, H, W)`` in [0, 1].
+        head: Config of an :class:`EnhancementHead`; ``in_channels`` and ``strides`` are taken from a backbone that
+            tells them (``out_channels``, ``strides``) where they are left out.
+        neck: Config of a neck between them, or None.
+        losses: Configs of losses of the answer and the ground truth; their sum is trained.
+        pad_divisor: Images are padded below and to the right to multiples of this, by their last row and column.
+        data_preprocessor: Config; :class:`LowLightPreprocessor` unless given.
+        init_cfg: Initialisation config of mmengine.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict | None = None,
+        neck: dict | None = None,
+        losses: Sequence[dict] = ({'type': 'saga_mm.CharbonnierLoss'},),
+        pad_divisor: int = 8,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or {'type': 'saga_mm.LowLightPreprocessor'}, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck else None
+        told = {'in_channels': 'out_channels', 'strides': 'strides'}
+        known = {key: getattr(self.backbone, name) for key, name in told.items() if hasattr(self.backbone, name)}
+        self.head = MODELS.build({'type': 'saga_mm.EnhancementHead', **known, **(head or {})})
+        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        self.pad_divisor = pad_divisor
+
+    def forward(
+        self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Answers (``'tensor'``, not clamped), samples with ``pred_img`` (``'predict'``), or losses (``'loss'``).
+
+        Args:
+            inputs: ``(B, 3, H, W)`` in [0, 1], or a list of such batches of different sizes.
+            data_samples: One for each image; with ``gt_img`` for losses.
+            mode: As above.
+
+        Raises:
+            ValueError: If the mode is unknown, or images to train on differ in size.
+        """
+        if mode == 'tensor':
+            return self._answer(inputs)
+        if mode == 'loss':
+            return self._loss(inputs, data_samples)
+        if mode != 'predict':
+            raise ValueError(f"mode={mode!r} is none of 'tensor', 'predict' and 'loss'")
+        batches = inputs if isinstance(inputs, list) else [inputs]
+        answers = [image for batch in batches for image in self._answer(batch).clamp(0, 1)]
+        for sample, answer in zip(data_samples, answers, strict=True):
+            sample.pred_img = answer
+        return data_samples
+
+    @torch.inference_mode()
+    def enhance(self, images: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+        """Enhanced images, ``(B, 3, H, W)`` in [0, 1], of such images of any size.
+
+        Args:
+            images: The images.
+            strength: 0 gives them back as they are, 1 the model's answer; between and beyond, on the line through both.
+        """
+        if strength == 0:
+            return images.clone()
+        return mix(images, self._answer(images), strength)
+
+    def _loss(self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list) -> dict[str, torch.Tensor]:
+        if isinstance(inputs, list):
+            raise ValueError('images to train on differ in size: add saga_mm.PairRandomCrop to the pipeline')
+        target = torch.stack([sample.gt_img for sample in data_samples])
+        answer = self._answer(inputs)
+        return {
+            f'loss_{type(loss).__name__.removesuffix("Loss").lower()}': loss(answer, target) for loss in self.losses
+        }
+
+    def _answer(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[2:]
+        padded = F.pad(images, (0, -width % self.pad_divisor, 0, -height % self.pad_divisor), mode='replicate')
+        maps = self.backbone(padded)
+        if self.neck is not None:
+            maps = self.neck(maps)
+        return self.head(maps, padded)[:, :, :height, :width]
+
+
+def mix(images: torch.Tensor, answer: torch.Tensor, strength: float) -> torch.Tensor:
+    """Images and their enhanced answers mixed: 0 gives the images, 1 the answers; clamped to [0, 1]."""
+    return (answer if strength == 1 else torch.lerp(images, answer, strength)).clamp(0, 1)
+
+
+def _unit_rgb(image: torch.Tensor) -> torch.Tensor:
+    return image.flip(0).float() / 255

@@ -1,0 +1,156 @@
+"""Layers of the trunk for enhancement, as modules over whole maps and as steps over rows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from saga_mm.models.attention import build_attention
+from saga_mm.models.backbones.layers import Block
+from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
+from saga_mm.ops import Grid, LocalStep, RowStep, crop_rows, map_to_tokens, wide
+
+
+class Downsample(nn.Module):
+    """Halve a map ``(B, C, H, W)`` by a convolution of stride 2, as tokens and their grid; odd sides round up.
+
+    Args:
+        in_channels: Channels C.
+        embed_dims: Channels of a token.
+        kernel: 2, or 3 for windows that overlap.
+
+    Attributes:
+        stride: Rows of the map to one of tokens.
+        reach: Rows beyond a token's own that it depends on.
+        floats: Numbers alive at once for each pixel of the map.
+    """
+
+    stride = 2
+
+    def __init__(self, in_channels: int, embed_dims: int, kernel: int = 2) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel, 2, padding=kernel // 3)
+        self.reach = kernel - 2
+        self.floats = 2 * in_channels + 2 * embed_dims / 4
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        if not self.reach:
+            # the last row or column once more, so that it stays what it is
+            x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), mode='replicate')
+        x = self.conv(x)
+        return map_to_tokens(x), Grid.whole(*x.shape[2:])
+
+
+class Tokens(nn.Module):
+    """A map as tokens, nothing else: the entrance of a stage that keeps size and channels."""
+
+    stride, reach = 1, 0
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__()
+        self.floats = 2.0 * embed_dims
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        return map_to_tokens(x), Grid.whole(*x.shape[2:])
+
+
+class Upsample(nn.Module):
+    """Double a map ``(B, C, H, W)``: each token makes four, side by side.
+
+    Args:
+        in_channels: Channels C.
+        out_channels: Channels of the larger map.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4 * out_channels, 1)
+
+    def forward(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """The larger map, cropped to ``size``, which may be odd."""
+        return F.pixel_shuffle(self.conv(x), 2)[:, :, : size[0], : size[1]]
+
+
+class LocalBlock(nn.Module):
+    """A feed-forward with a depthwise convolution, behind a norm and around a residual: a block without attention."""
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.mlp = ConvFeedForward(embed_dims, hidden_dims)
+        self.floats = 4.0 * hidden_dims + 4 * embed_dims
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return x + self.mlp(self.norm(x), grid)
+
+    @property
+    def steps(self) -> list[RowStep]:
+        """The block as a step over rows."""
+        return [LocalStep(lambda x, grid: (self(x, grid), grid), self.floats, reach=self.mlp.halo)]
+
+
+class ToneState(NamedTuple):
+    """Means over tokens: of the channels ``(B, C)`` and of their squares; and how many tokens there were."""
+
+    mean: torch.Tensor
+    square: torch.Tensor
+    count: float
+
+
+class GlobalTone(RowStep, nn.Module):
+    """Scale and shift of every channel, from mean and deviation of all channels over the whole map.
+
+    Starts as the identity.
+
+    Args:
+        embed_dims: Channels.
+        hidden_dims: Inner width.
+    """
+
+    sweeps = 1
+
+    def __init__(self, embed_dims: int, hidden_dims: int = 64) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(2 * embed_dims, hidden_dims)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dims, 2 * embed_dims)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+        self.floats = 3.0 * embed_dims
+
+    @property
+    def steps(self) -> list[RowStep]:
+        """The layer as a step over rows."""
+        return [self]
+
+    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> ToneState:
+        x = wide(x)
+        return ToneState(x.mean(1), x.square().mean(1), x.shape[1])
+
+    def merge(self, states: Sequence[ToneState]) -> ToneState:
+        count = sum(state.count for state in states)
+        shares = [state.count / count for state in states]
+        mean = sum(share * state.mean for share, state in zip(shares, states))
+        return ToneState(mean, sum(share * state.square for share, state in zip(shares, states)), count)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: ToneState, keep: Grid) -> torch.Tensor:
+        return self._toned(crop_rows(x, grid, keep), state)
+
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return self._toned(x, self.write(x, grid))
+
+    def _toned(self, x: torch.Tensor, state: ToneState) -> torch.Tensor:
+        deviation = (state.square - state.mean.square()).clamp(min=1e-6).sqrt()
+        facts = torch.cat([state.mean, deviation], dim=1).to(x.dtype)
+        scale, shift = self.fc2(self.act(self.fc1(facts))).unsqueeze(1).chunk(2, dim=2)
+        return x + x * scale + shift
+
+
+def make_block(embed_dims: int, num_heads: int, hidden_dims: int, attention: str | dict) -> nn.Module:
+    """A block with attention over the whole map, or without any if there are no heads."""
+    if not num_heads:
+        return LocalBlock(embed_dims, hidden_dims)
+    mixer = build_attention(attention, embed_dims, num_heads)
+    return Block(embed_dims, mixer, ConvFeedForward(embed_dims, hidden_dims), drop_path=0.0)

@@ -1,0 +1,87 @@
+"""Enhancement of an image in strips of rows, equal to the whole pass."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from saga_mm.models.strips.necks import neck_rows
+from saga_mm.models.strips.segmentor import Planner
+from saga_mm.ops import RowRunner, Rows, map_to_tokens, plan_runner, round_up
+
+from .enhancer import LowLightEnhancer, mix
+
+
+class PaddedRows(Rows):
+    """An image with its last row and column repeated below and to the right."""
+
+    def __init__(self, image: Rows, divisor: int) -> None:
+        super().__init__(image.batch, round_up(image.height, divisor), round_up(image.width, divisor))
+        self.image = image
+
+    def plane(self, start: int, stop: int) -> torch.Tensor:
+        image = self.image
+        first = min(start, image.height - 1)
+        last = max(min(stop, image.height), first + 1)
+        plane = image.plane(first, last)
+        below = (stop - start) - (last - first)
+        return F.pad(plane, (0, self.width - image.width, 0, below), mode='replicate')
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return map_to_tokens(self.plane(start, stop))
+
+
+class StrengthRows(Rows):
+    """Image and answer mixed by strength, as large as the image."""
+
+    def __init__(self, image: Rows, answer: Rows, strength: float) -> None:
+        super().__init__(image.batch, image.height, image.width)
+        self.image, self.answer, self.strength = image, answer, strength
+
+    @torch.no_grad()
+    def plane(self, start: int, stop: int) -> torch.Tensor:
+        image = self.image.plane(start, stop)
+        if self.strength == 0:
+            return image
+        return mix(image, self.answer.plane(start, stop)[..., : self.width], self.strength)
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return map_to_tokens(self.plane(start, stop))
+
+
+def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, strength: float = 1.0) -> Rows:
+    """As :meth:`LowLightEnhancer.enhance`; the answer is computed when its rows are asked for.
+
+    Args:
+        model: The model, in evaluation mode.
+        image: The image batch, RGB in [0, 1]; rows are asked for in order, several times.
+        runner: As :func:`plan_enhancer` makes it.
+        strength: As of ``enhance``.
+
+    Raises:
+        ValueError: If a part of the model does not run in strips.
+    """
+    if model.training:
+        raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
+    if not hasattr(model.backbone, 'forward_rows'):
+        raise ValueError(f'the backbone {type(model.backbone).__name__} does not run in strips; those of saga_mm do')
+    padded = PaddedRows(image, model.pad_divisor)
+    with torch.no_grad():
+        maps = model.backbone.forward_rows(padded, runner)
+        if model.neck is not None:
+            maps = neck_rows(model.neck, maps, runner)
+        return StrengthRows(image, model.head.forward_rows(maps, padded, runner), strength)
+
+
+def plan_enhancer(
+    model: LowLightEnhancer, batch: int, height: int, width: int, memory: float, folder: str | Path | None = None
+) -> RowRunner:
+    """How to run a model over images of a size within a memory; see :func:`saga_mm.ops.plan_runner`.
+
+    Raises:
+        ValueError: If a part of the model does not run in strips.
+        MemoryTooSmallError: The lowest strips do not fit.
+    """
+    planner = Planner()
+    enhance_rows(model, Rows(batch, height, width), planner)
+    return plan_runner(planner.parts, batch, memory, folder)
