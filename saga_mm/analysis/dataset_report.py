@@ -12,6 +12,7 @@ from saga_mm.datasets.survey import Sample, Survey
 from saga_mm.engine.own_data import palette
 from saga_mm.errors import SagaError
 
+from .overlay import overlay
 from .report import format_table
 from .subjects import make_folder
 
@@ -90,17 +91,14 @@ def plot_overlays(survey: Survey, path: Path, number: int = PER_PAGE) -> list[Pa
     return pages
 
 
-def overlay(sample: Sample, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
+def draw_sample(sample: Sample, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
     """A sample's image with its masks and boxes on it, ``(h, w, 3)`` uint8.
 
     Args:
         sample: The image and what is on it.
         colours: Of the classes; one more is for ids that are no class.
     """
-    marked = sample.ids >= 0
-    colour = np.array(colours)[sample.ids.clip(min=0)]
-    mixed = (2 * sample.image.astype(np.int64) + 3 * colour) // 5
-    image = np.where(marked[..., None], mixed, sample.image).astype(np.uint8)
+    image = overlay(sample.image, sample.ids, colours)
     for box in sample.boxes:
         corners = [(round(box.left), round(box.top)), (round(box.right), round(box.bottom))]
         cv2.rectangle(image, *corners, [int(part) for part in colours[box.label]], 2)
@@ -134,7 +132,7 @@ def _draw_page(samples: Sequence[Sample], survey: Survey, path: Path) -> Path:
     for axes in figure.subplots(rows, columns, squeeze=False, subplot_kw={'xticks': [], 'yticks': []}).flat:
         axes.axis('off')
     for axes, sample in zip(figure.axes, samples):
-        axes.imshow(overlay(sample, colours))
+        axes.imshow(draw_sample(sample, colours))
         axes.set_title(_plain(sample.name[-40:]), fontsize=7)
     patches = [Patch(facecolor=np.array(colours[label]) / 255, edgecolor='0.3', label=names[label]) for label in shown]
     if len(patches) > MOST_NAMES:

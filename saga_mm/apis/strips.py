@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import resource
-import sys
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +11,12 @@ import numpy as np
 import torch
 
 from saga_mm.errors import SagaError
-from saga_mm.ops import ImageRows, MemoryTooSmallError
+from saga_mm.ops import ImageRows, MemoryTooSmallError, RowRunner, Rows
+
+from .memory import used_bytes
 
 # what the allocator holds beyond what is in use, by experience, and what the program still takes while it runs
 USABLE, SLACK = 0.65, 64 * 2**20
-UNITS = {'': 1, 'k': 2**10, 'm': 2**20, 'g': 2**30, 't': 2**40}
 
 
 class BgrRows(Protocol):
@@ -63,18 +61,13 @@ def segment_strips(
     from saga_mm.models.strips import label_rows, plan_segmentor, segment_rows
 
     rows = prepare_rows(image, model)
-    taken = SLACK + _used_bytes(next(model.parameters()).device) + getattr(image, 'held_bytes', 0)
-    memory = float('inf') if max_memory is None else (max_memory - taken) * USABLE
-    try:
-        runner = plan_segmentor(model, 1, rows.height, rows.width, memory, folder)
-    except MemoryTooSmallError as error:
-        needed = taken + error.smallest / USABLE
-        raise SagaError(
-            f'--max-memory {max_memory / 2**20:.0f}MB: too little for {rows.width} x {rows.height} pixels; '
-            f'the smallest that works is {needed / 2**20:.0f}MB'
-        ) from error
-    except ValueError as error:
-        raise SagaError(f'this model does not run in strips: {error}') from error
+    runner = plan_within(
+        lambda memory: plan_segmentor(model, 1, rows.height, rows.width, memory, folder),
+        rows,
+        next(model.parameters()).device,
+        max_memory,
+        getattr(image, 'held_bytes', 0),
+    )
     kind = np.uint8 if model.decode_head.num_classes <= 256 else np.uint16
     with torch.no_grad():
         scores = segment_rows(model, rows, runner)
@@ -82,16 +75,34 @@ def segment_strips(
             yield labels[0].cpu().numpy().astype(kind)
 
 
-def memory_size(text: str) -> int:
-    """Bytes in a size such as ``4GB``, ``512M`` or ``1.5 GiB``; units are powers of 1024.
+def plan_within(
+    plan: Callable[[float], RowRunner], image: Rows, device: torch.device, max_memory: int | None, held_bytes: int = 0
+) -> RowRunner:
+    """A runner within what is left of the memory that a user allows the program.
+
+    Args:
+        plan: From bytes for maps and computation to a runner.
+        image: The image that will be run, for its size.
+        device: Where the model is.
+        max_memory: Bytes that the whole program may take (on a GPU: of its memory); None for as many as are useful.
+        held_bytes: What the program will hold beside the model's maps and does not hold yet.
 
     Raises:
-        SagaError: It is no size.
+        SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
     """
-    match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*', text.lower())
-    if match is None or float(match[1]) == 0:
-        raise SagaError(f'--max-memory {text}: is no size; write for example 4GB or 800MB')
-    return int(float(match[1]) * UNITS[match[2]])
+    taken = SLACK + used_bytes(device) + held_bytes
+    memory = math.inf if max_memory is None else (max_memory - taken) * USABLE
+    try:
+        return plan(memory)
+    except MemoryTooSmallError as error:
+        needed = (taken + error.smallest / USABLE) / 2**20
+        raise SagaError(
+            f'--max-memory {max_memory / 2**20:.0f}MB: too little for {image.width} x {image.height} pixels; '
+            # a program does not hold the same to the megabyte when it is run again
+            f'the smallest that works is {math.ceil(needed / 10 + 0.5) * 10}MB'
+        ) from error
+    except ValueError as error:
+        raise SagaError(f'this model does not run in strips: {error}') from error
 
 
 def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRows:
@@ -110,14 +121,3 @@ def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRo
         return model.data_preprocessor({'inputs': [plane], 'data_samples': None}, False)['inputs']
 
     return ImageRows(read, source.height, source.width)
-
-
-def _used_bytes(device: torch.device) -> int:
-    """What the program holds now."""
-    if device.type == 'cuda':
-        return torch.cuda.memory_allocated(device)
-    try:
-        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == 'darwin' else peak * 1024

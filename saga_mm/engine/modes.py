@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +15,8 @@ import torch
 from mmengine.registry import DefaultScope
 
 from saga_mm.analysis.report import format_table
-from saga_mm.apis.strips import memory_size, prepare_rows, segment_strips
+from saga_mm.apis.memory import memory_size, peak_bytes, release_memory
+from saga_mm.apis.strips import prepare_rows, segment_strips
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.engine.evaluation import EvalOptions
 from saga_mm.engine.own_data import leaf_datasets
@@ -77,7 +75,7 @@ def compare(options: ModeOptions) -> list[Row]:
     memory = None if options.max_memory is None else memory_size(options.max_memory)
     cfg = read(options, training=False)
     if task_of(cfg).package != 'mmseg':
-        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} detects objects')
+        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} is for {task_of(cfg).name}')
     check(cfg, training=False, launcher=options.launcher)
     segmenter = task_of(cfg).predictor(options.config, checkpoint, None, options.cfg_options)
     images = _Images(cfg)
@@ -129,35 +127,6 @@ def segment_slide(model: nn.Module, image: np.ndarray) -> np.ndarray:
         model.test_cfg = given
     labels = scores.argmax(1) if scores.shape[1] > 1 else (scores.sigmoid() > model.decode_head.threshold).squeeze(1)
     return labels[0].cpu().numpy().astype(np.int64)
-
-
-def release_memory() -> None:
-    """Give back what is free, and start to count the peak anew, as far as the system lets us."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')
-    except (OSError, AttributeError):
-        pass
-
-
-def peak_bytes() -> int:
-    """The most that the program held since :func:`release_memory`: of the GPU's memory, if there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return _resident_peak()
-
-
-def _resident_peak() -> int:
-    try:
-        status = Path('/proc/self/status').read_text()
-        return int(status.partition('VmHWM:')[2].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == 'darwin' else peak * 1024
 
 
 class _Images:

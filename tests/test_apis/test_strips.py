@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
-from saga_mm.apis.strips import memory_size, segment_strips
+from saga_mm.apis.strips import segment_strips
 from saga_mm.errors import SagaError
 
 CONFIG = 'configs/saga_upernet.py'
@@ -58,16 +58,3 @@ def test_what_pads_is_refused(model):
             next(segment_strips(model, picture()))
     finally:
         model.data_preprocessor.test_cfg = None
-
-
-@pytest.mark.parametrize(
-    ('text', 'size'), [('4GB', 4 * 2**30), ('512M', 512 * 2**20), ('1.5 GiB', 3 * 2**29), ('100', 100), ('2kb', 2048)]
-)
-def test_sizes(text, size):
-    assert memory_size(text) == size
-
-
-@pytest.mark.parametrize('text', ['', 'much', '4XB', '-1GB', '0', '4 G B'])
-def test_no_sizes(text):
-    with pytest.raises(SagaError, match='is no size'):
-        memory_size(text)
