@@ -5,9 +5,11 @@ contribution ``phi(k)^T v`` to the KV map is gated by an input-dependent outer p
 what a "Hadamard-product decomposition" without additional memory can mean. What the abstract leaves open is an option.
 """
 
+from typing import Any
+
 import torch
 
-from saga_mm.ops import FeatureMap, KVState, merge_states, write_state
+from saga_mm.ops import KVState, merge_states, write_state
 from saga_mm.registry import MODELS
 
 from .gates import OuterProductGates
@@ -24,7 +26,6 @@ class SAGAAttention(LinearAttention):
     Args:
         embed_dims: Channels C.
         num_heads: Heads; must divide C.
-        qkv_bias: Biases in the projections of q, k and v.
         gates: Which sides are gated: ``'both'``, ``'key'``, ``'value'`` or ``'none'``.
         gate_act: ``'sigmoid'``, ``'1+tanh'``, ``'silu'``, ``'exp(-softplus)'`` or ``'identity'`` (gates off).
         gate_source: What the gates are computed from: ``'input'``, ``'low_rank'`` or ``'kv'``.
@@ -32,14 +33,9 @@ class SAGAAttention(LinearAttention):
         gate_rank: Outer products in a token's gate (their mean is taken); each costs one more pass.
         gate_shared: One gate for all heads.
         gate_bias: Initial bias of the gates.
-        feature_map: ``'relu'``, ``'elu+1'``, ``'focused'`` or a callable.
-        normalizer: ``'plain'`` (ungated keys), ``'gated'``, or ``'none'`` (a LayerNorm on each head's output instead).
         local_kernel: Size of the depthwise convolution on v, or 0 for none.
-        local_shared: One ``head_dim`` kernel for all heads instead of one for each channel.
-        sr_ratio: Shorten keys and values by a strided convolution, as PVT does; 1 keeps every token.
-        key_table: ``(h, w)`` of a learned position table added to the keys and resized to fit, or None.
-        eps: Added to the denominator.
-        init_cfg: Initialisation config of mmengine.
+        options: Other arguments of :class:`LinearAttention`: ``qkv_bias``, ``feature_map``, ``normalizer``,
+            ``local_shared``, ``sr_ratio``, ``key_table``, ``eps`` and ``init_cfg``.
 
     Raises:
         ValueError: If an option is unknown or ``num_heads`` does not divide ``embed_dims``.
@@ -49,7 +45,6 @@ class SAGAAttention(LinearAttention):
         self,
         embed_dims: int,
         num_heads: int,
-        qkv_bias: bool = True,
         gates: str = 'both',
         gate_act: str = 'sigmoid',
         gate_source: str = 'input',
@@ -57,28 +52,10 @@ class SAGAAttention(LinearAttention):
         gate_rank: int = 1,
         gate_shared: bool = False,
         gate_bias: float = 2.0,
-        feature_map: str | FeatureMap = 'relu',
-        normalizer: str = 'plain',
         local_kernel: int = 3,
-        local_shared: bool = False,
-        sr_ratio: int = 1,
-        key_table: tuple[int, int] | None = None,
-        eps: float = 1e-6,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            embed_dims,
-            num_heads,
-            qkv_bias,
-            feature_map,
-            normalizer,
-            local_kernel,
-            local_shared,
-            sr_ratio,
-            key_table,
-            eps,
-            init_cfg,
-        )
+        super().__init__(embed_dims, num_heads, local_kernel=local_kernel, **options)
         self.floats = 4.0 * max(gate_rank, 2) + 4
         # after the others, so that their bias stays as given
         self.gates = OuterProductGates(

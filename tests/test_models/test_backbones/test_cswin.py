@@ -1,4 +1,4 @@
-"""CSwin as a host: parity with the published models; what it has in common with Swin is tested there."""
+"""CSwin as a host: parity with the published models; what all hosts do is in test_base.py."""
 
 import pytest
 import torch

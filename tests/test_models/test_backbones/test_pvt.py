@@ -1,4 +1,4 @@
-"""PVT as a host: parity with the published model, shapes at any size, and what a user may set."""
+"""PVT as a host: parity with the published model, and what a user may set."""
 
 import pytest
 import torch
@@ -16,8 +16,6 @@ SMALL = {
     'mlp_ratios': (2, 2, 2, 2),
     'sr_ratios': (8, 4, 2, 1),
 }
-
-
 STAGES = ('stage1', 'stage2', 'stage3')
 
 
@@ -31,31 +29,6 @@ def test_equals_the_published_model(golden, name, outputs):
     net.load_state_dict(published_state(case.state))
     errors = case.errors(net, outputs)
     assert max(errors.values()) < 1e-5, errors
-
-
-@pytest.mark.parametrize('attention', ['saga', 'focused', 'linear', 'softmax'])
-@pytest.mark.parametrize('size', [(64, 64), (97, 161), (33, 70), (5, 300), (1, 1)])
-def test_maps_at_any_size_and_a_gradient_for_every_parameter(attention, size):
-    net = PVT(SMALL, attention=attention, drop_path_rate=0.0)
-    outs = net(torch.randn(2, 3, *size))
-    for i, out in enumerate(outs):
-        # rounding up, stage by stage
-        height, width = (-(-side // 2 ** (i + 2)) for side in size)
-        assert out.shape == (2, SMALL['embed_dims'][i], height, width)
-        assert out.is_contiguous() and out.isfinite().all()
-    sum(out.square().mean() for out in outs).backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-
-
-def test_sizes_may_change_between_calls():
-    net = PVT(SMALL).eval()
-    images = [torch.randn(1, 3, 64, 64), torch.randn(1, 3, 97, 50)]
-    with torch.no_grad():
-        first = [net(image) for image in images]
-        again = [net(image) for image in reversed(images)][::-1]
-    for a, b in zip(first, again, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_one_mixer_for_each_stage():
@@ -101,43 +74,6 @@ def test_out_indices_and_stages_that_nobody_reads_are_not_run():
     net = PVT(SMALL, out_indices=(0, 2)).eval()
     net.stages[3].forward = None
     assert [out.shape[1] for out in net(torch.randn(1, 3, 64, 64))] == [8, 24]
-
-
-@pytest.mark.parametrize('frozen', [-1, 0, 1, 3])
-def test_frozen_stages_neither_train_nor_leave_eval_mode(frozen):
-    net = PVT(SMALL, frozen_stages=frozen).train()
-    sum(out.sum() for out in net(torch.randn(1, 3, 64, 64))).backward()
-    frozen_names = {name for name, p in net.named_parameters() if p.grad is None}
-    prefixes = ('stages.0.embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
-    assert frozen_names == {name for name, _ in net.named_parameters() if prefixes and name.startswith(prefixes)}
-    assert [stage.training for stage in net.stages] == [i >= frozen for i in range(4)]
-
-
-@pytest.mark.parametrize('attention', ['saga', 'focused', 'linear', 'softmax'])
-def test_checkpointing_changes_no_gradient(attention):
-    torch.manual_seed(0)
-    plain = PVT(SMALL, attention=attention, drop_path_rate=0.0)
-    saving = PVT(SMALL, attention=attention, drop_path_rate=0.0, with_cp=True)
-    saving.load_state_dict(plain.state_dict())
-    image = torch.randn(1, 3, 50, 66)
-    for net in (plain, saving):
-        sum(out.square().mean() for out in net(image)).backward()
-    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
-        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('attention', ['saga', 'focused', 'linear', 'softmax'])
-def test_autocast_is_close_to_float32(attention, dtype):
-    torch.manual_seed(0)
-    net = PVT(SMALL, attention=attention).eval()
-    image = torch.randn(1, 3, 96, 64)
-    with torch.no_grad():
-        exact = net(image)
-        with torch.autocast('cpu', dtype=dtype):
-            outs = net(image)
-    for out, ref in zip(outs, exact, strict=True):
-        assert (out.float() - ref).norm() / ref.norm() < 0.03
 
 
 def test_drop_path_rates_grow_over_the_blocks():

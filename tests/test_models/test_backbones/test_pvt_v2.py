@@ -1,4 +1,4 @@
-"""PVTv2 as a host: parity with the published models and with mmdet, shapes at any size, and what sets it apart."""
+"""PVTv2 as a host: parity with the published models and with mmdet, and what sets it apart."""
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ SMALL = {
     'mlp_ratios': (2, 2, 2, 2),
     'sr_ratios': (8, 4, 2, 1),
 }
-MIXERS = ['saga', 'focused', 'linear', 'softmax']
 
 
 @pytest.mark.parametrize('name', ['pvt_v2_b0', 'flatten_pvt_v2_b0'])
@@ -75,31 +74,6 @@ def test_parameter_counts_are_the_published_ones(name, published):
     assert sum(p.numel() for p in net.parameters()) + head == published
 
 
-@pytest.mark.parametrize('attention', MIXERS)
-@pytest.mark.parametrize('size', [(64, 64), (97, 161), (33, 70), (1, 1)])
-def test_maps_at_any_size_and_a_gradient_for_every_parameter(attention, size):
-    net = PVTv2(SMALL, attention=attention, drop_path_rate=0.0)
-    outs = net(torch.randn(2, 3, *size))
-    for i, out in enumerate(outs):
-        # rounding up, stage by stage
-        height, width = (-(-side // 2 ** (i + 2)) for side in size)
-        assert out.shape == (2, SMALL['embed_dims'][i], height, width)
-        assert out.is_contiguous() and out.isfinite().all()
-    sum(out.square().mean() for out in outs).backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-
-
-def test_sizes_may_change_between_calls():
-    net = PVTv2(SMALL, attention='focused').eval()
-    images = [torch.randn(1, 3, 224, 224), torch.randn(1, 3, 97, 50)]
-    with torch.no_grad():
-        first = [net(image) for image in images]
-        again = [net(image) for image in reversed(images)][::-1]
-    for a, b in zip(first, again, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
 def test_what_leaves_a_stage_is_normed_and_goes_on():
     net = PVTv2(SMALL).eval()
     seen = {}
@@ -118,44 +92,6 @@ def test_focused_mixers_take_the_map_of_the_pretraining_size():
         if isinstance(stage.blocks[0].attn, FocusedLinearAttention)
     ]
     assert tables == [(56, 56), (14, 14), (4, 6)]
-
-
-@pytest.mark.parametrize('attention', ['focused', 'softmax'])
-def test_checkpointing_changes_no_gradient(attention):
-    plain = PVTv2(SMALL, attention=attention, drop_path_rate=0.0)
-    saving = PVTv2(SMALL, attention=attention, drop_path_rate=0.0, with_cp=True)
-    saving.load_state_dict(plain.state_dict())
-    image = torch.randn(1, 3, 50, 66)
-    for net in (plain, saving):
-        sum(out.square().mean() for out in net(image)).backward()
-    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
-        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize('frozen', [-1, 0, 2])
-def test_frozen_stages_neither_train_nor_leave_eval_mode(frozen):
-    net = PVTv2(SMALL, attention='focused', frozen_stages=frozen).train()
-    sum(out.square().sum() for out in net(torch.randn(1, 3, 64, 64))).backward()
-    still = {name for name, p in net.named_parameters() if p.grad is None}
-    prefixes = ('stages.0.embed',) if frozen == 0 else tuple(f'stages.{i}.' for i in range(max(frozen, 0)))
-    assert still == {name for name, _ in net.named_parameters() if prefixes and name.startswith(prefixes)}
-    assert [stage.training for stage in net.stages] == [i >= frozen for i in range(4)]
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('attention', MIXERS)
-def test_half_precision_is_close_to_float32(attention, dtype):
-    torch.manual_seed(0)
-    net = PVTv2(SMALL, attention=attention).eval()
-    image = torch.randn(1, 3, 96, 64)
-    with torch.no_grad():
-        exact = net(image)
-        with torch.autocast('cpu', dtype=dtype):
-            mixed = net(image)
-        pure = net.to(dtype)(image.to(dtype))
-    for outs in (mixed, pure):
-        for out, ref in zip(outs, exact, strict=True):
-            assert (out.float() - ref).norm() / ref.norm() < 0.03
 
 
 def test_an_unknown_arch_is_answered_with_the_known_ones():
