@@ -30,6 +30,9 @@ class RowWriter:
     def __init__(self, path: Path, height: int, width: int, palette: np.ndarray | None) -> None:
         self.path, self.height, self.width, self.palette = path, height, width, palette
         self.shape = (width,) if palette is not None else (width, 3)
+        # PNG has no room for so many colours beside the indices, and few programs read them in TIFF
+        self.deep = palette is not None and len(palette) > 256
+        self.dtype = np.dtype(np.uint16 if self.deep else np.uint8)
         self.done = 0
         self._unfinished = path.with_name(f'{path.name}.part')
         self._file: BinaryIO | None = None
@@ -41,14 +44,16 @@ class RowWriter:
             raise self._failed(error) from error
 
     def write(self, rows: np.ndarray) -> None:
-        """Append rows, uint8: ``(n, width)`` indices into the palette, or ``(n, width, 3)`` RGB.
+        """Append rows: ``(n, width)`` indices into the palette, or ``(n, width, 3)`` RGB.
+
+        All are uint8, but indices into more than 256 colours are uint16.
 
         Raises:
             SagaError: They cannot be written: the disk is full, for instance.
         """
-        if rows.dtype != np.uint8 or rows.shape[1:] != self.shape or self.done + len(rows) > self.height:
+        if rows.dtype != self.dtype or rows.shape[1:] != self.shape or self.done + len(rows) > self.height:
             left = (self.height - self.done, *self.shape)
-            raise ValueError(f'rows {rows.dtype} {rows.shape} where uint8 {left} are left to write')
+            raise ValueError(f'rows {rows.dtype} {rows.shape} where {self.dtype} {left} are left to write')
         if self.palette is not None and rows.size and rows.max() >= len(self.palette):
             raise ValueError(f'index {rows.max()} into a palette of {len(self.palette)} colours')
         try:
@@ -117,7 +122,8 @@ def write_rows(
             BigTIFF where it may exceed 4 GB.
         height: Rows.
         width: Columns.
-        palette: Up to 256 RGB colours. The rows are then indices, of 8 bits in the file; without, RGB colours.
+        palette: RGB colours. The rows are then indices: of 8 bits in the file, which has the colours as well, or for
+            more than 256 colours of 16 bits, without them. None for rows of RGB colours.
 
     Raises:
         SagaError: The name has another ending, or the file cannot be created.
@@ -127,7 +133,7 @@ def write_rows(
     if path.suffix.lower() not in kinds:
         raise SagaError(f'{path}: large pictures are written as {", ".join(kinds)}; name it so')
     colours = None if palette is None else np.asarray(palette, np.uint8).reshape(-1, 3)
-    if min(height, width) < 1 or (colours is not None and not 1 <= len(colours) <= 256):
+    if min(height, width) < 1 or (colours is not None and not 1 <= len(colours) <= 65536):
         raise ValueError(f'no picture of {height} x {width} pixels with a palette of {palette}')
     return kinds[path.suffix.lower()](path, height, width, colours)
 
@@ -135,17 +141,18 @@ def write_rows(
 class _PngWriter(RowWriter):
     def _start(self) -> None:
         indexed = self.palette is not None
+        kind = 2 if not indexed else 0 if self.deep else 3
         self._packer = zlib.compressobj(MAP_LEVEL if indexed else COLOUR_LEVEL)
         self._above = np.zeros(self.shape, np.uint8)
         self._file.write(b'\x89PNG\r\n\x1a\n')
-        self._chunk(b'IHDR', struct.pack('>2I5B', self.width, self.height, 8, 3 if indexed else 2, 0, 0, 0))
-        if indexed:
+        self._chunk(b'IHDR', struct.pack('>2I5B', self.width, self.height, 8 * self.dtype.itemsize, kind, 0, 0, 0))
+        if kind == 3:
             self._chunk(b'PLTE', self.palette.tobytes())
 
     def _put(self, rows: np.ndarray) -> None:
         # each row begins with the number of its filter: 0 as it is, 2 less the row above
         if self.palette is not None:
-            lines = np.pad(rows, ((0, 0), (1, 0)))
+            lines = np.pad(np.ascontiguousarray(rows, self.dtype.newbyteorder('>')).view(np.uint8), ((0, 0), (1, 0)))
         else:
             less = rows - np.concatenate([self._above[None], rows[:-1]])
             lines = np.pad(less.reshape(len(rows), 3 * self.width), ((0, 0), (1, 0)), constant_values=2)
@@ -165,7 +172,7 @@ class _PngWriter(RowWriter):
 class _TiffWriter(RowWriter):
     def _start(self) -> None:
         across, down = -(-self.width // TILE), -(-self.height // TILE)
-        self._tiles = np.zeros((TILE, across * TILE, *self.shape[1:]), np.uint8)
+        self._tiles = np.zeros((TILE, across * TILE, *self.shape[1:]), self.dtype.newbyteorder('<'))
         self._filled = self._written = 0
         self._offsets, self._sizes = [0] * (across * down), [0] * (across * down)
         self._big = down * self._tiles.nbytes > PLAIN_TIFF
@@ -207,10 +214,10 @@ class _TiffWriter(RowWriter):
         tags: list[tuple[int, str, Sequence[int]]] = [
             (256, 'I', [self.width]),
             (257, 'I', [self.height]),
-            (258, 'H', [8] if indexed else [8, 8, 8]),
+            (258, 'H', [8 * self.dtype.itemsize] if indexed else [8, 8, 8]),
             # zlib
             (259, 'H', [8]),
-            (262, 'H', [3 if indexed else 2]),
+            (262, 'H', [2 if not indexed else 1 if self.deep else 3]),
             (277, 'H', [1 if indexed else 3]),
             (284, 'H', [1]),
             (317, 'H', [1 if indexed else 2]),
@@ -219,7 +226,7 @@ class _TiffWriter(RowWriter):
             (324, 'Q' if self._big else 'I', self._offsets),
             (325, 'I', self._sizes),
         ]
-        if indexed:
+        if indexed and not self.deep:
             full = np.zeros((256, 3), np.uint16)
             full[: len(self.palette)] = self.palette
             tags.insert(-4, (320, 'H', (full * 257).T.ravel().tolist()))

@@ -18,6 +18,7 @@ PALETTES = {
     'nineteen': np.arange(57).reshape(19, 3),
     'all': [[i] * 3 for i in range(256)],
 }
+MANY = np.random.default_rng(0).integers(0, 256, (700, 3))
 
 
 def pixels(height: int, width: int, palette) -> np.ndarray:
@@ -57,6 +58,21 @@ def test_what_is_written_is_read(tmp_path, size, palette, suffix):
     write(tmp_path / f'a.{suffix}', values, palette)
     check(tmp_path / f'a.{suffix}', values, palette)
     assert os.listdir(tmp_path) == [f'a.{suffix}']
+
+
+@pytest.mark.parametrize('count', [257, 700, 65536])
+@pytest.mark.parametrize('size', [(1, 1), (256, 256), (257, 513)])
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_indices_of_many_classes_have_16_bits(tmp_path, suffix, size, count):
+    values = np.random.default_rng(0).integers(0, count, size).astype(np.uint16)
+    values[-1, -1] = count - 1
+    # the second does not lie in memory row by row
+    for name, indices in (('a', values), ('b', values[:, ::-1])):
+        path = tmp_path / f'{name}.{suffix}'
+        write(path, indices, np.zeros((count, 3)))
+        with Image.open(path) as image:
+            assert image.mode == 'I;16' and np.array_equal(np.asarray(image), indices)
+        assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), indices)
 
 
 @pytest.mark.parametrize('palette', [None, PALETTES['nineteen']], ids=['colours', 'nineteen'])
@@ -120,7 +136,11 @@ def test_wrong_values(tmp_path):
         writer.write(np.zeros((3, 5, 3), np.float32))
     with pytest.raises(ValueError, match='index 2'), write_rows(tmp_path / 'a.png', 10, 5, [[0, 0, 0]] * 2) as writer:
         writer.write(np.full((3, 5), 2, np.uint8))
-    for height, palette in ((0, None), (5, []), (5, [[0, 0, 0]] * 257)):
+    with pytest.raises(ValueError, match='uint8'), write_rows(tmp_path / 'a.png', 10, 5, MANY) as writer:
+        writer.write(np.zeros((3, 5), np.uint8))
+    with pytest.raises(ValueError, match='index 700'), write_rows(tmp_path / 'a.png', 10, 5, MANY) as writer:
+        writer.write(np.full((3, 5), 700, np.uint16))
+    for height, palette in ((0, None), (5, []), (5, [[0, 0, 0]] * 65537)):
         with pytest.raises(ValueError, match='no picture'):
             write_rows(tmp_path / 'a.png', height, 5, palette)
 
