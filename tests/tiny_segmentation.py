@@ -23,6 +23,7 @@ model = dict(
 
 demo_data = dict(root='data/tiny', num_train=6, num_val=3, size=96)
 train_dataloader = dict(
+    batch_size=2,
     dataset=dict(
         data_root='data/tiny/',
         pipeline=[
