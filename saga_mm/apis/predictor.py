@@ -51,7 +51,7 @@ class Predictor:
         from saga_mm.engine.weights import check_match
 
         require_stack(self.package)
-        self.device = _device(device)
+        self.device = find_device(device)
         self.cfg = load_config(config, cfg_options)
         self._task = task_of(self.cfg)
         if self._task.package != self.package:
@@ -66,6 +66,7 @@ class Predictor:
         check_match(model, state_of(loaded), checkpoint)
         model.load_state_dict(state_of(loaded))
         self.model = model.to(self.device).eval()
+        self._task.lighten(self.model)
         self._pipeline = self._build_pipeline()
 
     def predict(self, image: np.ndarray) -> Any:
@@ -112,7 +113,12 @@ class Predictor:
             return Compose([{'type': f'{self.package}.LoadImageFromNDArray'}, *steps])
 
 
-def _device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of this name, or a GPU if there is one.
+
+    Raises:
+        SagaError: It is not there.
+    """
     from mmengine.device import get_device
 
     try:

@@ -1,6 +1,7 @@
-"""A progress bar where tqdm is installed (mmdet depends on it), silence where it is not."""
+"""Progress bars where tqdm is installed (mmdet depends on it), silence where it is not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar('T')
@@ -27,3 +28,26 @@ def progress_bar(
         else:
             return iter(tqdm(items, total=total, desc=text, delay=delay, unit=unit, dynamic_ncols=True))
     return iter(items)
+
+
+@contextmanager
+def progress_meter(total: int, text: str, delay: float = 0.0, unit: str = ' rows') -> Iterator[Callable[[float], None]]:
+    """Show how far one long piece of work is; the bar goes when it is done.
+
+    Args:
+        total: What there is to do.
+        text: Shown before the bar.
+        delay: Seconds before the bar appears: short work shows none.
+        unit: What is counted.
+
+    Yields:
+        A function to call with how much of ``total`` is done in all.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda done: None
+        return
+    style = {'leave': False, 'mininterval': 1.0, 'miniters': 1, 'dynamic_ncols': True}
+    with tqdm(total=total, desc=text, delay=delay, unit=unit, **style) as bar:
+        yield lambda done: bar.update(max(int(done) - bar.n, 0))

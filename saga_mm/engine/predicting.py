@@ -15,7 +15,7 @@ from saga_mm.engine.cli import load_config
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
 from saga_mm.engine.resume import find_best
-from saga_mm.engine.stack import require_stack
+from saga_mm.engine.stack import require_stack, require_stack_for
 from saga_mm.engine.task import task_of
 from saga_mm.errors import SagaError
 
@@ -61,8 +61,9 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     """
     make_loading_safe()
     require_stack()
-    task = task_of(load_config(options.config, options.cfg_options))
-    require_stack(task.package)
+    cfg = load_config(options.config, options.cfg_options)
+    require_stack_for(cfg)
+    task = task_of(cfg)
     hush()
     score_thr = task.threshold(options.score_thr)
     memory = task.memory(options.max_memory)

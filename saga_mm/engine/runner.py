@@ -8,7 +8,9 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -17,6 +19,7 @@ import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier run
 from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.progress import ProgressHook
 from saga_mm.engine.quiet import calm
+from saga_mm.engine.task import Task, task_of
 
 
 def build_runner(cfg: Config) -> Any:
@@ -26,13 +29,33 @@ def build_runner(cfg: Config) -> Any:
         SagaError: A part of the config cannot be built.
     """
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
+    _calm_loggers()
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
     with config_mistakes(cfg), redirect_stdout(io.StringIO()):
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    _calm_loggers()
+    runner.register_hook(ProgressHook())
+    runner.register_hook(LightPredictionHook(task_of(cfg)))
+    return runner
+
+
+class LightPredictionHook(Hook):
+    """Has the model of a run predict in less memory, as the task knows how.
+
+    Args:
+        task: What the model is for.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def before_run(self, runner: Any) -> None:
+        self.task.lighten(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+
+
+def _calm_loggers() -> None:
     for logger in MMLogger._instance_dict.values():
         calm(logger)
-    runner.register_hook(ProgressHook())
-    return runner
 
 
 def _forget_visualizer(name: str | None) -> None:

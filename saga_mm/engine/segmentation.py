@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.apis.strips import memory_size
+from saga_mm.apis.memory import memory_size
 from saga_mm.engine.own_data import (
     OwnData,
     evaluators_of,
@@ -22,6 +22,7 @@ from saga_mm.errors import SagaError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch import nn
 
     from saga_mm.apis.segmentation import Segmenter
     from saga_mm.engine.writing import SegmentationWriter
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 class Segmentation(Task):
     """A class for every pixel, with mmseg and folders of images and masks."""
 
+    name = 'segmentation'
     package = 'mmseg'
     heads = ('decode_head', 'auxiliary_head')
     compared = heads
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
-        foreign = own.given('train_ann', 'val_ann')
-        if foreign:
-            raise SagaError(
-                f'{foreign}: for detection, and config {cfg.filename} segments pictures; name folders of masks with '
-                '--train-mask and --val-mask, and the file of class names with --classes'
-            )
+        own.refuse_others(
+            self.name,
+            f'config {cfg.filename} segments pictures; name folders of masks with --train-mask and --val-mask, and the '
+            'file of class names with --classes',
+        )
         parts = {'train': 'training images', 'val': 'images to evaluate on'}
         needed: dict[str, str] = {}
         for part, what in parts.items():
@@ -95,6 +96,11 @@ class Segmentation(Task):
         draw_maps(
             image, [found.data[0].cpu().numpy() for found in maps if found is not None], visualizer.dataset_meta, path
         )
+
+    def lighten(self, model: nn.Module) -> None:
+        from saga_mm.models.segmentation import label_by_rows
+
+        label_by_rows(model)
 
     def predictor(self, *args: Any) -> Segmenter:
         from saga_mm.apis.segmentation import Segmenter

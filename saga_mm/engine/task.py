@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch import nn
 
     from saga_mm.apis.predictor import Predictor
     from saga_mm.engine.own_data import OwnData
@@ -18,11 +19,13 @@ class Task:
     """What a model is for; everything else in the engine is the same for all tasks.
 
     Attributes:
-        package: The library of the stack whose models do it.
+        name: What it is called.
+        package: The library whose models do it, which is the config's ``default_scope``.
         heads: Names of the parts of a model whose ``num_classes`` is that of the data.
         compared: Those of them that every model has right, to be compared with the data before a run.
     """
 
+    name: str
     package: str
     heads: tuple[str, ...]
     compared: tuple[str, ...]
@@ -60,9 +63,22 @@ class Task:
         """Names of what a test wrote beside ``out``."""
         raise NotImplementedError
 
+    def image_of(self, sample: Any, inputs: Any) -> Any:
+        """The ``(H, W, 3)`` RGB image that a test's data sample is of; ``inputs`` is what was packed for the model."""
+        from saga_mm.engine.drawing import read_rgb
+
+        return read_rgb(sample.img_path)
+
     def draw(self, visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float | None) -> None:
-        """Draw what a test found on an ``(H, W, 3)`` RGB image, the ground truth on the left of it."""
+        """Draw what a test found on an ``(H, W, 3)`` RGB image beside the ground truth."""
         raise NotImplementedError
+
+    def lighten(self, model: nn.Module) -> None:
+        """Have a model predict in less memory, if there is a way."""
+
+    def usage(self, config: str, checkpoint: str) -> str:
+        """The command that uses a checkpoint on one's own pictures."""
+        return f'python tools/predict.py {config} {checkpoint} FOLDER'
 
     def predictor(self, *args: Any) -> Predictor:
         """A trained model for use on arrays; the arguments are those of :class:`~saga_mm.apis.predictor.Predictor`."""
@@ -78,6 +94,8 @@ class Task:
 def task_of(cfg: Config) -> Task:
     """The task of a config, by the library that its names are looked up in."""
     from saga_mm.engine.detection import Detection
+    from saga_mm.engine.enhancement import Enhancement
     from saga_mm.engine.segmentation import Segmentation
 
-    return Segmentation() if cfg.get('default_scope') == Segmentation.package else Detection()
+    special = {task.package: task for task in (Segmentation, Enhancement)}
+    return special.get(cfg.get('default_scope'), Detection)()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,9 @@ from saga_mm.apis.strips import segment_strips
 from saga_mm.datasets.images import read_picture
 from saga_mm.datasets.large_image import open_rows
 from saga_mm.datasets.large_image_writer import write_rows
+from saga_mm.datasets.progress import progress_meter
 from saga_mm.engine.drawing import OutputNames, draw_maps, draw_objects, save_map
+from saga_mm.ops import watch_rows
 
 if TYPE_CHECKING:
     from mmdet.structures import DetDataSample
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 MAPS = 'maps'
 LARGEST_DRAWN = 2048
+# seconds before a picture gets a bar of its own, and the part of the time before its first row is written
+DELAY, MODEL_SHARE = 2.0, 0.9
 
 
 class Writer:
@@ -138,7 +144,7 @@ class StripWriter(SegmentationWriter):
         with open_rows(picture) as rows, open_rows(picture) as again:
             size = rows.height, rows.width
             step = -(-max(size) // LARGEST_DRAWN)
-            with write_rows(target, *size, metainfo['palette']) as maps:
+            with write_rows(target, *size, metainfo['palette']) as maps, _rows_shown(picture, rows.height) as show:
                 for labels in segment_strips(self.predictor.model, rows, self.max_memory, self.out):
                     maps.write(labels)
                     pixels += np.bincount(labels.ravel(), minlength=count)[:count]
@@ -146,9 +152,20 @@ class StripWriter(SegmentationWriter):
                     first = -start % step
                     small.append((shown[first::step, ::step, ::-1], labels[first::step, ::step]))
                     start += len(labels)
+                    show(start)
         image, found = (np.concatenate(parts) for parts in zip(*small))
         draw_maps(np.ascontiguousarray(image), [found], metainfo, drawn)
         return self._entry(drawn, target, size, (pixels / pixels.sum()).tolist())
+
+
+@contextmanager
+def _rows_shown(picture: Path, height: int) -> Iterator[Callable[[int], None]]:
+    """A bar of as many rows as a picture has, moved by the model and then by the number of rows that are written."""
+    with (
+        progress_meter(height, picture.name, DELAY) as show,
+        watch_rows(lambda share: show(MODEL_SHARE * share * height)),
+    ):
+        yield lambda rows: show(MODEL_SHARE * height + (1 - MODEL_SHARE) * rows)
 
 
 def _listed(sample: DetDataSample, classes: tuple[str, ...], score_thr: float) -> list[dict[str, Any]]:

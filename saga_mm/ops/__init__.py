@@ -7,6 +7,7 @@ from .precision import full_precision, wide
 from .reference import linear_attention_reference
 from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
+from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .rows import LocalStep, RowStep, StepRows, captures_graph, crop_rows, grow_rows, round_up
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
@@ -53,6 +54,7 @@ __all__ = [
     'rotation_2d',
     'round_up',
     'tokens_to_map',
+    'watch_rows',
     'wide',
     'write_mean',
     'write_state',

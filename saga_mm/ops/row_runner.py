@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .row_progress import Progress
 from .rows import RowStep, StepRows, round_up
 from .scratch import Rows, Storage
 
@@ -64,7 +65,7 @@ class Part(NamedTuple):
         """The runs over maps, float32, and the rows of their output."""
         size = self.height, self.width
         for step, after in _with_next(self.steps):
-            if step.sweeps:
+            for _ in range(step.sweeps):
                 yield _sweep(step, batch, size[1]), size[0]
             height, width = (-(-side // step.stride) for side in size)
             yield _reading(step, after, batch, size[1]), height
@@ -95,6 +96,7 @@ class RowRunner:
         limit: Bytes that the computation on a strip may take, by the steps' own estimates.
         chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
         rows: Rows of each strip, up to what steps ask for, whatever memory that takes; None leaves it to the limit.
+        work: Bytes that pass through all that will be run, for those who watch; None if that is not known.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class RowRunner:
         limit: float = math.inf,
         chunk: float = CHUNK_BYTES,
         rows: int | None = None,
+        work: float | None = None,
     ) -> None:
         self.storage = storage or Storage()
+        self.progress = Progress(work)
         self.limit, self.chunk, self.rows = limit, chunk, rows
 
     @torch.no_grad()
@@ -129,6 +133,7 @@ class RowRunner:
         state = None
         for _ in range(steps[0].sweeps):
             state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
+        state = self._settled(steps[0], state)
         return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
 
     @torch.no_grad()
@@ -148,25 +153,36 @@ class RowRunner:
             if sweep or not states:
                 states = self._written(step, x, state)
             state = step.merge(states)
+        return self._settled(step, state)
+
+    def _settled(self, step: RowStep, state: Any) -> Any:
+        """What is read of a state that all rows have written; None for a step that writes none."""
         return state
 
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
-        cuts = self._cuts(x.height, self._rows(_sweep(step, x.batch, x.width)))
-        return [step.write(x.read(*cut), x.grid(*cut), state) for cut in cuts]
+        run, states = _sweep(step, x.batch, x.width), []
+        for start, stop in self._cuts(x.height, self._rows(run)):
+            states.append(step.write(x.read(start, stop), x.grid(start, stop), state))
+            self.progress.add(run.row * (stop - start))
+        return states
 
     def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
         """The map that a step makes, and the states of the first sweep of the step after it."""
         before = _Before(x, step.halo)
         made, out, states = StepRows(step, before, state), None, []
-        for start, stop in self._cuts(made.height, self._rows(_reading(step, after, x.batch, x.width))):
+        run = _reading(step, after, x.batch, x.width)
+        sweep = _sweep(after, x.batch, made.width) if after is not None and after.sweeps else None
+        for start, stop in self._cuts(made.height, self._rows(run)):
             tokens = made.read(start, stop)
             if out is None:
                 in_place = owned and step.stride == 1 and x.holds(tokens)
                 out = before if in_place else self.storage.new(tokens, made.height, made.width)
             out.write(start, tokens)
-            if after is not None and after.sweeps:
+            if sweep is not None:
                 states.append(after.write(tokens, made.grid(start, stop)))
+                self.progress.add(sweep.row * (stop - start))
             del tokens
+            self.progress.add(run.row * (stop - start))
         return (x if out is before else out), states
 
     def _rows(self, run: Pass) -> int:
@@ -221,7 +237,8 @@ def plan_runner(
         raise MemoryTooSmallError(memory, smallest)
     limit = (memory - states) / 2
     strips = max(part.strip_bytes(batch, limit) for part in parts)
-    return RowRunner(Storage(memory - states - strips, folder), limit)
+    work = sum(run.row * height for part in parts for run, height in part.passes(batch))
+    return RowRunner(Storage(memory - states - strips, folder), limit, work=work)
 
 
 def _with_next(steps: Sequence[RowStep]) -> Iterator[tuple[RowStep, RowStep | None]]:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from saga_mm.engine.evaluation import EvalOptions, evaluate
 from saga_mm.engine.modes import ModeOptions, compare
 from saga_mm.engine.own_data import OwnData
 from saga_mm.engine.predicting import PredictOptions, predict
+from saga_mm.engine.segmentation import Segmentation
 from saga_mm.engine.training import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.ops import RowRunner
@@ -71,6 +73,21 @@ def test_figures_maps_and_pictures(inside, tmp_path, capsys):
     assert [path.name for path in shown] == ['000000.jpg', '000001.jpg', '000002.jpg']
     # ground truth and predictions side by side, a legend below
     assert Image.open(shown[0]).size[0] == 192 and Image.open(shown[0]).size[1] > 96
+
+
+def test_scores_are_brought_to_the_size_of_images_by_rows_alone(inside, monkeypatch):
+    picture = np.array(Image.open('data/tiny/images/val/000001.png'))[:70]
+    options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmentation, 'lighten', lambda self, model: None)
+        metrics, found = evaluate(options), Segmenter(TINY, CHECKPOINT)(picture)
+
+    def refuse(*_):
+        raise AssertionError('mmseg resizes the scores of all classes')
+
+    monkeypatch.setattr('mmseg.models.segmentors.base.resize', refuse)
+    assert evaluate(options) == pytest.approx(metrics, nan_ok=True)
+    assert np.array_equal(Segmenter(TINY, CHECKPOINT)(picture), found)
 
 
 @pytest.fixture
@@ -138,6 +155,15 @@ def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monke
     for name, whole in results[0].items():
         assert whole.shape == results[1][name].shape
         assert (whole == results[1][name]).mean() >= 0.999, name
+
+
+def test_in_strips_a_picture_shows_how_many_of_its_rows_are_done(inside, pictures, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr('saga_mm.engine.writing.progress_meter', lambda *_: nullcontext(shown.append))
+    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), max_memory='64GB')
+    predict(options)
+    assert shown == sorted(shown) and 0 < shown[0] < 20 and shown[-1] == 96
+    assert len([rows for rows in shown if rows < 80]) > 10
 
 
 def test_a_memory_that_is_too_small_is_said_with_the_smallest_that_is_not(inside, pictures, tmp_path):

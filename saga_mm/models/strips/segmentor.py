@@ -63,8 +63,10 @@ def label_rows(head: nn.Module, scores: Rows, size: tuple[int, int]) -> Iterator
         Labels ``(B, rows, W)`` of the next rows.
     """
     resized = ResizedRows(scores, size, align_corners=head.align_corners)
+    # of scores that are larger than the image, several rows are read for each of its own
+    columns = max(size[1], -(-scores.height // size[0]) * scores.width)
     # scores, the two maps that they are interpolated from, and the comparison
-    rows = max(CHUNK_BYTES // (4 * 4 * scores.batch * size[1] * head.out_channels), 1)
+    rows = max(CHUNK_BYTES // (4 * 4 * scores.batch * columns * head.out_channels), 1)
     for start in range(0, size[0], rows):
         plane = resized.plane(start, min(start + rows, size[0]))
         if head.out_channels == 1:

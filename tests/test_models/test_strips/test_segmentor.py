@@ -6,7 +6,7 @@ from mmseg.models import build_segmentor
 from mmseg.utils import register_all_modules
 
 from saga_mm.models.strips import plan_segmentor, segment_rows
-from saga_mm.ops import AppliedRows, ImageRows, MemoryTooSmallError, RowRunner, Storage
+from saga_mm.ops import AppliedRows, ImageRows, MemoryTooSmallError, RowRunner, Storage, watch_rows
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2))
 PVT = dict(type='saga_mm.PVT', arch=dict(TINY, mlp_ratios=(4, 2, 2, 2), sr_ratios=(8, 4, 2, 1)), attention='saga')
@@ -74,6 +74,18 @@ def test_a_plan_keeps_within_its_memory_and_names_the_smallest_that_works():
         assert isinstance(scores, AppliedRows)
         whole = model.decode_head(model.extract_feat(x))
         assert (scores.plane(0, scores.height) - whole).norm() <= 1e-9 * whole.norm()
+
+
+@pytest.mark.parametrize('name', ['uper-rala-pyramid', 'semantic-saga-fpn'])
+def test_who_watches_is_told_of_all_the_work(name):
+    model, source, shares = build(name), image(96, 64)[1], []
+    with watch_rows(shares.append):
+        segment_rows(model, source, plan_segmentor(model, 1, 96, 64, 2**22))
+        assert len(set(shares)) > 20 and shares == sorted(shares) and 0 < shares[0] < 0.1
+        assert 0.95 < shares[-1] <= 1
+    count = len(shares)
+    segment_rows(model, source, plan_segmentor(model, 1, 96, 64, 2**22))
+    assert len(shares) == count
 
 
 @pytest.mark.parametrize(
