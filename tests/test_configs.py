@@ -12,6 +12,7 @@ from saga_mm.engine.cli import load_config
 CONFIGS = Path(__file__).parent.parent / 'configs'
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 COCO = [file for file in FILES if file.startswith('coco/')]
+LOW_LIGHT = [file for file in FILES if file.startswith('lol/saga-unet_150k')]
 SEGMENTATION = [file for file in FILES if file.startswith(('ade20k/', 'cityscapes/', 'camvid/'))]
 ARCHS = {'t': 'tiny', 's': 'small', 'm': 'medium', 'l': 'large', 'b': 'base'}
 DETECTORS = {'mask-rcnn': 'MaskRCNN', 'retinanet': 'RetinaNet', 'cascade-mask-rcnn': 'CascadeRCNN'}
@@ -52,7 +53,7 @@ def stack():
 
 def with_few_regions(model):
     """The same detector with fewer sampled regions: their number is what a tiny step would spend its time on."""
-    train = model.train_cfg
+    train = model.get('train_cfg') or {}
     if 'rpn_proposal' in train:
         train.rpn_proposal.update(nms_pre=20, max_per_img=10)
         for stage in train.rcnn if isinstance(train.rcnn, list) else [train.rcnn]:
@@ -81,6 +82,18 @@ def segmentation_batch(model):
     }
 
 
+def low_light_batch(model):
+    from saga_mm.datasets.low_light_sample import LowLightSample
+
+    samples = [LowLightSample() for _ in range(2)]
+    for sample in samples:
+        sample.gt_img = torch.randint(256, (3, 64, 64), dtype=torch.uint8)
+    return {'inputs': [sample.gt_img // 4 for sample in samples], 'data_samples': samples}
+
+
+BATCHES = {'mmdet': detection_batch, 'mmseg': segmentation_batch, 'saga_mm': low_light_batch}
+
+
 @pytest.mark.usefixtures('stack')
 @pytest.mark.parametrize('file', FILES)
 def test_builds_and_takes_a_training_step(file):
@@ -90,9 +103,10 @@ def test_builds_and_takes_a_training_step(file):
     model = build_model(cfg).train()
     # what comes next expects what the backbone gives
     laterals = getattr(getattr(model, 'neck', None), 'lateral_convs', None)
-    widths = [conv.conv.in_channels for conv in laterals] if laterals else model.decode_head.in_channels
-    assert tuple(widths) == model.backbone.embed_dims[-len(widths) :]
-    batch = (segmentation_batch if cfg.default_scope == 'mmseg' else detection_batch)(model)
+    if cfg.default_scope != 'saga_mm':
+        widths = [conv.conv.in_channels for conv in laterals] if laterals else model.decode_head.in_channels
+        assert tuple(widths) == model.backbone.embed_dims[-len(widths) :]
+    batch = BATCHES[cfg.default_scope](model)
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     total, _ = model.parse_losses(losses)
     assert total.isfinite()
@@ -193,3 +207,33 @@ def test_segmentation_recipe_is_what_its_name_says(file):
     heads = [cfg.model.decode_head, cfg.model.get('auxiliary_head') or cfg.model.decode_head]
     assert [head.num_classes for head in heads] == [classes, classes]
     assert cfg.model.test_cfg == dict(mode='whole')
+
+
+def test_demo_photographs_agree_with_the_demo_data():
+    cfg = load_config(CONFIGS / 'saga_lowlight.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert Path(loader.dataset.data_root) == Path(cfg.demo_data.root)
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.save_best, checkpoint.rule, checkpoint.by_epoch) == ('PSNR', 'greater', False)
+    assert cfg.train_cfg.max_iters % checkpoint.interval == cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize('file', LOW_LIGHT)
+def test_low_light_recipe_is_what_its_name_says(file):
+    cfg = load_config(CONFIGS / file)
+    model, schedule, data = Path(file).stem.split('_')
+    assert model == 'saga-unet' and cfg.model.backbone.type == 'saga_mm.SAGAUNet'
+    iterations = cfg.train_cfg.max_iters
+    assert schedule == f'{iterations // 1000}k' and cfg.param_scheduler[-1].end == iterations
+    assert sum(step.get('T_max', step.end) for step in cfg.param_scheduler) == iterations
+    loaders = [cfg[f'{part}_dataloader'].dataset for part in ('train', 'val', 'test')]
+    assert {loader.layout.replace('_', '-') for loader in loaders} == {data}
+    assert [loader.split for loader in loaders] == ['train', 'val', 'test']
+    # what selects a checkpoint is neither trained on nor tested on
+    assert loaders[0].hold_out == loaders[1].hold_out and 'hold_out' not in loaders[2]
+    average, crops = cfg.custom_hooks
+    assert average.type == 'EMAHook' and cfg.optim_wrapper.clip_grad.max_norm > 0
+    (crop,) = [step.crop_size for step in loaders[0].pipeline if step['type'] == 'saga_mm.PairRandomCrop']
+    assert crops.type == 'saga_mm.ProgressiveCropHook' and crop == max(crops.sizes) == crops.sizes[-1]
+    assert all(size % cfg.model.get('pad_divisor', 8) == 0 for size in crops.sizes)

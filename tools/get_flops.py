@@ -13,7 +13,7 @@ from saga_mm import SagaError, create_backbone
 from saga_mm.analysis.parts import image_batch, measure_parts
 from saga_mm.engine.build import build_model
 from saga_mm.engine.cli import CONFIG_SUFFIXES, load_config, run_tool
-from saga_mm.engine.stack import require_stack
+from saga_mm.engine.stack import require_stack_for
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +39,7 @@ def load_model(name: str, options: dict) -> tuple[nn.Module, tuple[int, int]]:
     """The model behind a config file or a backbone's name, and the image size that is usual for it."""
     if Path(name).suffix in CONFIG_SUFFIXES or Path(name).exists():
         cfg = load_config(name, options)
-        require_stack(*{cfg.get('default_scope')} & {'mmdet', 'mmseg'})
+        require_stack_for(cfg)
         model = build_model(cfg)
         return model, (512, 2048) if hasattr(model, 'decode_head') else (800, 1280)
     try:

@@ -25,7 +25,7 @@ def main() -> None:
     if args.pictures:
         drawn = sorted(path for path in args.pictures.rglob('*') if path.suffix in ('.jpg', '.png'))
         sheet = contact_sheet(drawn[: args.count], args.work_dir / 'predictions.jpg')
-        print(f'predictions  {sheet} (ground truth on the left, predictions on the right), all in {args.pictures}')
+        print(f'predictions  {sheet} (predictions beside the ground truth), all in {args.pictures}')
 
 
 if __name__ == '__main__':

@@ -15,7 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='FILE',
-        help='.json: figures, and results in COCO format or class maps beside it; .pkl: raw predictions of a detector',
+        help='.json: figures, and beside it results in COCO format, class maps, or figures of each enhanced picture; '
+        '.pkl: raw predictions of a detector',
     )
     parser.add_argument(
         '--mode',

@@ -8,7 +8,7 @@ from saga_mm.engine.cli import run_tool
 def parse_args() -> argparse.Namespace:
     from saga_mm.engine.options import add_data_options, add_run_options
 
-    parser = argparse.ArgumentParser(description='Train a model for detection or segmentation.')
+    parser = argparse.ArgumentParser(description='Train a model for detection, segmentation or low-light enhancement.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
     parser.add_argument(
         '--resume',

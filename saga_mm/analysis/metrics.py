@@ -11,10 +11,17 @@ from typing import Any
 AREAS = {'s': 'small', 'm': 'medium', 'l': 'large'}
 # mmseg gives these in percent
 MEANS = r'aAcc|m(?:IoU|Acc|Dice|Fscore|Precision|Recall)'
+# of enhanced images, and of what needs no model, in brackets
+QUALITY = r'(?:PSNR|SSIM)(?:_\w+)?(?: \(.+\))?'
+ERRORS = r'(?:MAE|LPIPS|NIQE)(?: \(.+\))?'
+HEADLINES = r'(?:box|mask) AP(?:50)?|PSNR(?: \(.+\))?|SSIM'
 
 
 def metric_name(key: str) -> str:
-    """``'coco/bbox_mAP_50'`` as ``'box AP50'``; names of other metrics without their prefix."""
+    """``'coco/bbox_mAP_50'`` as ``'box AP50'``, ``'input/PSNR'`` as ``'PSNR (input)'``; others without prefix."""
+    baseline = re.search(r'(?:^|/)(input|gamma_[\d.]+)/(\w+)$', key)
+    if baseline:
+        return f'{baseline[2]} ({baseline[1].replace("_", " ")})'
     name = re.sub(r'^[\w.]+/', '', key)
     known = re.fullmatch(r'(bbox|segm)_mAP(?:_(50|75|s|m|l))?', name)
     if not known:
@@ -25,8 +32,13 @@ def metric_name(key: str) -> str:
 
 
 def is_metric(key: str) -> bool:
-    """Whether a logged value is a figure of an evaluation, the higher the better, and none for a single class."""
-    return 'mAP' in key or re.fullmatch(MEANS, metric_name(key)) is not None
+    """Whether a logged value is a figure of an evaluation, and none for a single class."""
+    return 'mAP' in key or re.fullmatch(f'{MEANS}|{QUALITY}|{ERRORS}', metric_name(key)) is not None
+
+
+def is_error(key: str) -> bool:
+    """Whether a figure is the better the lower it is."""
+    return re.fullmatch(ERRORS, metric_name(key)) is not None
 
 
 def metric_line(metrics: Mapping[str, Any]) -> str:
@@ -34,7 +46,7 @@ def metric_line(metrics: Mapping[str, Any]) -> str:
     if not metrics:
         return 'nothing detected yet'
     named = {metric_name(key): value for key, value in metrics.items()}
-    headline = {name: value for name, value in named.items() if re.fullmatch(r'(box|mask) AP(50)?', name)}
+    headline = {name: value for name, value in named.items() if re.fullmatch(HEADLINES, name)}
     return ', '.join(f'{name} {_figure(name, value)}' for name, value in (headline or named).items())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saga_mm.errors import SagaError
 
-from .metrics import is_metric, metric_name, number
+from .metrics import is_error, is_metric, metric_name, number
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -44,10 +44,10 @@ def curves(records: Iterable[dict]) -> dict[str, list[tuple[float, float]]]:
 
 
 def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str, float, float, int]]:
-    """``(name, last, best, iteration of the best)`` of every figure that was evaluated: average precisions, IoU."""
+    """``(name, last, best, iteration of the best)`` of every figure that was evaluated, such as PSNR."""
     rows = []
     for name, points in series.items():
-        at, best = max(points, key=lambda point: point[1])
+        at, best = (min if is_error(name) else max)(points, key=lambda point: point[1])
         # COCO gives -1 for sizes that no object has
         if is_metric(name) and best >= 0:
             rows.append((metric_name(name), points[-1][1], best, int(at)))
@@ -75,10 +75,12 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
         left.plot(*zip(*points, strict=True), label=name, linewidth=2.5 if name == 'loss' else 1)
     left.set(title='training loss', xlabel='iteration', ylim=(0, None))
     for name, points in series.items():
-        if name.endswith(('mAP', 'mAP_50', 'mIoU')):
+        if name.endswith(('mAP', 'mAP_50', 'mIoU', 'PSNR')):
             right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
-    percent = any(line.get_ydata().max() > 1 for line in right.lines)
-    right.set(title='validation', xlabel='iteration', ylim=(0, 100 if percent else 1))
+    # percent, shares, or decibels, which have no end
+    above_one = any(line.get_ydata().max() > 1 for line in right.lines)
+    decibels = any('PSNR' in line.get_label() for line in right.lines)
+    right.set(title='validation', xlabel='iteration', ylim=(0, None if decibels else 100 if above_one else 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.lines:

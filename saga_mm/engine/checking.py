@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
 from saga_mm.analysis.dataset_report import PER_PAGE, describe, plot_histogram, plot_overlays
+from saga_mm.analysis.pair_pictures import plot_pairs
 from saga_mm.datasets.coco_config import type_name
 from saga_mm.datasets.survey import Survey
 from saga_mm.engine.own_data import leaf_datasets
 from saga_mm.engine.prepare import RunOptions, read
 from saga_mm.errors import SagaError
+
+if TYPE_CHECKING:
+    from saga_mm.datasets.low_light_check import PairSurvey
 
 
 @dataclass
@@ -76,10 +80,14 @@ def _report(name: str, split: str, dataset: Mapping[str, Any], folder: Path, max
     if survey is None:
         print(f'{type_name(dataset)}, not looked at: of another kind, or on remote storage')
         return True
-    print(describe(survey))
-    pictures = plot_overlays(survey, folder / 'overlays.png', max_pictures)
-    pictures.insert(0, plot_histogram(survey, folder / 'histogram.png'))
-    print(f'\npictures  {", ".join(map(str, pictures))}')
+    if isinstance(survey, Survey):
+        print(describe(survey))
+        pictures = plot_overlays(survey, folder / 'overlays.png', max_pictures)
+        pictures.insert(0, plot_histogram(survey, folder / 'histogram.png'))
+    else:
+        print(str(survey).splitlines()[0])
+        pictures = [] if survey.problems else plot_pairs(dataset, folder / 'pairs.png', max_pictures)
+    print(f'\npictures  {", ".join(map(str, pictures)) or "none"}')
     for title, notes in (('warnings', survey.warnings), ('problems', survey.problems)):
         if notes:
             print(f'\n{title}\n- ' + '\n- '.join(notes.lines()))
@@ -88,12 +96,14 @@ def _report(name: str, split: str, dataset: Mapping[str, Any], folder: Path, max
     return not survey.problems
 
 
-def _survey(dataset: Mapping[str, Any], split: str) -> Survey | None:
+def _survey(dataset: Mapping[str, Any], split: str) -> Survey | PairSurvey | None:
     if type_name(dataset) == 'CocoDataset':
         from saga_mm.datasets.coco_survey import survey_coco
 
         return survey_coco(dataset, need_annotations=split != 'test')
 
+    from saga_mm.datasets.low_light_check import survey_low_light
     from saga_mm.datasets.segmentation_check import survey_segmentation
 
-    return survey_segmentation(dataset)
+    pairs = survey_low_light(dataset)
+    return survey_segmentation(dataset) if pairs is None else pairs

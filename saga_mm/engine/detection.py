@@ -24,18 +24,18 @@ SCORE_THR = 0.3
 class Detection(Task):
     """Boxes and masks of objects, with mmdet and data in COCO format."""
 
+    name = 'detection'
     package = 'mmdet'
     heads = ('bbox_head', 'mask_head', 'mask_iou_head')
     # a mask head may be one for all classes
     compared = ('bbox_head',)
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
-        foreign = own.given('train_mask', 'val_mask', 'classes')
-        if foreign:
-            raise SagaError(
-                f'{foreign}: for segmentation, and config {cfg.filename} detects objects; name annotation files in '
-                'COCO format with --train-ann and --val-ann'
-            )
+        own.refuse_others(
+            self.name,
+            f'config {cfg.filename} detects objects; name annotation files in COCO format with --train-ann and '
+            '--val-ann',
+        )
         parts = {'train_ann': 'the training images'} if training else {}
         parts['val_ann'] = 'the images to evaluate on'
         own.require({name: f'the COCO annotation file of {what}' for name, what in parts.items()})

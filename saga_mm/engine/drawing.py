@@ -11,7 +11,7 @@ import mmcv
 import numpy as np
 from mmengine.fileio import get
 from mmengine.hooks import Hook
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from saga_mm.analysis.overlay import add_legend, class_shares, overlay
 from saga_mm.errors import SagaError
@@ -66,16 +66,19 @@ class DrawHook(Hook):
         out_dir: Where the pictures go.
         image_root: Folder of the images.
         draw: Called with the runner's visualizer, a data sample, the RGB image and the path to draw to.
+        image_of: Called with a data sample and what was packed of its image, for the RGB image.
     """
 
-    def __init__(self, out_dir: str | Path, image_root: str | Path, draw: Callable[..., None]) -> None:
+    def __init__(
+        self, out_dir: str | Path, image_root: str | Path, draw: Callable[..., None], image_of: Callable[..., Any]
+    ) -> None:
         self.names = OutputNames(out_dir, image_root)
-        self.draw = draw
+        self.draw, self.image_of = draw, image_of
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        for sample in outputs:
-            path = sample.img_path
-            self.draw(runner.visualizer, sample, read_rgb(path), self.names.path_for(path))
+        for sample, inputs in zip(outputs, data_batch['inputs'], strict=True):
+            image = self.image_of(sample, inputs)
+            self.draw(runner.visualizer, sample, image, self.names.path_for(sample.img_path))
 
 
 def draw_objects(visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float, draw_gt: bool) -> None:
@@ -101,6 +104,18 @@ def draw_maps(image: np.ndarray, maps: Sequence[np.ndarray], metainfo: Mapping[s
     shown = [index for index in np.argsort(-shares, kind='stable') if shares[index]]
     legend = add_legend(picture, [classes[index] for index in shown], [palette[index] for index in shown])
     Image.fromarray(legend).save(path, quality=92)
+
+
+def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:
+    """Save RGB pictures ``(H, W, 3)`` of one size beside each other, with their names above them."""
+    height, width = next(iter(pictures.values())).shape[:2]
+    size = min(32, max(11, width // 20))
+    canvas = Image.new('RGB', (len(pictures) * width, height + 2 * size), 'white')
+    draw = ImageDraw.Draw(canvas)
+    for index, (name, picture) in enumerate(pictures.items()):
+        canvas.paste(Image.fromarray(picture), (index * width, 2 * size))
+        draw.text((index * width + size // 2, size // 3), name, fill='black', font=ImageFont.load_default(size))
+    canvas.save(path, quality=92)
 
 
 def save_map(classes: np.ndarray, palette: Sequence[Sequence[int]], path: Path) -> None:

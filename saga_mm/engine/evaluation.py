@@ -71,7 +71,8 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         from saga_mm.engine.drawing import DrawHook
 
-        runner.register_hook(DrawHook(options.show_dir, images, partial(task.draw, score_thr=score_thr)))
+        draw = partial(task.draw, score_thr=score_thr)
+        runner.register_hook(DrawHook(options.show_dir, images, draw, task.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')
     with config_mistakes(cfg):
         metrics = runner.test()
@@ -115,8 +116,8 @@ def _check_out(out: str) -> None:
 
 def _image_root(cfg: Config) -> Path:
     leaf = next(leaf_datasets(cfg.test_dataloader.dataset))
-    prefix = (leaf.get('data_prefix') or {}).get('img') or (leaf.get('data_prefix') or {}).get('img_path') or ''
-    return Path(leaf.get('data_root') or '.') / prefix
+    prefix = (leaf.get('data_prefix') or {}).get('img') or (leaf.get('data_prefix') or {}).get('img_path')
+    return Path(leaf.get('data_root') or '.') / (prefix or leaf.get('low') or leaf.get('high') or '')
 
 
 def _check_show_dir(show_dir: str, images: Path) -> None:

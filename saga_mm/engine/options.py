@@ -36,7 +36,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     """Options that name one's own data."""
     parts = {'train': 'the training images', 'val': 'the images to evaluate on'}
-    group = parser.add_argument_group('own data, with annotations in COCO format or with masks')
+    uses = {'train': 'to train on', 'val': 'to evaluate on'}
+    group = parser.add_argument_group(
+        'own data: with annotations in COCO format, with masks, or dark and bright pictures'
+    )
     group.add_argument('--data-root', help='folder that the paths below are relative to')
     for part, what in parts.items():
         if part == 'val' or training:
@@ -44,6 +47,9 @@ def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
             group.add_argument(f'--{part}-img', help=f'folder of {what}')
             group.add_argument(f'--{part}-ann', help=f'for detection: COCO annotation file of {what}{also}')
             group.add_argument(f'--{part}-mask', help=f'for segmentation: folder of the masks of {what}')
+            bright = f'for low light: folder of the bright pictures {uses[part]}; alone, they are darkened'
+            group.add_argument(f'--{part}-low', help=f'for low light: folder of the dark pictures {uses[part]}')
+            group.add_argument(f'--{part}-high', help=bright)
     group.add_argument(
         '--classes', metavar='FILE', help='for segmentation: class names, one a line, that of id 0 first'
     )

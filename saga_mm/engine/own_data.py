@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+# which options are for which tasks
+PURPOSES = {
+    'detection': ('train_ann', 'val_ann'),
+    'segmentation': ('train_mask', 'val_mask', 'classes'),
+    'detection and segmentation': ('train_img', 'val_img'),
+    'low-light enhancement': ('train_low', 'train_high', 'val_low', 'val_high'),
+}
+
+
 @dataclass
 class OwnData:
     """One's own data, as given on a command line.
@@ -28,6 +37,10 @@ class OwnData:
         train_mask: For segmentation: folder of the masks of the training images.
         val_mask: For segmentation: folder of the masks of the images to evaluate on.
         classes: For segmentation: text file with one class name a line, that of id 0 first.
+        train_low: For low light: folder of the dark training pictures; without it the bright ones are darkened.
+        train_high: For low light: folder of the bright training pictures.
+        val_low: For low light: folder of the dark pictures to evaluate on.
+        val_high: For low light: folder of the bright pictures to evaluate on.
     """
 
     data_root: str | None = None
@@ -38,6 +51,10 @@ class OwnData:
     train_mask: str | None = None
     val_mask: str | None = None
     classes: str | None = None
+    train_low: str | None = None
+    train_high: str | None = None
+    val_low: str | None = None
+    val_high: str | None = None
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -51,6 +68,13 @@ class OwnData:
         for name, what in needed.items():
             if not getattr(self, name):
                 raise SagaError(f'{self.given()} needs {option(name)} as well: {what}')
+
+    def refuse_others(self, task: str, reason: str) -> None:
+        """Refuse options that are for other tasks; ``reason`` says which this one is, and what it takes instead."""
+        for purpose, names in PURPOSES.items():
+            foreign = self.given(*names)
+            if foreign and task not in purpose:
+                raise SagaError(f'{foreign}: for {purpose}, and {reason}')
 
     def path(self, name: str) -> str:
         """The absolute path in an option: inside the root if it is there, else as it stands.
@@ -71,7 +95,7 @@ def use_own_data(cfg: Config, own: OwnData, training: bool = True) -> None:
     """Set data sets, classes, numbers of classes and evaluators of a config.
 
     Args:
-        cfg: A config for detection or segmentation, changed in place.
+        cfg: A config of any task, changed in place.
         own: The data; nothing happens if it is empty.
         training: Whether the config is for a training, which needs both parts of the data.
 

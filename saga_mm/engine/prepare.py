@@ -18,7 +18,7 @@ from saga_mm.engine.options import set_launcher, set_work_dir
 from saga_mm.engine.own_data import OwnData, class_counts, leaf_datasets, use_own_data
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
-from saga_mm.engine.stack import require_stack
+from saga_mm.engine.stack import require_stack, require_stack_for
 from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
@@ -59,7 +59,7 @@ def read(options: RunOptions, training: bool) -> Config:
     make_loading_safe()
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
-    require_stack(*{cfg.get('default_scope')} & {'mmdet', 'mmseg'})
+    require_stack_for(cfg)
     hush()
     _require_sections(cfg, training)
     use_own_data(cfg, options.own_data, training)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import TYPE_CHECKING
 
 from saga_mm.engine.quiet import quiet_imports
 from saga_mm.errors import SagaError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 CURE = '`make setup` installs everything; the README says how to do it by hand'
 
@@ -27,6 +31,11 @@ def require_stack(*packages: str) -> None:
         _import_ops()
         for package in packages:
             _import(package)
+
+
+def require_stack_for(cfg: Config) -> None:
+    """The same, for the library that the names in a config are looked up in; our own needs no further one."""
+    require_stack(*{cfg.get('default_scope')} & {'mmdet', 'mmseg'})
 
 
 def _import_ops() -> None:

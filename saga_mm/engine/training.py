@@ -20,6 +20,7 @@ from saga_mm.engine.prepare import RunOptions, check, check_load_from, read
 from saga_mm.engine.progress import is_speaker, say
 from saga_mm.engine.resume import find_newest, load_training_state
 from saga_mm.engine.runner import build_runner, log_file
+from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
 
@@ -123,7 +124,7 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
         config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
         test = f'python tools/test.py {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
         lines['evaluate and draw'] = test
-        lines['own pictures'] = f'python tools/predict.py {config} {_short(best)} FOLDER'
+        lines['own pictures'] = task_of(runner.cfg).usage(config, _short(best))
     width = max(map(len, lines))
     if is_speaker():
         print('\n'.join(f'  {name:<{width}}  {_short(value)}' for name, value in lines.items() if value))

@@ -1,6 +1,6 @@
 import numpy as np
 
-from saga_mm.analysis.metrics import is_metric, metric_line, metric_name, metric_table
+from saga_mm.analysis.metrics import is_error, is_metric, metric_line, metric_name, metric_table
 
 METRICS = {
     'coco/bbox_mAP': 0.5,
@@ -37,3 +37,13 @@ def test_percentages_of_segmentation():
 def test_which_logged_values_are_figures_of_an_evaluation():
     logged = ['coco/bbox_mAP', 'mIoU', 'val/mAcc', 'aAcc', 'loss', 'decode.acc_seg', 'IoU car', 'time']
     assert [key for key in logged if is_metric(key)] == ['coco/bbox_mAP', 'mIoU', 'val/mAcc', 'aAcc']
+
+
+def test_enhanced_images_and_what_needs_no_model():
+    metrics = {'PSNR': 21.5, 'SSIM': 0.8, 'MAE': 0.07, 'PSNR_GTmean': 25.0, 'input/PSNR': 7.77, 'gamma_0.3/SSIM': 0.64}
+    names = ['PSNR', 'SSIM', 'MAE', 'PSNR_GTmean', 'PSNR (input)', 'SSIM (gamma 0.3)']
+    assert [metric_name(key) for key in metrics] == [metric_name(f'val/{key}') for key in metrics] == names
+    assert metric_line(metrics) == 'PSNR 21.50, SSIM 0.800, PSNR (input) 7.770'
+    logged = [*metrics, 'loss_ssim', 'LPIPS', 'input/loss', 'NIQE']
+    assert [key for key in logged if is_metric(key)] == [*metrics, 'LPIPS', 'NIQE']
+    assert [key for key in logged if is_error(key)] == ['MAE', 'LPIPS', 'NIQE']
