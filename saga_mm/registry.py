@@ -19,7 +19,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope='saga_mm',
     locations=['saga_mm.engine.layer_decay'],
 )
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks', 'saga_mm.engine.progressive'])
+HOOKS = Registry(
+    'hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks', 'saga_mm.engine.progressive']
+)
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='saga_mm', locations=['saga_mm.evaluation'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='saga_mm', locations=['saga_mm.datasets.low_light'])
 TRANSFORMS = Registry(

@@ -50,7 +50,8 @@ class Tokens(nn.Module):
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.floats = 2.0 * embed_dims
+        # most of it for the sum of two maps, one of them enlarged, that is made when its rows are asked for
+        self.floats = 6.0 * embed_dims
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         return map_to_tokens(x), Grid.whole(*x.shape[2:])
