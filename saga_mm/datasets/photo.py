@@ -15,7 +15,8 @@ from saga_mm.errors import SagaError
 
 from .image_check import reason_of
 from .large_image import BLOCK, _any_size, _Header, _library, _look, _StreamReader
-from .photo_kind import DAMAGE, PhotoKind, look_at
+from .photo_kind import PhotoKind, look_at
+from .photo_metadata import DAMAGE
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
@@ -122,9 +123,8 @@ class PhotoRows:
 
     def _open_stream(self) -> _Stream | None:
         """None where the file has to be decoded whole by Pillow."""
-        if self._mode not in STREAMED or self.kind.format not in ('JPEG', 'PNG', 'TIFF'):
-            return None
-        if self._mode == 'P' and self.kind.format == 'TIFF':
+        kind = self.kind.format
+        if kind not in ('JPEG', 'PNG', 'TIFF') or self._mode not in STREAMED or (kind, self._mode) == ('TIFF', 'P'):
             return None
         with _any_size():
             header = _look(self.path) or _Header('TIFF', '', '', self.kind.orientation, False)

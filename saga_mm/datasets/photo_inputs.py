@@ -15,7 +15,8 @@ from .images import SUFFIXES, find_images
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv', '.mts')
 # beside those of pictures in a folder: what can be named, as input or output
 PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
-ENDING = '_enhanced'
+# of the name of a result, and of before and after side by side
+ENDING, COMPARED = '_enhanced', '_compare'
 
 
 class Job(NamedTuple):
@@ -130,13 +131,19 @@ def _in_folder(folder: Path, out: Path | None) -> list[tuple[Path, Path]]:
 
 def _without_results(found: list[tuple[Path | int, Path]]) -> list[tuple[Path | int, Path]]:
     """Each source once, and none that was made from another of them: a shell expands ``*.jpg`` to both."""
-    sources = {source for source, _ in found}
+    sources = {source for source, _ in found if isinstance(source, Path)}
+    originals = sources | {source.with_suffix('') for source in sources}
     kept: dict[Path | int, Path] = {}
     for source, below in found:
-        made = isinstance(source, Path) and source.stem.endswith(ENDING)
-        if not made or source.with_stem(source.stem.removesuffix(ENDING)) not in sources:
+        if not isinstance(source, Path) or not _is_made(source, sources, originals):
             kept.setdefault(source, below)
     return list(kept.items())
+
+
+def _is_made(source: Path, sources: set[Path], originals: set[Path]) -> bool:
+    if source.stem.endswith(COMPARED):
+        return source.with_name(source.stem.removesuffix(COMPARED)) in originals
+    return source.stem.endswith(ENDING) and source.with_stem(source.stem.removesuffix(ENDING)) in sources
 
 
 def _is_file(out: Path, written: str) -> bool:

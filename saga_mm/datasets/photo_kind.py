@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,27 +14,13 @@ from saga_mm.errors import SagaError
 
 from .image_check import reason_of
 from .large_image import _any_size, _library
+from .photo_metadata import DAMAGE, told_exif, upright_exif
 
 # Pillow would take the preview in a raw file for the photograph
 UNDEVELOPED = ('.arw', '.cr2', '.cr3', '.dng', '.heic', '.heif', '.nef', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw')
 SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
-# tags that tell of the photograph and not of how its file is laid out; of these, two hold directories
-DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-TOLD = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
 REDUCED_PAGE = 1
-# what the libraries raise at damaged files
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -138,7 +123,7 @@ def _kind_of(image: Image.Image) -> PhotoKind:
         gray=image.mode in GREY_MODES,
         alpha=image.mode.endswith(('A', 'a')) or 'transparency' in image.info,
         orientation=orientation,
-        exif=upright_exif(raw or _told_exif(tags), (width, height)),
+        exif=upright_exif(raw or told_exif(tags), (width, height)),
         # these are converted to sRGB
         icc=b'' if image.mode in ('CMYK', 'LAB') else image.info.get('icc_profile') or b'',
         **facts,
@@ -197,68 +182,3 @@ def _coarseness() -> list[int]:
         with Image.open(file) as image:
             sums.append(sum(image.quantization[0]))
     return sums
-
-
-def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
-    """EXIF with the orientation 1 and another size, its thumbnail cut loose; all else stays byte by byte.
-
-    Makers' notes point to places in the block, so it is not written anew. What cannot be followed is left out.
-
-    Args:
-        exif: The block, beginning with its TIFF header.
-        size: Width and height.
-    """
-    block = bytearray(exif)
-    order = {b'II': '<', b'MM': '>'}.get(exif[:2])
-    try:
-        if order is None:
-            return b''
-        (start,) = struct.unpack_from(f'{order}I', block, 4)
-        inner = _correct(block, order, start, {ExifTags.Base.Orientation: 1}).get(ExifTags.IFD.Exif)
-        (count,) = struct.unpack_from(f'{order}H', block, start)
-        struct.pack_into(f'{order}I', block, start + 2 + 12 * count, 0)
-        if inner is not None:
-            width, height = size
-            sizes = {ExifTags.Base.ExifImageWidth: width, ExifTags.Base.ExifImageHeight: height}
-            _correct(block, order, inner, sizes)
-    except struct.error:
-        return b''
-    return bytes(block)
-
-
-def _correct(block: bytearray, order: str, start: int, values: dict[int, int]) -> dict[int, int]:
-    """Set values of a directory that are there, each one number; gives its tags with what their entries hold."""
-    (count,) = struct.unpack_from(f'{order}H', block, start)
-    held = {}
-    for entry in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind, _, value = struct.unpack_from(f'{order}2H2I', block, entry)
-        held[tag] = value
-        if tag in values:
-            number = struct.pack(f'{order}{"H" if kind == 3 else "I"}', values[tag]).ljust(4, b'\0')
-            struct.pack_into(f'{order}HI4s', block, entry + 2, 3 if kind == 3 else 4, 1, number)
-    return held
-
-
-def told_tags(tags: Image.Exif) -> dict[int, Any]:
-    """Those that tell of the photograph, directories as dicts of theirs."""
-    told = {tag: value for tag, value in tags.items() if tag in TOLD and tag not in DIRECTORIES}
-    for directory in DIRECTORIES:
-        if inner := dict(tags.get_ifd(directory)):
-            # it is an address in the file that was read
-            inner.pop(ExifTags.IFD.Interop, None)
-            told[directory] = inner
-    return told
-
-
-def _told_exif(tags: Image.Exif) -> bytes:
-    new = Image.Exif()
-    for tag, value in told_tags(tags).items():
-        new[tag] = value
-    if not len(new):
-        return b''
-    # set right with the rest
-    new[ExifTags.Base.Orientation] = 0
-    try:
-        return new.tobytes().removeprefix(b'Exif\0\0')
-    except DAMAGE:
-        return b''

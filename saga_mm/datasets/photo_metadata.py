@@ -1,4 +1,4 @@
-"""EXIF and ICC profiles put into JPEG, PNG and TIFF files that hold nothing but pixels."""
+"""EXIF and ICC profiles: made right for pixels that stand upright, and put into JPEG, PNG and TIFF files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from .photo_kind import DIRECTORIES, told_tags
-
+# tags that tell of the photograph and not of how its file is laid out; of these, two hold directories
+DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+TOLD = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
+# what the libraries raise at damaged files
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
 PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 PNG_KEPT = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
 # most that a segment of a JPEG file holds beside its length
@@ -23,6 +36,72 @@ EXIF_NAME = b'Exif\0\0'
 LAYOUT = (*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, *range(322, 326), 338, 339)
 ICC_TAG = 34675
 LONG8 = 16
+
+
+def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
+    """EXIF with the orientation 1 and another size, its thumbnail cut loose; all else stays byte by byte.
+
+    Makers' notes point to places in the block, so it is not written anew. What cannot be followed is left out.
+
+    Args:
+        exif: The block, beginning with its TIFF header.
+        size: Width and height.
+    """
+    block = bytearray(exif)
+    order = {b'II': '<', b'MM': '>'}.get(exif[:2])
+    try:
+        if order is None:
+            return b''
+        (start,) = struct.unpack_from(f'{order}I', block, 4)
+        inner = _correct(block, order, start, {ExifTags.Base.Orientation: 1}).get(ExifTags.IFD.Exif)
+        (count,) = struct.unpack_from(f'{order}H', block, start)
+        struct.pack_into(f'{order}I', block, start + 2 + 12 * count, 0)
+        if inner is not None:
+            width, height = size
+            sizes = {ExifTags.Base.ExifImageWidth: width, ExifTags.Base.ExifImageHeight: height}
+            _correct(block, order, inner, sizes)
+    except struct.error:
+        return b''
+    return bytes(block)
+
+
+def _correct(block: bytearray, order: str, start: int, values: dict[int, int]) -> dict[int, int]:
+    """Set values of a directory that are there, each one number; gives its tags with what their entries hold."""
+    (count,) = struct.unpack_from(f'{order}H', block, start)
+    held = {}
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, _, value = struct.unpack_from(f'{order}2H2I', block, entry)
+        held[tag] = value
+        if tag in values:
+            number = struct.pack(f'{order}{"H" if kind == 3 else "I"}', values[tag]).ljust(4, b'\0')
+            struct.pack_into(f'{order}HI4s', block, entry + 2, 3 if kind == 3 else 4, 1, number)
+    return held
+
+
+def told_tags(tags: Image.Exif) -> dict[int, Any]:
+    """Those that tell of the photograph, directories as dicts of theirs."""
+    told = {tag: value for tag, value in tags.items() if tag in TOLD and tag not in DIRECTORIES}
+    for directory in DIRECTORIES:
+        if inner := dict(tags.get_ifd(directory)):
+            # it is an address in the file that was read
+            inner.pop(ExifTags.IFD.Interop, None)
+            told[directory] = inner
+    return told
+
+
+def told_exif(tags: Image.Exif) -> bytes:
+    """EXIF with the tags that tell of the photograph, as ``upright_exif`` takes it; empty if there are none."""
+    new = Image.Exif()
+    for tag, value in told_tags(tags).items():
+        new[tag] = value
+    if not len(new):
+        return b''
+    # set right with the rest
+    new[ExifTags.Base.Orientation] = 0
+    try:
+        return new.tobytes().removeprefix(b'Exif\0\0')
+    except DAMAGE:
+        return b''
 
 
 def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> None:
