@@ -1,5 +1,6 @@
 """What a user calls from Python. Nothing here needs more than torch and mmengine at import."""
 
 from .backbones import create_backbone, list_backbones
+from .low_light import LowLightInferencer
 
-__all__ = ['create_backbone', 'list_backbones']
+__all__ = ['LowLightInferencer', 'create_backbone', 'list_backbones']

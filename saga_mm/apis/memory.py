@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -54,11 +55,15 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
+    trim_memory()
+    with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
-    except (OSError, AttributeError, TypeError):
-        pass
+
+
+def trim_memory() -> None:
+    """Give back what the allocator of the CPU keeps for later, where it can be asked to."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_peak() -> int:

@@ -24,7 +24,7 @@ class Job(NamedTuple):
 
     Attributes:
         source: A picture or video file, or the number of a camera.
-        target: The file to write; None for a camera whose pictures are only shown.
+        target: The file to write; None for a camera without an output, which cannot be done.
         kind: ``photo``, ``video`` or ``camera``.
     """
 

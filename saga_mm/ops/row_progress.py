@@ -4,21 +4,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_WATCHER: ContextVar[Callable[[float], None] | None] = ContextVar('watcher of rows', default=None)
+_WATCHERS: ContextVar[tuple[Callable[[float], None], ...]] = ContextVar('watchers of rows', default=())
 
 
 @contextmanager
 def watch_rows(show: Callable[[float], None]) -> Iterator[None]:
     """Have runners that :func:`~saga_mm.ops.plan_runner` made say after each strip how far they are.
 
+    All who watch are told.
+
     Args:
         show: Is given the share of its work, by the steps' own estimates, that a runner has done: up to 1.
     """
-    token = _WATCHER.set(show)
+    token = _WATCHERS.set((*_WATCHERS.get(), show))
     try:
         yield
     finally:
-        _WATCHER.reset(token)
+        _WATCHERS.reset(token)
 
 
 class Progress:
@@ -34,6 +36,5 @@ class Progress:
     def add(self, work: float) -> None:
         """Count what was done, and tell who watches."""
         self.done += work
-        show = _WATCHER.get()
-        if self.total and show is not None:
+        for show in _WATCHERS.get() if self.total else ():
             show(min(self.done / self.total, 1.0))

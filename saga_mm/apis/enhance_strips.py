@@ -1,0 +1,111 @@
+"""Enhancement of images of any size in strips of rows, within a memory that one chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.strips import enhance_rows, plan_enhancer
+from saga_mm.ops import ImageRows, watch_rows
+
+from .memory import release_memory, trim_memory, used_bytes
+from .strips import plan_within
+
+# of the rows that are answered at a time: bytes that they take, numbers alive for each pixel, and the most of them
+ANSWER_BYTES, ANSWER_FLOATS, TALLEST = 2**24, 40, 64
+# the share of the memory that is left beyond which the allocator has to give back what it keeps
+TRIMMED = 0.6
+
+
+class RgbRows(Protocol):
+    """An image that is asked for by rows, such as :class:`saga_mm.datasets.photo.PhotoRows`."""
+
+    height: int
+    width: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``[start, stop)`` as ``(rows, width, 3)`` float32, RGB in [0, 1]."""
+
+
+def enhance_strips(
+    model: LowLightEnhancer,
+    image: RgbRows,
+    strength: float = 1.0,
+    max_memory: int | None = None,
+    folder: str | Path | None = None,
+    held_bytes: int = 0,
+) -> Iterator[np.ndarray]:
+    """Enhance an image at its own size, as in one piece: where memory allows, its maps never leave memory.
+
+    Args:
+        model: The model, in evaluation mode.
+        image: Anything that gives rows; they are asked for from top to bottom, twice.
+        strength: 0 gives the image as it is, 1 the model's answer.
+        max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
+            None for as many as are useful.
+        folder: Where maps go that do not fit; None for the system's folder for temporary files.
+        held_bytes: What the caller will hold of what is yielded.
+
+    Yields:
+        The next rows from the top, ``(rows, W, 3)`` float32, RGB in [0, 1].
+
+    Raises:
+        SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
+    """
+    height, width = image.height, image.width
+    row_bytes = 4 * ANSWER_FLOATS * width
+    rows = min(max(ANSWER_BYTES // row_bytes, 1), TALLEST)
+    cuts = [(start, min(start + rows, height)) for start in range(0, height, rows)]
+    if strength == 0:
+        yield from (image.read(*cut) for cut in cuts)
+        return
+    device = next(model.parameters()).device
+    source = _source(image, device)
+    release_memory()
+    runner = plan_within(
+        lambda memory: plan_enhancer(model, 1, height, width, memory, folder),
+        source,
+        device,
+        max_memory,
+        held_bytes + getattr(image, 'held_bytes', 0) + rows * row_bytes,
+    )
+    with watch_rows(_trimmer(device, max_memory)):
+        answer = enhance_rows(model, source, runner, strength)
+    for cut in cuts:
+        yield answer.plane(*cut)[0].permute(1, 2, 0).cpu().numpy()
+
+
+def _trimmer(device: torch.device, max_memory: int | None) -> Callable[[float], None]:
+    """Gives back, between strips, what the allocator keeps, where that takes much of the memory that is left now.
+
+    Strips of many widths leave gaps that cannot be used again, and they grow with every layer.
+    """
+    if max_memory is None or device.type != 'cpu':
+        return lambda share: None
+    before = used_bytes(device)
+    limit = before + TRIMMED * (max_memory - before)
+
+    def trim(share: float) -> None:
+        if used_bytes(device) > limit:
+            trim_memory()
+
+    return trim
+
+
+def _source(image: RgbRows, device: torch.device) -> ImageRows:
+    """The image as the model takes it; rows that are asked for twice in a row are read once."""
+    last: dict[tuple[int, int], torch.Tensor] = {}
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        if (start, stop) not in last:
+            plane = torch.from_numpy(np.ascontiguousarray(image.read(start, stop))).permute(2, 0, 1)[None]
+            last.clear()
+            last[start, stop] = plane.to(device)
+        return last[start, stop]
+
+    return ImageRows(read, image.height, image.width)

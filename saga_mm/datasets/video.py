@@ -1,0 +1,252 @@
+"""Frames of a video file, upright, beside the packets of its sound."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saga_mm.errors import SagaError
+
+# what is opened: others are play lists and scripts, which may name further files
+DEMUXERS = 'mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv'
+# seconds that a video may end before what it says, for codecs round
+SLACK = 0.5
+MICROSECONDS = 1_000_000
+# each holds some frames; more would not make the whole faster
+THREADS = 4
+
+
+class VideoKind(NamedTuple):
+    """What a written video has in common with its source.
+
+    Attributes:
+        height: Rows of a frame as it is shown.
+        width: Columns of a frame as it is shown.
+        rate: Frames a second, on average.
+        time_base: Seconds, the unit of :attr:`Frame.time`.
+        aspect: Width of a pixel over its height.
+        colours: Numbers of FFmpeg's for matrix, range, transfer and primaries; empty for its defaults.
+        metadata: Title, place, ..., by name.
+    """
+
+    height: int
+    width: int
+    rate: Fraction
+    time_base: Fraction
+    aspect: Fraction = Fraction(1)
+    colours: tuple[int, ...] = ()
+    metadata: dict[str, str] | None = None
+
+
+class Frame(NamedTuple):
+    """A frame.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` uint8, RGB.
+        time: When it is shown, in units of the video's time base.
+    """
+
+    pixels: np.ndarray
+    time: int
+
+
+class VideoReader:
+    """A video that is read once, from its first frame to the last that is readable.
+
+    Frames are turned and mirrored as the file says, so that they are as they are shown.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        kind: Size, rate and colours.
+        sounds: Streams of FFmpeg's that hold sound.
+        duration: Seconds that it should take, or None if it does not say.
+        frames: About how many there should be, or None.
+        damaged: How many packets could not be decoded so far.
+        end: Seconds at which what was read so far ends.
+
+    Raises:
+        SagaError: No frame can be read, or PyAV is not installed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._av = library()
+        self.damaged, self.end = 0, 0.0
+        self._failed, self._last, self._count = False, -1, 0
+        try:
+            options = {'format_whitelist': DEMUXERS}
+            self._container = self._av.open(f'file:{path}', metadata_errors='replace', container_options=options)
+        except self._av.FFmpegError as error:
+            raise SagaError(f'{path}: no video that can be read ({error.strerror})') from error
+        try:
+            self._read_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_head(self) -> None:
+        streams = self._container.streams
+        covers = self._av.stream.Disposition.attached_pic
+        pictures = [stream for stream in streams.video if not stream.disposition & covers]
+        if not pictures:
+            raise SagaError(f'{self.path}: has no pictures in it, only sound')
+        self._stream = stream = pictures[0]
+        stream.thread_type, stream.thread_count = 'AUTO', THREADS
+        self.sounds = list(streams.audio)
+        self._start = Fraction(self._container.start_time or 0, MICROSECONDS)
+        self._items = self._decoded()
+        self._early: list[Any] = []
+        for item in self._items:
+            self._early.append(item)
+            if isinstance(item, self._av.VideoFrame):
+                break
+        else:
+            raise SagaError(f'{self.path}: no frame of it can be read')
+        self._first = first = self._early[-1]
+        self._turn = _orientation(first)
+        height, width = _turned(np.empty((first.height, first.width), bool), self._turn).shape
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self.kind = VideoKind(
+            height,
+            width,
+            rate,
+            stream.time_base or 1 / rate,
+            1 / aspect if self._turn[0] else aspect,
+            (first.colorspace, first.color_range, first.color_trc, first.color_primaries),
+            dict(self._container.metadata),
+        )
+        known = self._container.duration
+        self.duration = known / MICROSECONDS if known else None
+        self.frames = stream.frames or (round(self.duration * rate) if self.duration else None)
+
+    def read(self, keep: Callable[[Any], None] | None = None) -> Iterator[Frame]:
+        """Frames in order; what is damaged is left out.
+
+        Args:
+            keep: Is given the packets of the sound, between frames, at times that begin with 0.
+        """
+        for item in chain(self._early, self._items):
+            if isinstance(item, self._av.VideoFrame):
+                self._count += 1
+                yield Frame(self._pixels(item), self._time(item))
+            elif keep is not None:
+                keep(item)
+
+    @property
+    def missing(self) -> str:
+        """After reading: what of the video could not be read, in a few words; empty if all could be."""
+        # of an AVI file that breaks off, FFmpeg gives the duration of what is there
+        stated = self._stream.frames if self._container.format.name == 'avi' else 0
+        if self._count + self.damaged < stated - SLACK * self.kind.rate:
+            return f'the file ends early: {self._count} of {stated} frames could be read'
+        if self._failed or (self.duration is not None and self.end < self.duration - SLACK):
+            of = f' of {self.duration:.1f}' if self.duration is not None else ''
+            return f'the file ends early: {self.end:.1f}{of} seconds could be read'
+        return f'{self.damaged} damaged pieces were left out' if self.damaged else ''
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames, and packets of the sound, as they come."""
+        for packet in self._packets():
+            if packet is None or packet.stream is self._stream:
+                yield from self._decode(packet)
+            elif packet.stream in self.sounds and packet.dts is not None:
+                self._shift(packet)
+                yield packet
+
+    def _packets(self) -> Iterator[Any]:
+        """All packets, and None at the end of those of a file that breaks off."""
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except self._av.FFmpegError:
+                self._failed = True
+                yield None
+                return
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base - self._start
+                self.end = max(self.end, float(end))
+            yield packet
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            return self._stream.decode(packet)
+        except self._av.FFmpegError:
+            self.damaged += 1
+            return []
+
+    def _shift(self, packet: Any) -> None:
+        start = round(self._start / packet.time_base)
+        packet.dts -= start
+        if packet.pts is not None:
+            packet.pts -= start
+
+    def _pixels(self, frame: Any) -> np.ndarray:
+        if (frame.height, frame.width) != (self._first.height, self._first.width):
+            frame = frame.reformat(width=self._first.width, height=self._first.height)
+        return np.ascontiguousarray(_turned(frame.to_ndarray(format='rgb24'), self._turn))
+
+    def _time(self, frame: Any) -> int:
+        base = self.kind.time_base
+        if frame.pts is None:
+            time = self._last + max(round(1 / (self.kind.rate * base)), 1) if self._last >= 0 else 0
+        else:
+            time = round(frame.pts * frame.time_base / base - self._start / base)
+        # two frames at one time cannot be written
+        self._last = max(time, self._last + 1)
+        return self._last
+
+
+def library() -> ModuleType:
+    """PyAV.
+
+    Raises:
+        SagaError: It is not installed.
+    """
+    try:
+        import av
+        import av.stream
+    except ImportError as error:
+        raise SagaError(f'videos are read and written with PyAV: pip install av ({error})') from error
+    av.logging.set_level(av.logging.PANIC)
+    return av
+
+
+def _orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """Whether rows and columns are to be exchanged, and then columns and rows mirrored, by the file's matrix."""
+    matrix = next((part for part in frame.side_data if part.type.name == 'DISPLAYMATRIX'), None)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d, *_ = struct.unpack('=9i', bytes(matrix))
+    if abs(b) > abs(a):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0
+
+
+def _turned(pixels: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    exchanged, columns, rows = turn
+    if exchanged:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,0 +1,188 @@
+"""Video files: pictures encoded frame by frame, and sound copied as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saga_mm.errors import SagaError
+
+from .video import THREADS, VideoKind, library
+
+
+class Encoder(NamedTuple):
+    """How the pictures of a kind of file are encoded.
+
+    Attributes:
+        container: FFmpeg's name for the kind of file.
+        codec: FFmpeg's name for the codec.
+        options: Of the codec.
+        even: Sides must be even for the usual colours; odd ones get full ones.
+        steady: Frames have numbers, not times.
+    """
+
+    container: str
+    codec: str
+    options: dict[str, str]
+    even: bool = False
+    steady: bool = False
+
+
+H264 = {'crf': '18', 'preset': 'veryfast'}
+VP9 = {'crf': '24', 'b': '0', 'deadline': 'realtime', 'cpu-used': '6', 'row-mt': '1'}
+FINE = {'qmin': '2', 'qmax': '3'}
+ENCODERS = {
+    **dict.fromkeys(('.mp4', '.m4v'), Encoder('mp4', 'libx264', H264, even=True)),
+    '.mov': Encoder('mov', 'libx264', H264, even=True),
+    '.mkv': Encoder('matroska', 'libx264', H264, even=True),
+    '.3gp': Encoder('3gp', 'libx264', H264, even=True),
+    '.flv': Encoder('flv', 'libx264', H264, even=True),
+    '.mts': Encoder('mpegts', 'libx264', H264, even=True),
+    '.webm': Encoder('webm', 'libvpx-vp9', VP9),
+    '.avi': Encoder('avi', 'mpeg4', FINE, steady=True),
+    '.wmv': Encoder('asf', 'wmv2', FINE, steady=True),
+    **dict.fromkeys(('.mpg', '.mpeg'), Encoder('mpeg', 'mpeg2video', FINE, steady=True)),
+}
+# of the source's file, not of what it shows
+OF_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder', 'duration')
+
+
+class VideoWriter:
+    """A video file that appears under its name when it is complete; until then it is ``NAME.part``.
+
+    Used as a context manager: an error leaves nothing behind.
+
+    Args:
+        path: The file; its ending says which kind.
+        kind: Size, rate and colours.
+        sounds: Streams of FFmpeg's whose packets will be copied.
+
+    Raises:
+        SagaError: It cannot be written, or files of this kind cannot hold the sound.
+    """
+
+    def __init__(self, path: str | Path, kind: VideoKind, sounds: Sequence[Any] = ()) -> None:
+        self._av = library()
+        self.path, self.kind = Path(path), kind
+        self._encoder = ENCODERS.get(self.path.suffix.lower())
+        if self._encoder is None:
+            raise SagaError(f'{path}: is no kind of video that is written; name one of {", ".join(ENCODERS)}')
+        self._unfinished = self.path.with_name(f'{self.path.name}.part')
+        self._last = -1
+        options = {'movflags': 'faststart'} if self._encoder.container in ('mp4', 'mov', '3gp') else {}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = self._av.open(
+                f'file:{self._unfinished}', 'w', format=self._encoder.container, container_options=options
+            )
+        except OSError as error:
+            raise SagaError(f'{path}: cannot be written ({error.strerror})') from error
+        try:
+            self._container.metadata.update(_of_content(kind.metadata or {}))
+            self._stream = self._add_pictures()
+            self._sounds = {sound.index: self._add_sound(sound) for sound in sounds}
+            self._start()
+        except BaseException:
+            self._discard()
+            raise
+
+    def write(self, pixels: np.ndarray, time: int) -> None:
+        """Add a frame.
+
+        Args:
+            pixels: ``(H, W, 3)`` uint8, RGB.
+            time: When it is shown, in units of the kind's time base; later than the one before.
+        """
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format='rgb24')
+        if self._coloured:
+            picture.colorspace, picture.color_range = self.kind.colours[:2]
+        picture = picture.reformat(format=self._stream.pix_fmt)
+        base = self._stream.codec_context.time_base
+        self._last = max(round(time * self.kind.time_base / base), self._last + 1)
+        picture.pts, picture.time_base = self._last, base
+        self._mux(self._stream.encode(picture))
+
+    def copy(self, packet: Any) -> None:
+        """Add a packet of one of the sounds, with times that begin where those of the frames do."""
+        packet.stream = self._sounds[packet.stream.index]
+        self._mux([packet])
+
+    def close(self) -> None:
+        """Complete the file, and give it its name."""
+        try:
+            self._mux(self._stream.encode(None))
+            self._container.close()
+            os.replace(self._unfinished, self.path)
+        except OSError as error:
+            raise SagaError(f'{self.path}: cannot be written ({error.strerror})') from error
+        finally:
+            self._unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._discard()
+
+    def _add_pictures(self) -> Any:
+        kind, encoder = self.kind, self._encoder
+        rate = kind.rate.limit_denominator(1001)
+        stream = self._container.add_stream(encoder.codec, rate=rate, options=dict(encoder.options))
+        stream.width, stream.height = kind.width, kind.height
+        odd = encoder.even and (kind.width % 2 or kind.height % 2)
+        stream.pix_fmt = 'yuv444p' if odd else 'yuv420p'
+        context = stream.codec_context
+        context.thread_count = THREADS
+        context.time_base = 1 / rate if encoder.steady else kind.time_base
+        context.sample_aspect_ratio = kind.aspect
+        # number 0 is the matrix of RGB, and old codecs know none at all
+        self._coloured = bool(kind.colours and kind.colours[0]) and not encoder.steady
+        if self._coloured:
+            context.colorspace, context.color_range, context.color_trc, context.color_primaries = kind.colours
+        return stream
+
+    def _add_sound(self, sound: Any) -> Any:
+        try:
+            return self._container.add_stream_from_template(sound)
+        except (ValueError, self._av.FFmpegError) as error:
+            raise self._no_sound([sound]) from error
+
+    def _start(self) -> None:
+        try:
+            self._container.start_encoding()
+        except self._av.FFmpegError as error:
+            if self._sounds and not isinstance(error, OSError):
+                raise self._no_sound(list(self._sounds.values())) from error
+            size = f'{self.kind.width} x {self.kind.height}'
+            raise SagaError(
+                f'{self.path}: {size} pixels cannot be encoded ({error.strerror}); name a .mkv file with -o'
+            ) from error
+
+    def _no_sound(self, sounds: Sequence[Any]) -> SagaError:
+        names = ', '.join(dict.fromkeys(sound.codec_context.name for sound in sounds))
+        return SagaError(f'{self.path}: files of this kind cannot hold the sound ({names}); name a .mkv file with -o')
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        try:
+            self._container.mux(packets)
+        except OSError as error:
+            raise SagaError(f'{self.path}: cannot be written ({error.strerror})') from error
+
+    def _discard(self) -> None:
+        try:
+            self._container.close()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._unfinished.unlink(missing_ok=True)
+
+
+def _of_content(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in metadata.items() if name.lower() not in OF_FILE}

@@ -1,0 +1,214 @@
+"""Weights of the enhancer as plain numbers, and those that come with the package.
+
+A file is a zip of NumPy arrays (``.npz``), one for each tensor, beside a header in JSON. Nothing in it is ever
+executed: arrays are read without pickles, and the header may name parts of saga_mm alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saga_mm.errors import SagaError
+from saga_mm.registry import MODELS
+from saga_mm.version import __version__
+
+from .enhancer import LowLightEnhancer
+
+FOLDER = Path(__file__).resolve().parents[2] / 'weights'
+SUFFIX, HEADER, FORMAT = '.npz', 'header', 1
+# what an enhancer is built of; losses and preprocessing are for training
+PARTS = ('backbone', 'neck', 'head', 'pad_divisor')
+# keys whose values are names in the registry
+NAMES = ('type', 'attention')
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
+
+
+class Weights(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        header: ``model``, the enhancer's config; ``version`` of saga_mm that wrote it; ``licence``; and what else the
+            writer had to say, such as ``data``.
+        state: Tensors by name, as they are stored.
+    """
+
+    header: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+def shipped_weights() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob(f'*{SUFFIX}'))
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """The file of weights that come with the package, by name, or a file of one's own.
+
+    Raises:
+        SagaError: There is neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise SagaError(f'weights {name}: is a folder; name one {SUFFIX} file in it')
+    if str(name) in shipped_weights():
+        return FOLDER / f'{name}{SUFFIX}'
+    known = ', '.join(shipped_weights()) or 'none'
+    raise SagaError(f'weights {name}: no such file, and not among those that come with saga_mm ({known})')
+
+
+def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
+    """The enhancer with these weights: float32, on the CPU, in evaluation mode.
+
+    Args:
+        name: One of :func:`shipped_weights`, or a file that :func:`save_weights` wrote.
+
+    Raises:
+        SagaError: There is no such file, it is damaged or of another kind, or its model is none that this version has.
+    """
+    path = find_weights(name)
+    header, state = read_weights(path)
+    config = header['model']
+    _require_known(path, config)
+    try:
+        model = build_enhancer(config)
+    except Exception as error:
+        # a constructor may raise anything for arguments that it does not know
+        reason = (str(error).splitlines() or [''])[0]
+        written = header.get('version', 'unknown')
+        raise SagaError(
+            f'weights {path}: their model, written by saga_mm {written}, cannot be built by {__version__} ({reason})'
+        ) from error
+    try:
+        # values of float16 are cast by the copy
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise SagaError(f'weights {path}: do not fit the model that their header names; the file is wrong') from error
+    return model.eval()
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read a file; no model is built.
+
+    Raises:
+        SagaError: It is damaged, or was not written by :func:`save_weights`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        header = json.loads(arrays.pop(HEADER).tobytes())
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, *ZIP_ERRORS) as error:
+        hint = ''
+        if Path(path).suffix in ('.pth', '.pt', '.ckpt'):
+            hint = '; tools/publish_weights.py makes one of a checkpoint'
+        raise SagaError(f'weights {path}: no complete file of weights of saga_mm{hint}') from error
+    if not isinstance(header, dict) or not isinstance(header.get('model'), dict):
+        raise SagaError(f'weights {path}: the header names no model; the file is not of saga_mm')
+    if header.get('format') != FORMAT:
+        raise SagaError(f'weights {path}: are of format {header.get("format")}, written by a newer saga_mm; update it')
+    return Weights(header, state)
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    dtype: torch.dtype = torch.float16,
+    licence: str = '',
+    **facts: Any,
+) -> dict[str, Any]:
+    """Write an enhancer's weights as a file that :func:`load_weights` reads. It appears when it is complete.
+
+    Args:
+        path: The file, ``NAME.npz``.
+        config: Of the model; what is for training alone is left out.
+        state: Its tensors by name, exactly those of the model that the config builds.
+        dtype: Of what is stored of floating point numbers.
+        licence: Of the weights.
+        facts: What else the header shall say, in plain values.
+
+    Returns:
+        The header.
+
+    Raises:
+        SagaError: The config has parts that are not of saga_mm, the state is of another model or leaves the range of
+            ``dtype``, or the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != SUFFIX:
+        raise SagaError(f'{path}: weights are written as {SUFFIX}; name it so')
+    config = enhancer_config(config)
+    _require_known(path, config)
+    wanted = {name: value.shape for name, value in build_enhancer(config).state_dict().items()}
+    given = {name: value.shape for name, value in state.items()}
+    if wanted != given:
+        other = next(name for name in (*wanted, *given) if wanted.get(name) != given.get(name))
+        raise SagaError(f'{path}: not written, since the weights are of another model than the config ({other})')
+    arrays = {name: _stored(path, name, value, dtype) for name, value in state.items()}
+    header = {'format': FORMAT, 'model': config, 'version': __version__, 'licence': licence, **facts}
+    arrays[HEADER] = np.frombuffer(json.dumps(header, indent=1).encode(), np.uint8)
+    unfinished = path.with_name(f'{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open('wb') as file:
+                np.savez_compressed(file, **arrays)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise SagaError(f'{path}: could not be written ({error.strerror or error})') from error
+    return header
+
+
+def enhancer_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a model's config, what is needed to run it, in plain values."""
+    return {key: _plain(config[key]) for key in PARTS if config.get(key) is not None}
+
+
+def build_enhancer(config: Mapping[str, Any]) -> LowLightEnhancer:
+    """A model without losses from such a config."""
+    return LowLightEnhancer(**config, losses=())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items() if key != 'init_cfg'}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _require_known(path: Path, value: Any, key: str = '') -> None:
+    """Only parts of saga_mm: a registry would import and call whatever a name with dots leads to."""
+    if isinstance(value, Mapping):
+        for inner, part in value.items():
+            _require_known(path, part, inner)
+    elif isinstance(value, list):
+        for part in value:
+            _require_known(path, part, key)
+    elif isinstance(value, str):
+        known = value.removeprefix('saga_mm.') in MODELS.module_dict if key in NAMES else re.fullmatch(r'[\w-]*', value)
+        if not known:
+            raise SagaError(f'{path}: {key}={value!r} is no part of saga_mm {__version__}, and no others are run')
+
+
+def _stored(path: Path, name: str, value: Tensor, dtype: torch.dtype) -> np.ndarray:
+    value = value.detach().cpu().contiguous()
+    if not value.is_floating_point():
+        return value.numpy()
+    stored = value.to(dtype)
+    if not stored.isfinite().all():
+        raise SagaError(f'{path}: not written, since {name} has values that {dtype} cannot hold')
+    return stored.numpy()

@@ -1,0 +1,55 @@
+"""Brighten photographs taken in low light: python tools/enhance.py photo.jpg"""
+
+import argparse
+import sys
+
+from saga_mm.engine.cli import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Brighten photographs and videos taken in low light: photo.jpg becomes photo_enhanced.jpg. Format, '
+        'quality, bit depth, transparency, EXIF and colour profile stay as they are; of a video, size, frame rate and '
+        'sound.'
+    )
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help="pictures, videos, folders (with the folders in them), patterns ('*.jpg'), or the number of a camera, "
+        'which is recorded to -o until Ctrl-C',
+    )
+    parser.add_argument('-o', '--out', metavar='PATH', help='the file, or the folder for several, to write')
+    parser.add_argument(
+        '--strength',
+        type=float,
+        default=1.0,
+        help='0 leaves a picture as it is, more than 1 brightens more (default: 1)',
+    )
+    parser.add_argument(
+        '--compare', action='store_true', help='write NAME_compare.jpg as well: before and after, side by side'
+    )
+    parser.add_argument(
+        '--weights', default='base', metavar='NAME', help='base, tiny, or a file of your own (default: base)'
+    )
+    parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
+    parser.add_argument(
+        '--max-memory',
+        default='2GB',
+        metavar='SIZE',
+        help='what the program may take; what needs more is done in strips, with the same result (default: 2GB)',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    from saga_mm.engine.enhancing import EnhanceOptions, enhance
+
+    sys.exit(1 if enhance(EnhanceOptions(**vars(args))) else 0)
+
+
+if __name__ == '__main__':
+    run_tool(main, interrupted='Interrupted; what was complete by then is there.')
