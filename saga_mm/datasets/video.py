@@ -230,7 +230,8 @@ def library() -> ModuleType:
         import av.stream
     except ImportError as error:
         raise SagaError(f'videos are read and written with PyAV: pip install av ({error})') from error
-    av.logging.set_level(av.logging.PANIC)
+    # its messages in Python would wait for the interpreter, which waits for codecs that are being closed
+    av.logging.set_level(None)
     return av
 
 
