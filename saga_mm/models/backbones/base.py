@@ -1,5 +1,6 @@
 """What all hosts have in common: stages, outputs, freezing, and one mixer or one for each stage."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 from saga_mm.models.attention import TokenMixer, build_attention
 from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows
 
-from .stage import chunk_bytes
+from .chunks import chunk_bytes
 
 Attention = str | dict | Sequence[str | dict]
 
@@ -83,7 +84,9 @@ class PyramidBackbone(BaseModule):
     @staticmethod
     def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
         channels_last = x.permute(0, 2, 3, 1)
-        if x.nbytes > chunk_bytes(norm, x):
+        chunk = chunk_bytes(norm, x)
+        # a graph for images of any size has no bytes to compare
+        if chunk < math.inf and x.nbytes > chunk:
             return RowRunner().gather(AppliedRows(MemoryRows(channels_last), norm))
         return norm(channels_last).permute(0, 3, 1, 2).contiguous()
 

@@ -1,5 +1,6 @@
 """Parts that several hosts share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import nn
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, RowStep, crop_rows, grow_rows, map_to_tokens, pad_to_multiple, round_up
+
+from .chunks import add_in_slices, chunk_bytes
 
 
 class DropPath(nn.Module):
@@ -137,6 +140,8 @@ class Block(MixerBlock):
         return x + self.drop_path(mixed)
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if self.mlp.halo == 0 and x.device.type == 'cpu' and chunk_bytes(self, x) < math.inf:
+            return add_in_slices(x, lambda part: self.mlp(self.norm2(part)), self.mlp.fc1.out_features)
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
 

@@ -7,20 +7,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from saga_mm.ops import (
-    ACCELERATOR_CHUNK_BYTES,
-    CHUNK_BYTES,
-    AppliedRows,
-    Grid,
-    LocalStep,
-    MemoryRows,
-    Part,
-    RowRunner,
-    Rows,
-    RowStep,
-    captures_graph,
-    tokens_to_map,
-)
+from saga_mm.ops import AppliedRows, Grid, LocalStep, MemoryRows, Part, RowRunner, Rows, RowStep, tokens_to_map
+
+from .chunks import chunk_bytes
 
 
 class Stage(nn.Module):
@@ -125,15 +114,3 @@ class Stage(nn.Module):
             x = self.norm(x)
         # some compiled operators downstream read memory as if it were plain NCHW
         return tokens_to_map(x, grid).contiguous()
-
-
-def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:
-    """Bytes that a computation on a piece of ``x`` may take; infinite where it must be run whole.
-
-    That is in training, while a graph is captured, and if a module inside has a hook, which shall see whole maps.
-    """
-    if module.training or torch.is_grad_enabled() or captures_graph():
-        return math.inf
-    if any(part._forward_hooks or part._forward_pre_hooks for part in module.modules() if part is not module):
-        return math.inf
-    return CHUNK_BYTES if x.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from saga_mm.analysis import measure_cost
-from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, stage
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
 from saga_mm.models.backbones.layers import Block, FeedForward
 from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner
 
@@ -140,7 +140,7 @@ def test_blocks_that_know_of_no_rows_run_whole(monkeypatch):
     x = torch.randn(1, 3, 40, 24, dtype=torch.float64)
     with torch.no_grad():
         whole = net(x)
-        monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+        monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
         assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(net(x), whole, strict=True))
     with pytest.raises(ValueError, match='Foreign does not run in strips'):
         net.forward_rows(image_rows(x), RowRunner())
@@ -156,11 +156,11 @@ def test_chunks_equal_the_whole(host, attention, monkeypatch):
     for batch, size in ((1, (90, 41)), (3, (64, 64))):
         x = torch.randn(batch, 3, *size)
         with torch.no_grad():
-            monkeypatch.setattr(stage, 'CHUNK_BYTES', CHUNK_BYTES)
+            monkeypatch.setattr(chunks, 'CHUNK_BYTES', CHUNK_BYTES)
             whole = net(x)
             assert not runs
             for chunk in (20000, 300000):
-                monkeypatch.setattr(stage, 'CHUNK_BYTES', chunk)
+                monkeypatch.setattr(chunks, 'CHUNK_BYTES', chunk)
                 for out, expected in zip(net(x), whole, strict=True):
                     assert out.is_contiguous()
                     assert (out - expected).norm() <= 1e-6 * expected.norm()
@@ -174,7 +174,7 @@ def test_images_of_a_batch_before_rows(monkeypatch):
     seen, inner = [], net.stages[0]._whole
     whole = inner(x)
     monkeypatch.setattr(net.stages[0], '_whole', lambda part: seen.append(len(part)) or inner(part))
-    monkeypatch.setattr(stage, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
     with torch.no_grad():
         assert torch.allclose(net.stages[0](x), whole, rtol=1e-9)
     assert seen == [2, 2, 1]
@@ -187,7 +187,7 @@ def test_chunks_under_autocast(host, dtype, monkeypatch):
     x = torch.randn(1, 3, 96, 64)
     with torch.no_grad():
         exact = net(x)
-        monkeypatch.setattr(stage, 'CHUNK_BYTES', 30000)
+        monkeypatch.setattr(chunks, 'CHUNK_BYTES', 30000)
         with torch.autocast('cpu', dtype=dtype):
             outs = net(x)
     for out, expected in zip(outs, exact, strict=True):
@@ -196,7 +196,7 @@ def test_chunks_under_autocast(host, dtype, monkeypatch):
 
 @pytest.mark.parametrize('where', [lambda net: net.stages[0].blocks[0].attn, lambda net: net.stages[0].blocks[1].mlp])
 def test_hooks_see_whole_maps(where, monkeypatch):
-    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
     net, seen = build('PVT'), []
     x = torch.randn(1, 3, 40, 24, dtype=torch.float64)
     with torch.no_grad():
@@ -210,7 +210,7 @@ def test_hooks_see_whole_maps(where, monkeypatch):
 
 
 def test_gradients_come_from_whole_maps(monkeypatch):
-    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
     net = build('PVT')
     monkeypatch.setattr(RowRunner, 'run', None)
     sum(out.sum() for out in net(torch.randn(1, 3, 40, 24, dtype=torch.float64))).backward()
@@ -227,7 +227,7 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
         lambda: torch.fx.experimental.proxy_tensor.make_fx(net)(x),
         lambda: torch.compile(net, backend='eager', fullgraph=True)(x),
     ]
-    monkeypatch.setattr(stage, 'CHUNK_BYTES', 1000)
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
     monkeypatch.setattr(RowRunner, 'run', None)
     with torch.no_grad():
         for capture in captures:
@@ -273,3 +273,16 @@ def test_a_wide_feed_forward_is_what_a_block_says():
     block = Block(64, nn.Identity(), FeedForward(64, 512), 0.0)
     block.attn.halo, block.attn.floats, block.attn.row_multiple = 0, 12.0, 1
     assert block.floats == 2 * 512 + 4 * 64
+
+
+def test_slices_of_what_depends_on_one_token(monkeypatch):
+    block = Block(16, build('PVT').stages[0].blocks[0].attn, FeedForward(16, 40), drop_path=0.0).eval()
+    monkeypatch.setattr(chunks, 'SLICE_BYTES', 1)
+    x, seen = torch.randn(2, 300, 16), []
+    expected = block.feed(x, Grid.whole(15, 20))
+    forward = block.mlp.forward
+    monkeypatch.setattr(block.mlp, 'forward', lambda part: seen.append(len(part)) or forward(part))
+    with torch.no_grad():
+        for tokens in (x.clone(), x.transpose(1, 2).contiguous().transpose(1, 2)):
+            assert torch.allclose(block.feed(tokens, Grid.whole(15, 20)), expected, atol=1e-6)
+    assert seen == [256, 256, 88] * 2
