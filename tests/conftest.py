@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import runpy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,3 +16,9 @@ GOLDEN = Path(__file__).parent / 'golden'
 def golden() -> Callable[[str], GoldenCase]:
     """Load a golden case by name."""
     return partial(load_case, GOLDEN)
+
+
+@pytest.fixture(scope='session')
+def make_video() -> Callable[..., Path]:
+    """Write a small video; see ``video_file.py``."""
+    return runpy.run_path(str(Path(__file__).with_name('video_file.py')))['make_video']

@@ -89,9 +89,9 @@ def open_rows(path: str | Path) -> RowReader:
     path = Path(path).expanduser()
     if not path.is_file():
         raise SagaError(f'{path}: no such picture')
-    with _any_size():
-        header = _look(path)
-        reader = _StreamReader.open(path, header) if header else None
+    with any_size():
+        header = read_header(path)
+        reader = StreamReader.open(path, header) if header else None
         if reader is None:
             return _HeldReader(read_picture(path)[..., ::-1])
     if header.orientation <= 2:
@@ -111,7 +111,7 @@ class _HeldReader(RowReader):
         return self.picture[start:stop].copy()
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
     """What Pillow says of a file without decoding it.
 
     Attributes:
@@ -129,10 +129,10 @@ class _Header(NamedTuple):
     buffered: bool
 
 
-class _StreamReader(RowReader):
+class StreamReader(RowReader):
     """A file whose rows are decoded as they are asked for, in blocks, of which the last two are kept."""
 
-    def __init__(self, path: Path, header: _Header, file: Any) -> None:
+    def __init__(self, path: Path, header: Header, file: Any) -> None:
         spec = file.spec()
         self.path, self.header, self.file, self.spec = path, header, file, spec
         # at least BLOCK rows, in whole rows of tiles
@@ -150,9 +150,9 @@ class _StreamReader(RowReader):
         self._highest = self._find_highest() if header.mode in DEEP else None
 
     @classmethod
-    def open(cls, path: Path, header: _Header) -> _StreamReader | None:
+    def open(cls, path: Path, header: Header) -> StreamReader | None:
         """None where only ``read_picture`` gives the values of ``read_picture``."""
-        library = _library()
+        library = image_library()
         settings = library.ImageSpec()
         # else colours come multiplied by their opacity
         settings.attribute('oiio:UnassociatedAlpha', 1)
@@ -216,8 +216,8 @@ class _StreamReader(RowReader):
 
 
 @contextmanager
-def _any_size() -> Iterator[None]:
-    """Pillow takes large pictures for attacks, and warns of unusual tags."""
+def any_size() -> Iterator[None]:
+    """Lets Pillow open pictures of any size: it takes large ones for attacks, and warns of unusual tags."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -227,8 +227,12 @@ def _any_size() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _look(path: Path) -> _Header | None:
-    """None where it is of another format, or nothing that Pillow can open."""
+def read_header(path: Path) -> Header | None:
+    """What Pillow says of a JPEG, PNG or TIFF file; None for another format, or nothing that Pillow can open.
+
+    Raises:
+        SagaError: It is larger than its format's library reads.
+    """
     try:
         with Image.open(path) as image:
             kind = 'JPEG' if image.format == 'MPO' else image.format
@@ -240,7 +244,7 @@ def _look(path: Path) -> _Header | None:
             stored = image.tile[0].args
             # the method of a PNG file would decode it, to look behind its pixels
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-            return _Header(
+            return Header(
                 format=kind,
                 mode=image.mode,
                 stored=stored if isinstance(stored, str) else stored[0],
@@ -251,7 +255,12 @@ def _look(path: Path) -> _Header | None:
         return None
 
 
-def _library() -> ModuleType:
+def image_library() -> ModuleType:
+    """OpenImageIO.
+
+    Raises:
+        SagaError: It is not installed.
+    """
     try:
         import OpenImageIO
     except ImportError as error:
@@ -261,7 +270,7 @@ def _library() -> ModuleType:
     return OpenImageIO
 
 
-def _same_values(header: _Header, spec: Any) -> bool:
+def _same_values(header: Header, spec: Any) -> bool:
     depth = str(spec.format)
     if header.mode in DEEP:
         return depth in DEEP_TYPES

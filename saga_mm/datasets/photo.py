@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
-from .large_image import BLOCK, _any_size, _Header, _library, _look, _StreamReader
+from .large_image import BLOCK, Header, StreamReader, any_size, image_library, read_header
 from .photo_kind import PhotoKind, look_at
 from .photo_metadata import DAMAGE
 
@@ -126,8 +126,8 @@ class PhotoRows:
         kind = self.kind.format
         if kind not in ('JPEG', 'PNG', 'TIFF') or self._mode not in STREAMED or (kind, self._mode) == ('TIFF', 'P'):
             return None
-        with _any_size():
-            header = _look(self.path) or _Header('TIFF', '', '', self.kind.orientation, False)
+        with any_size():
+            header = read_header(self.path) or Header('TIFF', '', '', self.kind.orientation, False)
         if header.stored.startswith('RGBa'):
             return None
         self._streams.append(_Stream.open(self.path, header))
@@ -140,12 +140,12 @@ class PhotoRows:
         self.close()
 
 
-class _Stream(_StreamReader):
+class _Stream(StreamReader):
     """Samples ``(rows, W, channels)`` of a file, decoded as they are asked for."""
 
     @classmethod
-    def open(cls, path: Path, header: _Header) -> _Stream:
-        library = _library()
+    def open(cls, path: Path, header: Header) -> _Stream:
+        library = image_library()
         settings = library.ImageSpec()
         settings.attribute('oiio:UnassociatedAlpha', 1)
         file = library.ImageInput.open(str(path), settings)
@@ -205,7 +205,7 @@ def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
     """Samples of a file that only Pillow reads as they are meant, upright."""
     try:
         # of a file that it opens itself Pillow maps some kinds into memory, with the sides of turned ones mixed up
-        with _any_size(), path.open('rb') as opened, Image.open(opened) as file:
+        with any_size(), path.open('rb') as opened, Image.open(opened) as file:
             image = ImageOps.exif_transpose(file)
             if kind.depth > 8:
                 values = _finite(np.asarray(image))

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
-from .large_image import _any_size, _library
+from .large_image import any_size, image_library
 from .photo_metadata import DAMAGE, told_exif, upright_exif
 
 # Pillow would take the preview in a raw file for the photograph
@@ -84,7 +84,7 @@ def look_at(path: str | Path) -> tuple[PhotoKind, str]:
     try:
         if path.stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)')
-        with _any_size(), Image.open(path) as image:
+        with any_size(), Image.open(path) as image:
             kind, mode = _kind_of(image), image.mode
             pages = _pages(image)
     except UnidentifiedImageError as error:
@@ -147,7 +147,7 @@ def _deep_tiff(path: Path) -> PhotoKind | None:
     with path.open('rb') as file:
         if file.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
             return None
-    library = _library()
+    library = image_library()
     source = library.ImageInput.open(str(path))
     if source is None:
         # an error that nobody asks for is printed at exit

@@ -12,7 +12,7 @@ from PIL import Image
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
-from .large_image import LONGEST, _library
+from .large_image import LONGEST, image_library
 from .large_image_writer import PLAIN_TIFF, RowWriter
 from .photo_kind import PhotoKind
 from .photo_metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
@@ -140,7 +140,7 @@ class _StreamWriter(PhotoWriter):
     names = ('JPEG', 'PNG', 'TIFF')
 
     def __init__(self, path: Path, photo: Source, kind: PhotoKind) -> None:
-        self._library = _library()
+        self._library = image_library()
         self._output = self._library.ImageOutput.create(kind.format.lower())
         # a directory can be added at the end of a TIFF file; the others are copied
         self._pixels = path.with_name(f'{path.name}.part' if kind.format == 'TIFF' else f'{path.name}.pixels.part')

@@ -82,6 +82,7 @@ class VideoReader:
         self._av = library()
         self.damaged, self.end = 0, 0.0
         self._failed, self._last, self._count = False, -1, 0
+        self._items, self._stream = self._decoded(), None
         try:
             options = {'format_whitelist': DEMUXERS}
             self._container = self._av.open(f'file:{path}', metadata_errors='replace', container_options=options)
@@ -103,7 +104,6 @@ class VideoReader:
         stream.thread_type, stream.thread_count = 'AUTO', THREADS
         self.sounds = list(streams.audio)
         self._start = Fraction(self._container.start_time or 0, MICROSECONDS)
-        self._items = self._decoded()
         self._early: list[Any] = []
         for item in self._items:
             self._early.append(item)
@@ -128,6 +128,8 @@ class VideoReader:
         known = self._container.duration
         self.duration = known / MICROSECONDS if known else None
         self.frames = stream.frames or (round(self.duration * rate) if self.duration else None)
+        # of an AVI file that breaks off, FFmpeg gives the duration of what is there
+        self._stated = stream.frames if self._container.format.name == 'avi' else 0
 
     def read(self, keep: Callable[[Any], None] | None = None) -> Iterator[Frame]:
         """Frames in order; what is damaged is left out.
@@ -145,17 +147,21 @@ class VideoReader:
     @property
     def missing(self) -> str:
         """After reading: what of the video could not be read, in a few words; empty if all could be."""
-        # of an AVI file that breaks off, FFmpeg gives the duration of what is there
-        stated = self._stream.frames if self._container.format.name == 'avi' else 0
-        if self._count + self.damaged < stated - SLACK * self.kind.rate:
-            return f'the file ends early: {self._count} of {stated} frames could be read'
+        if self._count + self.damaged < self._stated - SLACK * self.kind.rate:
+            return f'the file ends early: {self._count} of {self._stated} frames could be read'
         if self._failed or (self.duration is not None and self.end < self.duration - SLACK):
             of = f' of {self.duration:.1f}' if self.duration is not None else ''
             return f'the file ends early: {self.end:.1f}{of} seconds could be read'
         return f'{self.damaged} damaged pieces were left out' if self.damaged else ''
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and end the threads that decode it."""
+        # frames refer to the reader: left to garbage collection, threads are waited for with the interpreter locked
+        self._items.close()
+        self._early = []
+        if self._stream is not None:
+            self._stream.codec_context.flush_buffers()
+        self._stream = None
         self._container.close()
 
     def __enter__(self) -> VideoReader:

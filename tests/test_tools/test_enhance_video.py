@@ -1,0 +1,182 @@
+import os
+import re
+import signal
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from saga_mm.apis import LowLightInferencer
+from saga_mm.datasets.video import VideoReader
+from saga_mm.datasets.video_writer import VideoWriter
+from saga_mm.engine.enhancing import EnhanceOptions, enhance
+from saga_mm.engine.video import until_interrupted
+from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+
+ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
+CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    model = build_enhancer(CONFIG)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.002 if name == 'head.conv.weight' else 0.2)
+    torch.nn.init.constant_(model.head.conv.bias[:12], 1.0)
+    path = tmp_path_factory.mktemp('weights') / 'small.npz'
+    save_weights(path, CONFIG, model.state_dict(), torch.float32)
+    return str(path)
+
+
+def dark(count=10, size=(32, 48)) -> list[np.ndarray]:
+    return [np.full((*size, 3), (20, 30, 40), np.uint8) + np.uint8(i % 2) for i in range(count)]
+
+
+def run(weights: str, *inputs: object, **more: object) -> int:
+    options = {'weights': weights, 'device': 'cpu', 'max_memory': None, **more}
+    return enhance(EnhanceOptions([str(each) for each in inputs], **options))
+
+
+def read(path: Path) -> tuple[VideoReader, list[np.ndarray]]:
+    with VideoReader(path) as reader:
+        return reader, [frame.pixels for frame in reader.read()]
+
+
+def test_as_a_user_does_it(weights, make_video, tmp_path, start_tool):
+    make_video(tmp_path / 'a.mp4', dark(), sound='aac')
+    cv2.imwrite(str(tmp_path / 'b.png'), dark()[0])
+    words = ['a.mp4', 'b.png', '-o', 'out', '--weights', weights, '--device', 'cpu']
+    process = start_tool('enhance.py', *words, cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert re.search(r'done     a\.mp4 -> out/a\.mp4  \(48 x 32, 10 frames, [\d.]+ s\)\n', out)
+    assert '2 done, 0 skipped, 0 failed' in out and '100%' in err and ' left' in err
+    assert sorted(os.listdir(tmp_path / 'out')) == ['a.mp4', 'b.png']
+    reader, frames = read(tmp_path / 'out' / 'a.mp4')
+    assert len(reader.sounds) == 1 and len(frames) == 10
+    assert np.mean(frames) > 1.3 * np.mean(dark())
+
+
+def test_before_and_after(weights, make_video, tmp_path, capsys):
+    make_video(tmp_path / 'a.mp4', dark(3, (150, 201)))
+    assert run(weights, tmp_path / 'a.mp4', compare=True) == 0
+    assert sorted(os.listdir(tmp_path)) == ['a.mp4', 'a_compare.mp4', 'a_enhanced.mp4']
+    _, frames = read(tmp_path / 'a_compare.mp4')
+    enhanced = read(tmp_path / 'a_enhanced.mp4')[1]
+    height, width = frames[0].shape[:2]
+    assert len(frames) == 3 and height % 2 == width % 2 == 0 and height >= 150 and width >= 402
+    assert frames[0][-80:, 50:150].mean() == pytest.approx(dark()[0].mean(), abs=6)
+    assert frames[0][-80:, -150:-50].mean() == pytest.approx(enhanced[0].mean(), abs=6)
+    assert run(weights, tmp_path / 'a.mp4', compare=True) == 0
+    assert '1 skipped' in capsys.readouterr().out
+
+
+def test_truncated_and_bad_ones_beside_good_ones(weights, make_video, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 60, (40, 48, 64, 3), np.uint8)
+    cut = make_video(tmp_path / 'cut.mp4', noise, movflags='faststart')
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (tmp_path / 'empty.mov').touch()
+    good = make_video(tmp_path / 'good.mp4', dark())
+    assert run(weights, cut, tmp_path / 'empty.mov', good, out=str(tmp_path / 'out')) == 1
+    out = capsys.readouterr().out
+    assert re.search(r'done .*cut\.mp4  \(64 x 48, \d\d frames; the file ends early: \d\.\d of 4\.0 seconds', out)
+    assert re.search(r'failed .*/empty\.mov: no video that can be read', out)
+    assert '2 done, 0 skipped, 1 failed' in out
+    assert sorted(os.listdir(tmp_path / 'out')) == ['cut.mp4', 'good.mp4']
+
+
+def test_other_kind_of_file(weights, make_video, tmp_path, capsys):
+    source = make_video(tmp_path / 'a.mp4', dark(), sound='aac')
+    assert run(weights, source, out=str(tmp_path / 'b.mkv')) == 0
+    reader, frames = read(tmp_path / 'b.mkv')
+    assert len(frames) == 10 and len(reader.sounds) == 1
+    assert run(weights, source, out=str(tmp_path / 'b.webm')) == 1
+    assert 'a.mkv file' in capsys.readouterr().out.replace('a .mkv', 'a.mkv')
+    assert run(weights, source, out=str(tmp_path / 'b.png')) == 1
+
+
+def test_from_python(weights, make_video, tmp_path):
+    source = make_video(tmp_path / 'a.mp4', dark())
+    made = LowLightInferencer(weights, 'cpu', None).save(source, strength=0)
+    assert made == tmp_path / 'a_enhanced.mp4'
+    assert np.abs(np.array(read(made)[1], int) - read(source)[1]).mean() < 2
+
+
+def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeypatch):
+    source = make_video(tmp_path / 'a.mp4', dark())
+    write = VideoWriter.write
+
+    def press_after_three(writer: VideoWriter, pixels: np.ndarray, time: int) -> None:
+        assert os.listdir(tmp_path / 'out') == ['a.mp4.part']
+        write(writer, pixels, time)
+        if time >= 3 * writer.kind.time_base.denominator // 10:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(VideoWriter, 'write', press_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        run(weights, source, out=str(tmp_path / 'out') + '/')
+    assert not os.listdir(tmp_path / 'out')
+
+
+class Camera:
+    """Shows frames that grow brighter, and presses Ctrl-C at one of them."""
+
+    def __init__(self, count: int, pressed_at: int | None = None) -> None:
+        self.count, self.pressed_at, self.taken, self.released = count, pressed_at, 0, False
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        if self.taken == self.count:
+            return False, None
+        self.taken += 1
+        if self.taken == self.pressed_at:
+            signal.raise_signal(signal.SIGINT)
+        return True, np.full((32, 48, 3), (40, 20, 10), np.uint8) + np.uint8(self.taken)
+
+    def get(self, name: int) -> float:
+        return 20.0
+
+    def set(self, name: int, value: float) -> bool:
+        return False
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(
+    ('count', 'pressed_at', 'missing'), [(9, 5, ''), (4, None, '; the camera gave no more')], ids=['pressed', 'ended']
+)
+def test_camera_until_interrupted(count, pressed_at, missing, weights, tmp_path, monkeypatch, capsys):
+    camera, asked = Camera(count, pressed_at), []
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: asked.append(number) or camera)
+    before = signal.getsignal(signal.SIGINT)
+    assert run(weights, '1', out=str(tmp_path / 'live.mp4')) == 0
+    assert asked == [1] and camera.released and signal.getsignal(signal.SIGINT) is before
+    out = capsys.readouterr().out
+    assert f'camera 1 is recorded to {tmp_path}/live.mp4; Ctrl-C ends it' in out
+    assert f'(48 x 32, {camera.taken} frames{missing}, ' in out and camera.taken == (pressed_at or count)
+    assert os.listdir(tmp_path) == ['live.mp4']
+    reader, frames = read(tmp_path / 'live.mp4')
+    assert len(frames) == camera.taken and not reader.missing
+
+
+def test_camera_that_is_not_there_or_has_no_output(weights, tmp_path, monkeypatch, capsys):
+    camera = Camera(0)
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: camera)
+    assert run(weights, '0', out=str(tmp_path / 'a.mp4')) == 1
+    assert 'failed   0: no picture from this camera' in capsys.readouterr().out and camera.released
+    assert run(weights, '0') == 1
+    assert '-o camera.mp4' in capsys.readouterr().out
+    assert not os.listdir(tmp_path)
+
+
+def test_ctrl_c_twice_ends_at_once():
+    with until_interrupted() as is_over:
+        assert not is_over()
+        signal.raise_signal(signal.SIGINT)
+        assert is_over()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
