@@ -1,6 +1,6 @@
 """The model for low-light enhancement: what trains, predicts, and enhances images of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
+from saga_mm.ops import round_up
 from saga_mm.registry import MODELS
 
 
@@ -45,7 +46,8 @@ class LowLightEnhancer(BaseModel):
         head: Config of an :class:`EnhancementHead`; ``in_channels`` and ``strides`` are taken from a backbone that
             tells them (``out_channels``, ``strides``) where they are left out.
         neck: Config of a neck between them, or None.
-        losses: Configs of losses of the answer and the ground truth; their sum is trained.
+        losses: Configs of losses of the answer and the ground truth; their sum is trained, and each is logged by
+            its kind (:func:`loss_names`).
         pad_divisor: Images are padded below and to the right to multiples of this, by their last row and column.
         data_preprocessor: Config; :class:`LowLightPreprocessor` unless given.
         init_cfg: Initialisation config of mmengine.
@@ -112,17 +114,24 @@ class LowLightEnhancer(BaseModel):
             raise ValueError('images to train on differ in size: add saga_mm.PairRandomCrop to the pipeline')
         target = torch.stack([sample.gt_img for sample in data_samples])
         answer = self._answer(inputs)
-        return {
-            f'loss_{type(loss).__name__.removesuffix("Loss").lower()}': loss(answer, target) for loss in self.losses
-        }
+        names = loss_names(self.losses)
+        return {name: loss(answer, target) for name, loss in zip(names, self.losses)}
 
     def _answer(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[2:]
-        padded = F.pad(images, (0, -width % self.pad_divisor, 0, -height % self.pad_divisor), mode='replicate')
+        below, right = (round_up(side, self.pad_divisor) - side for side in (height, width))
+        padded = F.pad(images, (0, right, 0, below), mode='replicate')
         maps = self.backbone(padded)
         if self.neck is not None:
             maps = self.neck(maps)
         return self.head(maps, padded)[:, :, :height, :width]
+
+
+def loss_names(losses: Iterable[nn.Module]) -> list[str]:
+    """What a log calls losses: ``loss_ssim``, the second of a kind ``loss_ssim_2``."""
+    names = [f'loss_{type(loss).__name__.removesuffix("Loss").lower()}' for loss in losses]
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return [name if count == 1 else f'{name}_{count}' for name, count in zip(names, counts)]
 
 
 def mix(images: torch.Tensor, answer: torch.Tensor, strength: float) -> torch.Tensor:

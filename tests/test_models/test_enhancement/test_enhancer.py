@@ -77,6 +77,15 @@ def test_losses_by_name_and_their_gradients() -> None:
     assert model.head.conv.weight.grad.abs().sum() > 0
 
 
+def test_losses_of_one_kind_have_names_of_their_own() -> None:
+    kinds = [('EdgeLoss', 0.5), ('CharbonnierLoss', 1.0), ('EdgeLoss', 1.5), ('EdgeLoss', 1.0)]
+    model = build(losses=[{'type': f'saga_mm.{kind}', 'loss_weight': weight} for kind, weight in kinds])
+    samples = [BaseDataElement(gt_img=torch.rand(3, 24, 32)) for _ in range(2)]
+    losses = model(torch.rand(2, 3, 24, 32), samples, mode='loss')
+    assert list(losses) == ['loss_edge', 'loss_charbonnier', 'loss_edge_2', 'loss_edge_3']
+    assert torch.allclose(losses['loss_edge_2'], 3 * losses['loss_edge'])
+
+
 def test_prediction_of_images_of_several_sizes() -> None:
     model = lively(build())
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((20, 31), (17, 8))]
