@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,16 +27,28 @@ class Flicker(NamedTuple):
     carried: float
 
 
-def measure_flicker(model: LowLightEnhancer, frames: Sequence[np.ndarray], decay: float = DECAY) -> Flicker:
+def measure_flicker(
+    model: LowLightEnhancer,
+    frames: Sequence[np.ndarray],
+    decay: float = DECAY,
+    tell: Callable[[], None] = lambda: None,
+) -> Flicker:
     """The flicker of a video, and of what a model makes of it.
 
     Args:
         model: The model, in evaluation mode.
         frames: Two at least, ``(H, W, 3)`` uint8, RGB.
         decay: As of :class:`VideoEnhancer`.
+        tell: Called after each frame that was enhanced, twice for each of the video.
     """
-    alone, carried = (map(VideoEnhancer(model, decay=share), frames) for share in (0.0, decay))
-    return Flicker(*map(mean_change, (frames, alone, carried)))
+
+    def enhanced(decay: float) -> Iterator[np.ndarray]:
+        enhance = VideoEnhancer(model, decay=decay)
+        for frame in frames:
+            yield enhance(frame)
+            tell()
+
+    return Flicker(*map(mean_change, (frames, enhanced(0.0), enhanced(decay))))
 
 
 def mean_change(frames: Iterable[np.ndarray]) -> float:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +17,7 @@ from saga_mm.apis.memory import peak_bytes, release_memory, used_bytes
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.errors import SagaError
 
+from .benchmark.processes import run_fresh
 from .cost import measure_cost
 from .retinexformer import Retinexformer
 
@@ -66,29 +63,38 @@ class Row:
     peak_bytes: list[int] = field(default_factory=list)
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, flag: str = '--models') -> nn.Module:
     """A model in evaluation mode with random weights, from ``(B, 3, H, W)`` in [0, 1] to the same shape.
+
+    Args:
+        name: One of :data:`BUILDERS`.
+        flag: The option that a user gave it by.
 
     Raises:
         SagaError: There is no model of that name.
     """
     if name not in BUILDERS:
-        raise SagaError(f'--models {name}: is none of {", ".join(BUILDERS)}')
+        raise SagaError(f'{flag} {name}: is none of {", ".join(BUILDERS)}')
     torch.manual_seed(0)
     return BUILDERS[name]().eval()
 
 
-def parse_sizes(text: str) -> list[Size]:
+def parse_sizes(text: str, squares: bool = False) -> list[Size]:
     """``(H, W)`` of each size in a list such as ``400x608,1280x1280``.
+
+    Args:
+        text: The list.
+        squares: A number alone is the side of a square.
 
     Raises:
         SagaError: A part is no size.
     """
     sizes = []
     for part in text.split(','):
-        match = re.fullmatch(r'\s*(\d+)\s*x\s*(\d+)\s*', part.lower())
-        if match is None or 0 in (size := (int(match[1]), int(match[2]))):
-            raise SagaError(f'--sizes {part}: is no size; write height x width in pixels, for example 400x608')
+        match = re.fullmatch(r'\s*(\d+)\s*(?:x\s*(\d+)\s*)?', part.lower())
+        if match is None or not (match[2] or squares) or 0 in (size := (int(match[1]), int(match[2] or match[1]))):
+            hint = '; one number is a square' if squares else ''
+            raise SagaError(f'--sizes {part}: is no size; write height x width in pixels, for example 400x608{hint}')
         sizes.append(size)
     return list(dict.fromkeys(sizes))
 
@@ -129,14 +135,7 @@ def run_process(name: str, size: Size) -> tuple[float, int]:
         SagaError: It failed, for example for lack of memory.
     """
     code = f'from {__name__} import run_here; run_here({name!r}, {size!r})'
-    environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': ''}
-    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip() or 'it said nothing').splitlines()[-1]
-        if done.returncode < 0:
-            reason = f'ended by {signal.Signals(-done.returncode).name}, perhaps for lack of memory'
-        raise SagaError(f'{name} at {size[0]} x {size[1]}: {reason}; leave out this size or model')
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = run_fresh(code, f'{name} at {size[0]} x {size[1]}')
     return found['seconds'], found['peak_bytes']
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import torch
-
-from saga_mm.version import __version__
-
+from .benchmark.machine import described, machine
 from .low_light_cost import Row, Size, measure, parse_sizes
 from .model_tables import markdown
 from .subjects import make_folder
@@ -53,45 +47,13 @@ def report_costs(sizes: str, models: str, repeats: int, out: Path) -> list[Row]:
     rows = measure(names, pixels, repeats)
     written = {'machine': about, 'repeats': repeats, 'rows': [asdict(row) for row in rows]}
     (folder / 'cost.json').write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
-    text = f'{EXPLANATION.format(leader=rows[0].model)}\n\n{_described(about)}\n\n{cost_table(rows)}\n'
+    text = f'{EXPLANATION.format(leader=rows[0].model)}\n\n{described(about)}\n\n{cost_table(rows)}\n'
     (folder / 'cost.md').write_text(text, encoding='utf-8')
     print(text)
     print(
         f'figures: {folder / "cost.json"}, table: {folder / "cost.md"}, plot: {plot_costs(rows, folder / "cost.png")}'
     )
     return rows
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on beside the models: processor, threads, memory, load before the start, versions."""
-    return {
-        'processor': _processor(),
-        'cores': os.cpu_count(),
-        'threads': torch.get_num_threads(),
-        'memory_bytes': os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') if hasattr(os, 'sysconf') else None,
-        'load': os.getloadavg()[0] if hasattr(os, 'getloadavg') else None,
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'saga_mm': __version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _described(about: dict[str, Any]) -> str:
-    load = '' if about['load'] is None else f', load before the start {about["load"]:.1f}'
-    return (
-        f'{about["processor"]}, {about["threads"]} threads on {about["cores"]} cores{load}; torch {about["torch"]}, '
-        f'saga_mm {about["saga_mm"]}.'
-    )
 
 
 def cost_table(rows: Sequence[Row]) -> str:

@@ -127,11 +127,16 @@ def measure_parts(model: nn.Module, image: torch.Tensor, training: bool = False)
                 continue
         if parameters := sum(p.numel() for p in child.parameters()):
             left_out.append(Part(name, parameters, note=reason))
-    return _report(model, _measure(_DenseParts(model, heads), image, training), image, training, left_out)
+    return _report(model, _measure(DenseParts(model, heads), image, training), image, training, left_out)
 
 
-class _DenseParts(nn.Module):
-    """The parts of a model whose work depends on the size of the image alone."""
+class DenseParts(nn.Module):
+    """The parts of a model whose work depends on the size of the image alone, as a module from images to their outputs.
+
+    Args:
+        model: A model with a ``backbone``.
+        heads: Names of those of its heads that are to run, on the maps of its neck if there is one.
+    """
 
     def __init__(self, model: nn.Module, heads: list[str]) -> None:
         super().__init__()
@@ -149,12 +154,12 @@ class _DenseParts(nn.Module):
 
 def _why_not(model: nn.Module, head: str, image: torch.Tensor) -> str | None:
     try:
-        measure_cost(_DenseParts(model, [head]), image)
+        measure_cost(DenseParts(model, [head]), image)
     # a head that needs more than feature maps may fail in any way; a fault before the heads shows in the real run
     except UntraceableError:
         return 'left out: its work depends on the data'
     except Exception as error:
-        return f'left out: does not run on the feature maps alone ({_first_line(error)})'
+        return f'left out: does not run on the feature maps alone ({first_line(error)})'
     return None
 
 
@@ -163,7 +168,7 @@ def _measure(model: nn.Module, image: torch.Tensor, training: bool) -> Cost:
         return measure_cost(model, image, training=training)
     except (RuntimeError, ValueError, TypeError) as error:
         height, width = image.shape[-2:]
-        raise SagaError(f'the model does not run on an image of {height} x {width}: {_first_line(error)}') from error
+        raise SagaError(f'the model does not run on an image of {height} x {width}: {first_line(error)}') from error
 
 
 def _report(model: nn.Module, total: Cost, image: torch.Tensor, training: bool, left_out: list[Part]) -> PartsCost:
@@ -177,6 +182,7 @@ def _report(model: nn.Module, total: Cost, image: torch.Tensor, training: bool, 
     return PartsCost(tuple(image.shape), training, parts + left_out, parameters, total)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     return (str(text).strip() or type(error).__name__).splitlines()[0]

@@ -68,8 +68,8 @@ def _layer(name: str) -> str:
     return f'{int(found[1]) + 1}.{int(found[2]) + 1}' if found else name
 
 
-def parse_mixer(text: str) -> str | dict[str, Any]:
-    """``attention=`` as words: ``saga``, or with options ``saga:gates=key:local_kernel=0``.
+def parse_mixer(text: str, flag: str = '--mixers') -> str | dict[str, Any]:
+    """``attention=`` as words: ``saga``, or with options ``saga:gates=key:local_kernel=0``; ``flag`` is the user's.
 
     Raises:
         SagaError: An option is not of the form ``name=value``.
@@ -79,7 +79,7 @@ def parse_mixer(text: str) -> str | dict[str, Any]:
     for option in options:
         key, equals, value = option.partition('=')
         if not (key and equals):
-            raise SagaError(f'--mixers {text}: options are written as name:option=value, not {option!r}')
+            raise SagaError(f'{flag} {text}: options are written as name:option=value, not {option!r}')
         try:
             parsed[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

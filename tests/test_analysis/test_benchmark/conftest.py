@@ -1,0 +1,33 @@
+import pytest
+
+from saga_mm.analysis.benchmark import ceilings
+from saga_mm.analysis.benchmark.options import Options
+from saga_mm.apis import create_backbone
+
+ARCH = {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_ratios': (2, 2), 'sr_ratios': (8, 2)}
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """Options of a short run of operators, on a machine whose ceilings are soon found."""
+    monkeypatch.setitem(ceilings.COPY_BYTES, 'cpu', 2**16)
+    monkeypatch.setitem(ceilings.SIDE, 'cpu', 32)
+    # drawing takes longer than all the rest
+    monkeypatch.setattr('saga_mm.analysis.benchmark.run.plot', lambda rows, folder: [folder / 'time.png'])
+
+    def options(**changes) -> Options:
+        usual = dict(layer='op', sizes='64', only='fused,saga', stages='1', repeats=2, min_seconds=0, memory=False)
+        return Options(**{**usual, 'out': tmp_path / 'out', **changes})
+
+    return options
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Makes backbones of two thin stages, which are also what the benchmark builds."""
+
+    def build(name, **options):
+        return create_backbone(name, arch=ARCH, out_indices=(0, 1), **options)
+
+    monkeypatch.setattr('saga_mm.analysis.benchmark.nets.create_backbone', build)
+    return build

@@ -1,0 +1,48 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from saga_mm.engine.cli import run_tool
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
+
+
+@pytest.mark.slow
+def test_as_a_user_runs_it(tmp_path, start_tool):
+    words = ('backbone', '--sizes', '64x96', '--hosts', 'pvt_v2_b0', '--only', 'naive,fused,saga')
+    words = (*words, '--repeats', 2, '--min-seconds', 0, '--threads', 1, '--out', 'found')
+    tool = start_tool('benchmark.py', *words, cwd=tmp_path)
+    out, err = tool.communicate(timeout=280)
+    assert tool.returncode == 0 and 'Traceback' not in err
+    found = json.loads((tmp_path / 'found' / 'benchmark.json').read_text())
+    naive, fused, saga = found['rows']
+    assert [len(row['samples']) for row in found['rows']] == [2, 2, 2] and found['machine']['threads'] == 1
+    assert naive['macs'] == fused['macs'] and naive['live_bytes'] >= fused['live_bytes'] > 0
+    # some of what the trace counts is left from the run before
+    assert saga['peak_bytes'] > saga['live_bytes'] / 4
+    assert '### pvt_v2_b0, 64 x 96' in out and '| saga |' in out and 'correctness' in err and 'left' in err
+    assert (tmp_path / 'found' / 'benchmark.md').exists() and (tmp_path / 'found' / 'time.png').stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (('op', '--sizes', '4x'), '--sizes 4x: is no size; write height x width in pixels, for example 400x608'),
+        (('backbone', '--only', 'saga:gates'), '--only saga:gates: options are written as name:option=value'),
+        (('enhancer', '--repeats', '0'), '--repeats 0: must be at least 1'),
+        (('model', '--only', 'no_such.py', '--sizes', '64'), 'config no_such.py: no such file'),
+    ],
+)
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, said):
+    spec = importlib.util.spec_from_file_location('benchmark_tool', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *words])
+    with pytest.raises(SystemExit) as stop:
+        run_tool(tool.main)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and error.startswith(f'error: {said}')
