@@ -32,7 +32,7 @@ train_dataloader = dict(
             dict(type='RandomCrop', crop_size=(64, 64)),
             dict(type='PackSegInputs'),
         ],
-    )
+    ),
 )
 val_dataloader = dict(dataset=dict(data_root='data/tiny/'))
 test_dataloader = val_dataloader

@@ -14,7 +14,7 @@ from torch import nn
 from saga_mm.datasets.images import read_picture
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.ops import Grid
+from saga_mm.ops import Grid, fused_kernels
 
 from .report import format_table
 from .subjects import (
@@ -83,7 +83,8 @@ def collect_gates(net: nn.Module, image: torch.Tensor) -> list[LayerGates]:
     handles = [mixer.register_forward_pre_hook(place(layer)) for layer, mixer in mixers.items()]
     handles += [mixer.gates.register_forward_hook(watch(layer)) for layer, mixer in mixers.items()]
     try:
-        with torch.no_grad():
+        # kernels are given logits instead
+        with torch.no_grad(), fused_kernels(False):
             net(image)
     finally:
         for handle in handles:

@@ -1,7 +1,8 @@
-"""Linear attention as a small additive state: write, merge, read. Pure torch."""
+"""Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
 
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
-from .grid import Grid, map_to_tokens, pad_to_multiple, tokens_to_map
+from .fused import fused_kernels, fuses
+from .grid import Grid, known_equal, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .precision import full_precision, wide
 from .reference import linear_attention_reference
@@ -9,7 +10,7 @@ from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
 from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
-from .rows import LocalStep, RowStep, StepRows, captures_graph, crop_rows, grow_rows, round_up
+from .rows import LocalStep, RowStep, StepRows, captures_graph, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
 
 __all__ = [
@@ -39,8 +40,11 @@ __all__ = [
     'elu_plus_one',
     'focused',
     'full_precision',
+    'fused_kernels',
+    'fuses',
     'get_feature_map',
     'grow_rows',
+    'known_equal',
     'linear_attention',
     'linear_attention_reference',
     'map_to_tokens',

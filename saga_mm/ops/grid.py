@@ -1,9 +1,11 @@
 """Tokens and the map they came from."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
 class Grid(NamedTuple):
@@ -44,5 +46,22 @@ def map_to_tokens(x: torch.Tensor) -> torch.Tensor:
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """Pad a map ``(B, C, H, W)`` with zeros below and to the right, so that ``multiple`` divides both sides."""
-    pad_h, pad_w = -x.shape[2] % multiple, -x.shape[3] % multiple
-    return F.pad(x, (0, pad_w, 0, pad_h)) if pad_h or pad_w else x
+    pad_h, pad_w = (round_up(side, multiple) - side for side in x.shape[2:])
+    # a graph for maps of any size pads them all
+    return x if known_equal((pad_h, pad_w), (0, 0)) else F.pad(x, (0, pad_w, 0, pad_h))
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The next multiple that is not less than ``number``."""
+    # not of a negative number, which exported graphs divide in another way
+    return (number + multiple - 1) // multiple * multiple
+
+
+def known_equal(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether numbers are equal; False where that depends on the size of a map and a graph for any size is captured.
+
+    Asking in the usual way would make it a graph of those sizes alone for which the answer is the same.
+    """
+    equal = [a == b for a, b in zip(one, other, strict=True)]
+    # torch.jit.trace makes tensors of sizes
+    return all(bool(each) if isinstance(each, torch.Tensor) else statically_known_true(each) for each in equal)

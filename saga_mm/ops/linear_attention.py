@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 
+from . import fused
 from .feature_maps import FeatureMap, get_feature_map
 from .precision import full_precision, wide
 
@@ -88,11 +89,19 @@ def write_state(
     log_weights: torch.Tensor | None = None,
     *,
     feature_map: str | FeatureMap = 'relu',
+    gate_act: str = 'identity',
     normalizer: str = 'plain',
     rotate: Rotate | None = None,
 ) -> KVState:
-    """Write the state of any set of tokens. Arguments as in :func:`linear_attention`."""
+    """Write the state of any set of tokens, with a fused kernel where one takes them.
+
+    Args:
+        k: As all other arguments, as in :func:`linear_attention`.
+        gate_act: ``'sigmoid'`` if the gates are given as logits, ``'identity'`` if as they are.
+    """
     _check_name(normalizer)
+    if gate_act not in fused.GATES:
+        raise ValueError(f'unknown gate_act {gate_act!r}; choose one of {", ".join(fused.GATES)}')
     if k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3]:
         raise ValueError(f'keys and values must be (B, N, heads, d) alike, got {tuple(k.shape)} and {tuple(v.shape)}')
     if log_weights is not None and log_weights.shape != k.shape[:3]:
@@ -100,6 +109,11 @@ def write_state(
     count = k.shape[1]
     if count == 0:
         raise ValueError('a state needs at least one token to be written')
+    options = {'feature_map': feature_map, 'gate_act': gate_act}
+    if log_weights is rotate is None and fused.takes_write(k, v, key_gate, value_gate, **options):
+        return KVState(*fused.write(k, v, key_gate, value_gate, **options, normalizer=normalizer), count)
+    if gate_act == 'sigmoid':
+        key_gate, value_gate = (None if gate is None else wide(gate).sigmoid() for gate in (key_gate, value_gate))
     with full_precision(k.device.type):
         keys, values = get_feature_map(feature_map)(wide(k)), wide(v)
         total = None
@@ -159,6 +173,8 @@ def read_state(
     batch, heads, d_k, _ = state.kv.shape
     if q.ndim != 4 or (q.shape[0], *q.shape[2:]) != (batch, heads, d_k):
         raise ValueError(f'queries {tuple(q.shape)} do not fit a state of (B, heads, d_k) = {(batch, heads, d_k)}')
+    if rotate is None and fused.takes_read(q, state.kv, state.key, feature_map=feature_map):
+        return fused.read(q, state.kv, state.key, feature_map=feature_map, normalizer=normalizer, eps=eps)
     with full_precision(q.device.type):
         mapped = get_feature_map(feature_map)(wide(q))
         queries = mapped.transpose(1, 2)

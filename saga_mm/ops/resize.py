@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from .grid import Grid, map_to_tokens, tokens_to_map
+from .grid import Grid, known_equal, map_to_tokens, tokens_to_map
 from .precision import wide
 
 
@@ -72,7 +72,7 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
     Returns:
         ``(1, rows * width, C)``.
     """
-    if size == (grid.height, grid.width):
+    if known_equal(size, grid[:2]):
         return table if grid.rows == grid.height else table[:, grid.start * grid.width : grid.stop * grid.width]
     plane = table.unflatten(1, size).permute(0, 3, 1, 2)
     return map_to_tokens(resize_rows(lambda i, j: plane[:, :, i:j], size, grid[:2], grid.start, grid.stop))

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from .grid import Grid
+from .grid import Grid, round_up
 from .scratch import Rows
 
 
@@ -114,11 +114,6 @@ def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:
 def grow_rows(grid: Grid, halo: int) -> Grid:
     """The grid with ``halo`` more rows on each side, as far as the map has them."""
     return grid._replace(start=max(grid.start - halo, 0), stop=min(grid.stop + halo, grid.height))
-
-
-def round_up(number: int, multiple: int) -> int:
-    """The next multiple that is not less than ``number``."""
-    return -(-number // multiple) * multiple
 
 
 def captures_graph() -> bool:

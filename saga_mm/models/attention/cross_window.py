@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid
+from saga_mm.ops import Grid, captures_graph, known_equal, round_up
 from saga_mm.registry import MODELS
 
 from .base import TokenMixer
-from .window import check_rows
+from .window import check_rows, first_along
 
 
 class Columns(NamedTuple):
@@ -144,35 +144,55 @@ def stripes(
 def in_stripes(function: Callable[..., torch.Tensor], width: int, *maps: torch.Tensor) -> torch.Tensor:
     """Apply a function to stripes of ``width`` columns; the last one may be narrower.
 
+    While a graph is captured it is padded with zeros instead, and the function is told so: the graph may be for maps
+    of any size, and which of them have a narrower stripe is not known.
+
     Args:
-        function: From stripes ``(B * stripes, rows, width, heads, d)`` of each map to such stripes.
+        function: From stripes ``(B * stripes, rows, width, heads, d)`` of each map to such stripes. Of padded maps it
+            is given ``inside`` as well, which columns of each stripe are not padding, ``(B * stripes, width)``.
         width: Columns of a stripe.
         maps: ``(B, rows, columns, heads, d)`` each; the first decides the rows of the result.
 
     Returns:
         ``(B, rows, columns, heads, d)``.
     """
+
+    def apply(width: int, maps: Sequence[torch.Tensor], **padding: torch.Tensor) -> torch.Tensor:
+        cut = (x.unflatten(2, (-1, width)).transpose(1, 2).flatten(0, 1) for x in maps)
+        return function(*cut, **padding).unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
+
     batch, _, columns = maps[0].shape[:3]
     rest = columns % width
-    outs = []
-    for start, stop in ((0, columns - rest), (columns - rest, columns)):
-        if start < stop:
-            span = min(width, stop - start)
-            cut = (x[:, :, start:stop].unflatten(2, (-1, span)).transpose(1, 2).flatten(0, 1) for x in maps)
-            outs.append(function(*cut).unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3))
-    return torch.cat(outs, dim=2)
+    if known_equal((rest,), (0,)):
+        return apply(width, maps)
+    if captures_graph():
+        padded = round_up(columns, width)
+        inside = torch.arange(padded, device=maps[0].device).view(-1, width) < columns
+        maps = [F.pad(x, (0, 0, 0, 0, 0, padded - columns)) for x in maps]
+        return first_along(apply(width, maps, inside=inside.repeat(batch, 1)), 2, columns)
+    last = apply(rest, [x[:, :, columns - rest :] for x in maps])
+    return torch.cat([apply(width, [x[:, :, :-rest] for x in maps]), last], dim=2) if rest < columns else last
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Softmax attention of all tokens of each map ``(B, rows, columns, heads, d)``."""
-    out = F.scaled_dot_product_attention(*(x.flatten(1, 2).transpose(1, 2) for x in (q, k, v)))
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+    """Softmax attention of all tokens of each map ``(B, rows, columns, heads, d)``.
+
+    Args:
+        q: Queries.
+        k: Keys, perhaps of a map with more rows.
+        v: Values, like ``k``.
+        inside: Columns whose keys are seen, ``(B, columns)``; None for all.
+    """
+    mask = None if inside is None else inside.repeat(1, k.shape[1])[:, None, None]
+    queries, keys, values = (x.flatten(1, 2).transpose(1, 2) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return out.transpose(1, 2).unflatten(1, q.shape[1:3])
 
 
 def convolve(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """A depthwise convolution, ``weight`` ``(heads * d, 1, 3, 3)``, of maps ``(B, rows, columns, heads, d)``."""
 
-    def function(x: torch.Tensor) -> torch.Tensor:
+    def function(x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
         plane = F.conv2d(x.flatten(3).permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(weight))
         return plane.permute(0, 2, 3, 1).unflatten(3, x.shape[3:])
 

@@ -75,9 +75,9 @@ class OuterProductGates(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(
-        self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+        self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits: bool = False
     ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
-        """Gates of tokens ``x``, their keys and values, all ``(B, N, C)``.
+        """Gates of tokens ``x``, their keys and values, all ``(B, N, C)``; before the activation if ``logits``.
 
         Returns:
             For each term of the rank, the key gate and the value gate, ``(B, N, heads or 1, head_dim)`` or None.
@@ -85,10 +85,12 @@ class OuterProductGates(nn.Module):
         if not self.sides:
             return [(None, None)]
         if self.source == 'kv':
-            logits = [self.proj[side]({'key': k, 'value': v}[side]) for side in self.sides]
+            parts = [self.proj[side]({'key': k, 'value': v}[side]) for side in self.sides]
         else:
-            logits = self.proj(x).chunk(len(self.sides), dim=-1)
+            parts = self.proj(x).chunk(len(self.sides), dim=-1)
+        if not logits:
+            parts = [self.act(part) for part in parts]
         shape = (self.rank, self.heads, self.head_dim)
-        gates = {side: self.act(part).unflatten(-1, shape) for side, part in zip(self.sides, logits, strict=True)}
+        gates = {side: part.unflatten(-1, shape) for side, part in zip(self.sides, parts, strict=True)}
         sides = [gates[side].unbind(2) if side in gates else (None,) * self.rank for side in ('key', 'value')]
         return list(zip(*sides, strict=True))

@@ -134,7 +134,9 @@ class LinearAttention(TokenMixer):
     @property
     def op(self) -> dict:
         """Options of the operations on the state."""
-        return {'feature_map': self.phi, 'normalizer': self.normalizer}
+        # by its name if it has one: so kernels know it
+        named = type(self).phi is LinearAttention.phi
+        return {'feature_map': self.feature_map if named else self.phi, 'normalizer': self.normalizer}
 
     def heads(self, x: torch.Tensor) -> torch.Tensor:
         """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""

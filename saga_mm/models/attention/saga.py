@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from saga_mm.ops import KVState, merge_states, write_state
+from saga_mm.ops import KVState, fuses, merge_states, write_state
 from saga_mm.registry import MODELS
 
 from .gates import OuterProductGates
@@ -64,5 +64,8 @@ class SAGAAttention(LinearAttention):
 
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)
-        terms = [write_state(k, v, *gates, **self.op) for gates in self.gates(source, keys, values)]
+        # kernels make gates of logits on their way
+        logits = self.gates.act is torch.sigmoid and fuses(k)
+        options = {'gate_act': 'sigmoid' if logits else 'identity', **self.op}
+        terms = [write_state(k, v, *gates, **options) for gates in self.gates(source, keys, values, logits)]
         return merge_states(terms)._replace(count=k.shape[1]) if len(terms) > 1 else terms[0]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, pad_to_multiple, tokens_to_map
+from saga_mm.ops import Grid, captures_graph, known_equal, pad_to_multiple, tokens_to_map
 from saga_mm.registry import MODELS
 
 from .base import TokenMixer
@@ -94,17 +94,23 @@ class WindowAttention(TokenMixer):
         plane = pad_to_multiple(tokens_to_map(x, grid), self.window_size).permute(0, 2, 3, 1)
         shift = self._shift(grid)
         size = plane.shape[1:3]
-        if any(shift):
+        shifted = not known_equal(shift, (0, 0))
+        if shifted:
             plane = plane.roll((-shift[0], -shift[1]), dims=(1, 2))
         windows = self._attend(self._cut(plane), self._visible(grid, size, shift))
         plane = self._join(windows, size)
-        if any(shift):
+        if shifted:
             plane = plane.roll(shift, dims=(1, 2))
-        return self.proj(plane[:, : grid.rows, : grid.width].flatten(1, 2))
+        if not known_equal(size, (grid.rows, grid.width)):
+            plane = first_along(first_along(plane, 1, grid.rows), 2, grid.width)
+        return self.proj(plane.flatten(1, 2))
 
     def _shift(self, grid: Grid) -> tuple[int, int]:
-        needed = (self.borders == 'mmdet' or side > self.window_size for side in (grid.height, grid.width))
-        return tuple(self.shift if shifted else 0 for shifted in needed)
+        if not self.shift or self.borders == 'mmdet':
+            return self.shift, self.shift
+        # 1 for a side of more than one window and 0 for others, as arithmetic: a graph may be for maps of any size
+        beyond = (torch.sym_max(side - self.window_size, 0) for side in (grid.height, grid.width))
+        return tuple(self.shift * torch.sym_min(tokens, 1) for tokens in beyond)
 
     def _cut(self, plane: torch.Tensor) -> torch.Tensor:
         # (B, rows, columns, C) to (B, windows, window_size ** 2, C)
@@ -119,8 +125,8 @@ class WindowAttention(TokenMixer):
 
     def _visible(self, grid: Grid, size: Sequence[int], shift: tuple[int, int]) -> torch.Tensor | None:
         """Which tokens of each window see each other, ``(windows, N, N)``, or None if all do."""
-        masks_padding = self.borders == 'masked' and tuple(size) != (grid.rows, grid.width)
-        if not masks_padding and not any(shift):
+        masks_padding = self.borders == 'masked' and not known_equal(size, (grid.rows, grid.width))
+        if not masks_padding and known_equal(shift, (0, 0)):
             return None
         device = self.relative_index.device
         rows, columns = (torch.arange(n, device=device).roll(-by) for n, by in zip(size, shift, strict=True))
@@ -155,11 +161,19 @@ def relative_index(window_size: int) -> torch.Tensor:
     return (apart[:, None, :, None] * (2 * window_size - 1) + apart[None, :, None, :]).flatten()
 
 
+def first_along(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
+    """The first ``size`` along a dimension: a view, or a copy while a graph is captured.
+
+    A graph for maps of any size would be one of those alone of which such a view cuts something off, or nothing.
+    """
+    return x.index_select(dim, torch.arange(size, device=x.device)) if captures_graph() else x.narrow(dim, 0, size)
+
+
 def check_rows(grid: Grid, multiple: int) -> None:
     """Refuse a piece of a map whose edges cut through stripes of ``multiple`` rows.
 
     Raises:
         ValueError: If ``multiple`` does not divide the piece's first row, or its end within the map.
     """
-    if grid.start % multiple or (grid.stop % multiple and grid.stop != grid.height):
+    if grid.start % multiple or (grid.stop != grid.height and grid.stop % multiple):
         raise ValueError(f'rows {grid.start} to {grid.stop} of {grid.height} must be cut at multiples of {multiple}')
