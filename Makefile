@@ -1,5 +1,6 @@
 # make demo    sets up, trains Mask R-CNN with a SAGA backbone on demo data, evaluates it and draws what it found
 # make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
+# make benchmark   time and memory of attention and backbones beside their baselines (about 20 minutes on two idle cores)
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
 
@@ -15,7 +16,7 @@ PY := $(ENV)/bin/python
 DRAWN := work_dirs/saga_maskrcnn/pictures
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
-.PHONY: demo test setup lint format clean
+.PHONY: demo test benchmark setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
@@ -24,6 +25,11 @@ demo: setup
 
 test: setup
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 $(ARGS)
+
+benchmark: setup
+	$(PY) tools/benchmark.py op --sizes 640,1280
+	$(PY) tools/benchmark.py backbone --sizes 512,640,1280,2048
+	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,saga --compile --out work_dirs/benchmark/compiled
 
 setup:
 	@for python in $(CANDIDATES); do \
