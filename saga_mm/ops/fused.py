@@ -120,10 +120,11 @@ def _fit(left: torch.Tensor, right: torch.Tensor) -> bool:
     return widest <= MAX_HEAD_DIM and left.numel() > 0 and right.numel() > 0
 
 
-@torch.compiler.assume_constant_result
 def _runs_on(device: torch.device) -> bool:
+    if not available():
+        return False
     if device.type == 'cpu':
         # Triton's interpreter, which is for tests
-        return os.environ.get('TRITON_INTERPRET') == '1' and available()
+        return os.environ.get('TRITON_INTERPRET') == '1'
     # tensor cores that multiply bfloat16 and TF32
-    return device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0) and available()
+    return device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -3,6 +3,9 @@
 from importlib.util import find_spec
 
 
+_FOUND = find_spec('triton') is not None
+
+
 def available() -> bool:
     """Whether Triton is installed."""
-    return find_spec('triton') is not None
+    return _FOUND
