@@ -157,10 +157,9 @@ def test_pvt_tiny_softmax(side: int, attention: float):
     assert cost.macs_by_operator['attention'] == core
     assert core == pytest.approx(attention * 1e9, rel=0.01)
     assert cost.macs - core == pytest.approx(1.85e9 * (side / 224) ** 2, rel=0.01)
-    # the feed-forward layer of stage 1, in one piece: eight times as wide before and after its activation, and three
-    # token tensors; in chunks of rows, less
-    whole = (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
-    assert cost.peak_bytes == whole if side < 512 else cost.peak_bytes < whole
+    # less than the feed-forward layer of stage 1 in one piece: eight times as wide before and after its activation, and
+    # three token tensors
+    assert cost.peak_bytes < (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
 
 
 @pytest.mark.parametrize(('name', 'gib'), [('saga_pvt_tiny', 0.1), ('pvt_tiny', 0.07)])

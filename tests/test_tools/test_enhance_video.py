@@ -106,6 +106,15 @@ def test_from_python(weights, make_video, tmp_path):
     assert np.abs(np.array(read(made)[1], int) - read(source)[1]).mean() < 2
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('ctrl_c')
 def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeypatch):
     source = make_video(tmp_path / 'a.mp4', dark())
     write = VideoWriter.write
@@ -173,6 +182,7 @@ def test_camera_that_is_not_there_or_has_no_output(weights, tmp_path, monkeypatc
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.usefixtures('ctrl_c')
 def test_ctrl_c_twice_ends_at_once():
     with until_interrupted() as is_over:
         assert not is_over()

@@ -76,7 +76,7 @@ class FocusedLinearAttention(LinearAttention):
 
     @property
     def branches(self) -> list[nn.Conv2d]:
-        return super().branches + ([] if self.lepe is None else [self.lepe])
+        return [conv for conv in (self.local, self.lepe) if conv is not None]
 
     def phi(self, x: torch.Tensor) -> torch.Tensor:
         scale = F.softplus(self.heads(self.scale).to(x.dtype))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saga_mm.models.init import init_truncated
-from saga_mm.ops import Grid, map_to_tokens
+from saga_mm.ops import Grid, captures_graph, map_to_tokens, pad_to_multiple
 
 NORMS: dict[str, type[_BatchNorm]] = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
@@ -43,7 +43,11 @@ class ConvEmbed(nn.Module):
         self.apply(init_truncated)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        x = self.proj(x)
+        for layer in self.proj:
+            if captures_graph() and isinstance(layer, nn.Conv2d):
+                # with the zeros that it pads anyway: so a compiler knows the sides of its map as quotients
+                x = pad_to_multiple(x, layer.stride[0])
+            x = layer(x)
         return map_to_tokens(x), Grid.whole(*x.shape[2:])
 
 

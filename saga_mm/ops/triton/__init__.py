@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 
-
 _FOUND = find_spec('triton') is not None
 
 
