@@ -20,10 +20,10 @@ class SynthesizeLowLight:
     """Make ``img``, the dark version of ``gt``, as a camera would have taken it with too little light.
 
     With all numbers drawn anew for each picture, the steps are: sRGB to linear light; clipped whites get back some of
-    the light that clipping took, so that lamps stay bright; ``x = 2**-exposure * cast * light`` for each channel;
-    photons are counted, ``n ~ Poisson(electrons * x)``, and read out, ``y = (n + Normal(0, read_noise)) / electrons``;
-    linear to sRGB, 8 bits, JPEG. The noise thus has the variance ``x / electrons + (read_noise / electrons)**2``.
-    Noise is independent between pixels and channels.
+    the light that clipping took, so that lamps stay bright; ``x = 2**-(exposure + falloff) * cast * light`` for each
+    channel; photons are counted, ``n ~ Poisson(electrons * x)``, and read out, ``y = (n + Normal(0, read_noise)) /
+    electrons``; linear to sRGB, 8 bits, JPEG. The noise thus has the variance ``x / electrons + (read_noise /
+    electrons)**2``. Noise is independent between pixels and channels.
 
     Ranges are ``(lowest, highest)``; equal ends fix the number.
 
@@ -34,6 +34,8 @@ class SynthesizeLowLight:
         read_noise: Standard deviation in electrons; drawn evenly.
         cast: Largest change of red and of blue against green, in stops either way.
         headroom: How many stops brighter than 255 whites were that are clipped; drawn evenly.
+        falloff: How many stops less light the darkest places get than the brightest, besides ``exposure``, by a smooth
+            random field: skies above dark ground, lamps in a corner. Drawn evenly.
         quality: Of the JPEG file, 1 to 100; None stores without loss.
         seed: None draws from numpy's global state, which mmengine seeds. A number makes the dark version of a file
             depend on this number and the file's name alone, as validation needs it.
@@ -49,6 +51,7 @@ class SynthesizeLowLight:
         read_noise: Sequence[float] = (1.0, 4.0),
         cast: float = 0.25,
         headroom: Sequence[float] = (0.0, 3.0),
+        falloff: Sequence[float] = (0.0, 0.0),
         quality: Sequence[int] | None = (70, 98),
         seed: int | None = None,
     ) -> None:
@@ -57,6 +60,7 @@ class SynthesizeLowLight:
         self.read_noise = check_range('SynthesizeLowLight: read_noise', read_noise, 0, 1000)
         self.cast = check_range('SynthesizeLowLight: cast', (0, cast), 0, 4)[1]
         self.headroom = check_range('SynthesizeLowLight: headroom', headroom, 0, 16)
+        self.falloff = check_range('SynthesizeLowLight: falloff', falloff, 0, 16)
         self.quality = None if quality is None else check_range('SynthesizeLowLight: quality', quality, 1, 100)
         self.seed = seed
 
@@ -83,6 +87,8 @@ class SynthesizeLowLight:
         blue, red = rng.uniform(-self.cast, self.cast, 2)
         headroom = rng.uniform(*self.headroom)
         light = _light_table(headroom)[image] * np.float32(2.0) ** np.float32([blue - stops, -stops, red - stops])
+        if self.falloff[1]:
+            light *= np.float32(2.0) ** (-rng.uniform(*self.falloff) * _smooth_field(*image.shape[:2], rng))
         counted = rng.poisson(electrons * light).astype(np.float32)
         counted += read_noise * rng.standard_normal(image.shape, np.float32)
         dark = to_bytes(linear_to_srgb((counted / electrons).clip(0, 1)))
@@ -130,3 +136,9 @@ def _light_table(headroom: float) -> np.ndarray:
     values = np.arange(256)
     clipped = ((values - CLIPPED_FROM) / (255 - CLIPPED_FROM)).clip(0, 1)
     return (srgb_to_linear(values / 255) * 2.0 ** (headroom * clipped)).astype(np.float32)
+
+
+def _smooth_field(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """``(height, width, 1)`` float32 from 0 to 1: noise of 3 x 3 places, smoothly in between."""
+    field = cv2.resize(rng.standard_normal((3, 3), np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return ((field - field.min()) / max(np.ptp(field), 1e-6))[..., None]

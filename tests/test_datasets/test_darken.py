@@ -74,6 +74,21 @@ def test_less_light_means_relatively_more_noise():
     assert spread[1] > math.sqrt(8) * spread[0]
 
 
+@pytest.mark.parametrize('size', [(48, 64), (7, 300), (1, 1)])
+def test_falloff_is_smooth_and_leaves_the_brightest_place(size: tuple[int, int]):
+    image = np.full((*size, 3), 200, np.uint8)
+    found = darken(image, exposure=(1, 1), falloff=(3, 3), **CLEAN)
+    stops = np.log2(light(np.array(200)) / light(found))
+    assert found.shape == image.shape and stops.min() == pytest.approx(1, abs=0.1)
+    if min(size) > 1:
+        assert stops.max() == pytest.approx(4, abs=0.1)
+        # neighbours differ by little where the picture is large
+        assert np.abs(np.diff(stops, axis=1)).max() < 0.5
+    assert np.array_equal(
+        darken(image, exposure=(1, 1), **CLEAN)[0, 0], darken(flat(200), exposure=(1, 1), **CLEAN)[0, 0]
+    )
+
+
 def test_cast_scales_red_and_blue_against_green():
     image = flat(180)
     gains = []
@@ -157,6 +172,7 @@ def test_as_a_transform_without_a_seed_it_follows_numpy():
         {'read_noise': (-1, 1)},
         {'cast': -1},
         {'headroom': (0, 99)},
+        {'falloff': (0, 99)},
         {'quality': (0, 50)},
         {'quality': 'high'},
     ],

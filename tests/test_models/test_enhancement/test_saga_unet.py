@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from saga_mm.analysis.cost import measure_cost
+from saga_mm.analysis.low_light_cost import build
 from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.models.enhancement.saga_unet import SAGAUNet
 from saga_mm.ops import Grid, ImageRows, RowRunner
@@ -67,6 +68,16 @@ def test_cost_is_linear_in_pixels() -> None:
     model = SAGAUNet('base').eval()
     macs = [measure_cost(model, torch.empty(1, 3, *size)).macs for size in ((128, 128), (256, 512))]
     assert macs[1] == pytest.approx(8 * macs[0], rel=2e-3)
+
+
+def test_cost_stays_within_its_budget() -> None:
+    model = build('saga_unet').eval()
+    costs = [measure_cost(model, torch.empty(1, 3, *size)) for size in ((256, 256), (400, 608), (1280, 1280))]
+    assert costs[0].macs <= 3.3e9
+    for cost, pixels in zip(costs, (256**2, 400 * 608, 1280**2), strict=True):
+        assert cost.peak_bytes <= 0.45 * 2**30 * pixels / 1e6
+        # chunks of rows compute the rows at their edges twice
+        assert cost.macs / pixels == pytest.approx(costs[0].macs / 256**2, rel=0.1)
 
 
 @pytest.mark.parametrize('size', [(6, 8), (5, 7), (1, 3)])
