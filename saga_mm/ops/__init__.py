@@ -1,6 +1,7 @@
 """Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
 
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
+from .feed_forward import add_feed_forward
 from .fused import fused_kernels, fuses
 from .grid import Grid, known_equal, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
@@ -10,7 +11,7 @@ from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
 from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
-from .rows import LocalStep, RowStep, StepRows, captures_graph, crop_rows, grow_rows
+from .rows import LocalStep, RowStep, StepRows, captures_graph, compiles, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
     'Rows',
     'StepRows',
     'Storage',
+    'add_feed_forward',
     'captures_graph',
     'check_head_dim',
+    'compiles',
     'crop_rows',
     'elu_plus_one',
     'focused',

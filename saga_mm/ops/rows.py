@@ -124,3 +124,10 @@ def captures_graph() -> bool:
         or torch.onnx.is_in_onnx_export()
         or get_proxy_mode() is not None
     )
+
+
+def compiles() -> bool:
+    """Whether ``torch.compile`` captures a graph, for this process alone; exported ones shall run anywhere."""
+    # older versions cannot tell
+    exports = getattr(torch.compiler, 'is_exporting', None)
+    return exports is not None and torch.compiler.is_compiling() and not exports()

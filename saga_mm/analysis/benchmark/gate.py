@@ -11,6 +11,7 @@ from torch import nn
 
 from saga_mm.analysis.parts import first_line
 from saga_mm.models.backbones import chunks
+from saga_mm.ops import feed_forward
 
 from .cases import Case, Subject
 from .references import as_reference
@@ -19,7 +20,7 @@ from .subjects import build
 
 # sides that no stride divides; two images, because some norms of a training mode need more than one
 SIZE, BATCH = (100, 68), 2
-CHUNKS = {'CHUNK_BYTES': 2**16, 'ACCELERATOR_CHUNK_BYTES': 2**16, 'SLICE_BYTES': 1}
+CHUNKS = ((chunks, 'CHUNK_BYTES', 2**16), (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16), (feed_forward, 'SLICE_BYTES', 1))
 TOLERANCE = {'float32': 1e-4, 'bfloat16': 0.15, 'float16': 0.03}
 # of biases, scales and tables; weights get as much as gives their outputs unit size
 NOISE = 0.1
@@ -80,7 +81,7 @@ def disturb(module: nn.Module) -> None:
 def small_chunks() -> Iterator[None]:
     """Let even small maps run in chunks of rows, and in slices of few tokens."""
     with ExitStack() as stack:
-        for name, size in CHUNKS.items():
-            stack.callback(setattr, chunks, name, getattr(chunks, name))
-            setattr(chunks, name, size)
+        for module, name, size in CHUNKS:
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, size)
         yield

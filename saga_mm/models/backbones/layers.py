@@ -1,6 +1,5 @@
 """Parts that several hosts share."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +8,20 @@ from torch import nn
 
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, RowStep, crop_rows, grow_rows, map_to_tokens, pad_to_multiple, round_up
+from saga_mm.ops import (
+    Grid,
+    RowStep,
+    add_feed_forward,
+    captures_graph,
+    compiles,
+    crop_rows,
+    grow_rows,
+    map_to_tokens,
+    pad_to_multiple,
+    round_up,
+)
 
-from .chunks import add_in_slices, chunk_bytes
+from .chunks import runs_in_pieces
 
 
 class DropPath(nn.Module):
@@ -53,6 +63,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
         return self.fc2(self.act(self.fc1(x)))
+
+    def add_to(self, x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+        """``x + self(norm(x))`` without gradients; tokens ``(B, N, C)`` may be overwritten."""
+        norms = (norm.weight, norm.bias)
+        layers = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
+        if captures_graph():
+            first, second = layers
+            return torch.ops.saga_mm.feed_forward(x, *norms, norm.eps, *first, *second)
+        return add_feed_forward(x, norms, norm.eps, *layers)
 
 
 class MixerBlock(RowStep, nn.Module):
@@ -140,9 +159,14 @@ class Block(MixerBlock):
         return x + self.drop_path(mixed)
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        if self.mlp.halo == 0 and x.device.type == 'cpu' and chunk_bytes(self, x) < math.inf:
-            return add_in_slices(x, lambda part: self.mlp(self.norm2(part)), self.mlp.fc1.out_features)
+        if self._in_slices(x):
+            return self.mlp.add_to(x, self.norm2)
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
+
+    def _in_slices(self, x: torch.Tensor) -> bool:
+        """Whether the feed-forward may and can run in slices: on a processor, and not in an exported graph."""
+        can = type(self.mlp) is FeedForward and x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu')
+        return can and (not captures_graph() or compiles()) and runs_in_pieces(self)
 
 
 class PatchEmbed(nn.Module):

@@ -16,6 +16,7 @@ from saga_mm.analysis.benchmark.steps import largest_error
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.backbones import chunks, layers, stage
+from saga_mm.ops import feed_forward
 from saga_mm.registry import MODELS
 
 SIZE = (64, 64)
@@ -104,7 +105,7 @@ def test_what_does_not_run_is_refused_in_one_line(wrong):
 
 def test_chunks_come_back_as_they_were():
     def sizes():
-        return chunks.CHUNK_BYTES, chunks.ACCELERATOR_CHUNK_BYTES, chunks.SLICE_BYTES
+        return chunks.CHUNK_BYTES, chunks.ACCELERATOR_CHUNK_BYTES, feed_forward.SLICE_BYTES
 
     before = sizes()
     with small_chunks():
@@ -122,11 +123,11 @@ def test_whole_maps(monkeypatch, small):
         monkeypatch.setattr(owner, name, lambda *args: ran.append(name) or original(*args))
 
     watch(stage.Stage, '_in_rows')
-    watch(layers, 'add_in_slices')
+    watch(layers.FeedForward, 'add_to')
     image = torch.randn(1, 3, *gate.SIZE)
     with torch.inference_mode(), small_chunks():
         pieces = net(image)
-        assert {*ran} == {'_in_rows', 'add_in_slices'}
+        assert {*ran} == {'_in_rows', 'add_to'}
         ran.clear()
         assert keep_whole(net) and not keep_whole(nn.Linear(2, 2))
         torch.testing.assert_close(net(image), pieces, rtol=1e-4, atol=1e-5)

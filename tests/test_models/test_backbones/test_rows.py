@@ -236,6 +236,30 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
             net(x)
 
 
+def test_the_feed_forward_is_one_node_of_compiled_graphs_alone():
+    """Exported ones run where this package is not installed."""
+    net, x, graphs = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64), []
+
+    def keep(graph, inputs):
+        graphs.append(graph.graph)
+        return graph
+
+    def own(graph):
+        return [node for node in graph.nodes if 'saga_mm' in str(node.target)]
+
+    with torch.no_grad():
+        torch.compile(net, backend=keep, fullgraph=True)(x)
+        exported = [torch.export.export(net, (x,), strict=strict).graph for strict in (False, True)]
+        exported += [torch.fx.experimental.proxy_tensor.make_fx(net)(x).graph]
+    assert [len(own(graph)) for graph in graphs] == [3]
+    assert [own(graph) for graph in exported] == [[], [], []]
+    graphs.clear()
+    # gradients need the layers
+    torch._dynamo.reset()
+    torch.compile(net, backend=keep, fullgraph=True)(x)
+    assert [own(graph) for graph in graphs] == [[]]
+
+
 MORE_MIXERS = [
     {'type': 'saga', 'gate_rank': 4},
     {'type': 'saga', 'feature_map': 'focused', 'normalizer': 'none', 'local_kernel': 5},
@@ -275,14 +299,18 @@ def test_a_wide_feed_forward_is_what_a_block_says():
     assert block.floats == 2 * 512 + 4 * 64
 
 
-def test_slices_of_what_depends_on_one_token(monkeypatch):
+def test_a_feed_forward_in_slices():
     block = Block(16, build('PVT').stages[0].blocks[0].attn, FeedForward(16, 40), drop_path=0.0).eval()
-    monkeypatch.setattr(chunks, 'SLICE_BYTES', 1)
-    x, seen = torch.randn(2, 300, 16), []
-    expected = block.feed(x, Grid.whole(15, 20))
-    forward = block.mlp.forward
-    monkeypatch.setattr(block.mlp, 'forward', lambda part: seen.append(len(part)) or forward(part))
+    x = torch.randn(2, 300, 16)
+    expected, ran = block.feed(x, Grid.whole(15, 20)), []
+    add_to = block.mlp.add_to
+    block.mlp.add_to = lambda *args: ran.append(True) or add_to(*args)
     with torch.no_grad():
-        for tokens in (x.clone(), x.transpose(1, 2).contiguous().transpose(1, 2)):
-            assert torch.allclose(block.feed(tokens, Grid.whole(15, 20)), expected, atol=1e-6)
-    assert seen == [256, 256, 88] * 2
+        assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=1e-6)
+        assert ran == [True]
+        # what autocast makes is of another type than a buffer for it
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=0.05)
+        block.norm2.register_forward_hook(lambda *_: None)
+        assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=1e-6)
+    assert ran == [True]
