@@ -30,7 +30,10 @@ def parse_args() -> argparse.Namespace:
         '--compare', action='store_true', help='write NAME_compare.jpg as well: before and after, side by side'
     )
     parser.add_argument(
-        '--weights', default='base', metavar='NAME', help='base, tiny, or a file of your own (default: base)'
+        '--weights',
+        default='base',
+        metavar='NAME',
+        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own (default: base)',
     )
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(

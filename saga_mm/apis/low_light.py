@@ -31,8 +31,8 @@ class LowLightInferencer:
     result.
 
     Args:
-        weights: Weights that come with the package, ``'base'`` or ``'tiny'``, or a file of one's own
-            (``tools/publish_weights.py`` makes it of a training's checkpoint).
+        weights: Weights that come with the package, ``'base'``, ``'tiny'`` or ``'photos'`` (on clean terms), or a file
+            of one's own (``tools/publish_weights.py`` makes it of a training's checkpoint).
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
             as much as is useful.

@@ -22,3 +22,9 @@ photos = dict(_delete_=True, type='saga_mm.PairedLowLightDataset', data_root='da
 train_dataloader = dict(dataset=dict(high='train', pipeline=train_pipeline, **photos))
 val_dataloader = dict(dataset=dict(high='val', test_mode=True, pipeline=test_pipeline, **photos))
 test_dataloader = val_dataloader
+train_cfg = dict(max_iters=2400, val_interval=600)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=2400, T_max=2200, eta_min_ratio=0.005),
+]
+default_hooks = dict(checkpoint=dict(interval=600))
