@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.cli import run_tool
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / 'tests' / 'tiny.py'
@@ -86,3 +88,23 @@ def start_tool() -> Callable[..., subprocess.Popen]:
         )
 
     return start
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys) -> Callable[..., tuple[str, str, int]]:
+    """Run a tool in this process: its output, its errors, its status."""
+
+    def run(name: str, *words: object) -> tuple[str, str, int]:
+        path = ROOT / 'tools' / name
+        spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, words)])
+        status = 0
+        try:
+            run_tool(tool.main)
+        except SystemExit as stop:
+            status = stop.code
+        return (*capsys.readouterr(), status)
+
+    return run

@@ -1,13 +1,6 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-from saga_mm.engine.cli import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 
 
 @pytest.mark.slow
@@ -36,13 +29,7 @@ def test_as_a_user_runs_it(tmp_path, start_tool):
         (('model', '--only', 'no_such.py', '--sizes', '64'), 'config no_such.py: no such file'),
     ],
 )
-def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, said):
-    spec = importlib.util.spec_from_file_location('benchmark_tool', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_errors_are_one_line(tmp_path, monkeypatch, run_here, words, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *words])
-    with pytest.raises(SystemExit) as stop:
-        run_tool(tool.main)
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 2 and error.startswith(f'error: {said}')
+    _, err, status = run_here('benchmark.py', *words)
+    assert status == 2 and err.splitlines()[-1].startswith(f'error: {said}')

@@ -1,13 +1,6 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-from saga_mm.engine.cli import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark_low_light.py'
 
 
 @pytest.mark.slow
@@ -34,12 +27,6 @@ def test_as_a_user_runs_it(tmp_path, start_tool):
         (('--repeats', '0'), '--repeats 0: must be at least 1'),
     ],
 )
-def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, said):
-    spec = importlib.util.spec_from_file_location('benchmark_low_light', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_errors_are_one_line(tmp_path, monkeypatch, run_here, words, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'argv', ['benchmark_low_light.py', *words])
-    with pytest.raises(SystemExit) as stop:
-        run_tool(tool.main)
-    assert stop.value.code == 2 and capsys.readouterr() == ('', f'error: {said}\n')
+    assert run_here('benchmark_low_light.py', *words) == ('', f'error: {said}\n', 2)

@@ -1,36 +1,20 @@
-import importlib.util
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from saga_mm.engine.cli import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark_video.py'
-
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run the tool in this process, in an empty folder."""
-    spec = importlib.util.spec_from_file_location('benchmark_video', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def run(run_here, tmp_path, monkeypatch):
+    """Run the tool in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> None:
-        monkeypatch.setattr(sys, 'argv', ['benchmark_video.py', *words])
-        run_tool(tool.main)
-
-    return run
+    return partial(run_here, 'benchmark_video.py')
 
 
-def test_random_weights(run, tmp_path, capsys):
-    run('--size', '16', '24', '--frames', '2', '--device', 'cpu', '--out', 'figures')
+def test_random_weights(run, tmp_path):
+    out, _, status = run('--size', '16', '24', '--frames', '2', '--device', 'cpu', '--out', 'figures')
+    assert status == 0 and 'trunk tiny with random weights, cpu:' in out
     assert sorted(path.name for path in (tmp_path / 'figures').iterdir()) == ['video.json', 'video.md']
-    assert 'trunk tiny with random weights, cpu:' in capsys.readouterr().out
 
 
-def test_errors_are_one_line(run, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run('--frames', '0')
-    assert stop.value.code == 2 and capsys.readouterr() == ('', 'error: --frames 0: must be at least 2\n')
+def test_errors_are_one_line(run):
+    assert run('--frames', '0') == ('', 'error: --frames 0: must be at least 2\n', 2)

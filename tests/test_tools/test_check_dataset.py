@@ -1,15 +1,11 @@
-import importlib.util
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from saga_mm.engine.cli import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'check_dataset.py'
 CONFIG = """
 default_scope = 'mmseg'
 data = dict(
@@ -28,22 +24,8 @@ train_cfg = val_cfg = test_cfg = val_evaluator = test_evaluator = optim_wrapper 
 
 
 @pytest.fixture
-def check_dataset(monkeypatch, capsys):
-    """Run the tool in this process: its output, its errors, its status."""
-    spec = importlib.util.spec_from_file_location('check_dataset', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
-    def run(*args: object) -> tuple[str, str, int]:
-        monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *map(str, args)])
-        status = 0
-        try:
-            run_tool(tool.main)
-        except SystemExit as stop:
-            status = stop.code
-        return (*capsys.readouterr(), status)
-
-    return run
+def check_dataset(run_here):
+    return partial(run_here, 'check_dataset.py')
 
 
 @pytest.fixture

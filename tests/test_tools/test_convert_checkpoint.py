@@ -1,16 +1,11 @@
-import importlib.util
 import os
-import sys
 from argparse import Namespace
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 
 from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.cli import run_tool
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
 
 
 class Payload:
@@ -24,23 +19,10 @@ class Payload:
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys, tmp_path):
-    """Run the tool in this process, in an empty folder: its output, its errors, its status."""
-    spec = importlib.util.spec_from_file_location('convert_checkpoint', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def tool(run_here, monkeypatch, tmp_path):
+    """Run the tool in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *words])
-        status = 0
-        try:
-            run_tool(module.main)
-        except SystemExit as stop:
-            status = stop.code
-        return (*capsys.readouterr(), status)
-
-    return run
+    return partial(run_here, 'convert_checkpoint.py')
 
 
 @pytest.fixture

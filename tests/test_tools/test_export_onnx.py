@@ -1,45 +1,28 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from saga_mm.engine import export
-from saga_mm.engine.cli import run_tool
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
 
 make = pytest.importorskip('onnx.helper')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'export_onnx.py'
 ARCH = {'embed_dims': [8], 'depths': [1], 'num_heads': [0], 'mlp_ratio': 1}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}, 'pad_divisor': 2}
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys, tmp_path):
-    """Run the tool in this process, in a folder with weights: its output, its errors, its status."""
-    spec = importlib.util.spec_from_file_location('export_onnx', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def tool(run_here, monkeypatch, tmp_path):
+    """Run the tool in a folder with weights."""
     monkeypatch.chdir(tmp_path)
     state = build_enhancer(CONFIG).state_dict()
     # at first an answer is nearly the image
     state['head.conv.weight'].zero_()
     save_weights('mine.npz', CONFIG, state, licence='CC0-1.0', data='made here')
-
-    def run(*words):
-        monkeypatch.setattr(sys, 'argv', ['export_onnx.py', *words])
-        status = 0
-        try:
-            run_tool(module.main)
-        except SystemExit as stop:
-            status = stop.code
-        return (*capsys.readouterr(), status)
-
-    return run
+    return partial(run_here, 'export_onnx.py')
 
 
 @pytest.fixture
