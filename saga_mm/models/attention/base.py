@@ -61,7 +61,9 @@ class TokenMixer(BaseModule):
 
 
 def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """The second half of what ``kv`` makes of ``x``, without the first."""
+    """The second half of what ``kv`` makes of ``x``, without the first where ``kv`` is a plain layer."""
+    if type(kv) is not nn.Linear:
+        return kv(x).chunk(2, dim=-1)[1]
     weight, bias = kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1]
     return F.linear(x, weight, bias)
 

@@ -64,8 +64,13 @@ class FeedForward(nn.Module):
     def forward(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
         return self.fc2(self.act(self.fc1(x)))
 
+    @property
+    def plain(self) -> bool:
+        """Whether its layers are still those that it was built of, not adapted or quantised ones."""
+        return [type(layer) for layer in (self.fc1, self.act, self.fc2)] == [nn.Linear, nn.GELU, nn.Linear]
+
     def add_to(self, x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-        """``x + self(norm(x))`` without gradients; tokens ``(B, N, C)`` may be overwritten."""
+        """``x + self(norm(x))`` without gradients, if it is :attr:`plain`; tokens ``(B, N, C)`` may be overwritten."""
         norms = (norm.weight, norm.bias)
         layers = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
         if captures_graph():
@@ -116,7 +121,7 @@ class MixerBlock(RowStep, nn.Module):
 
     @property
     def floats(self) -> float:
-        hidden, channels = self.feed_forward.fc1.weight.shape
+        hidden, channels = self.feed_forward.fc1.out_features, self.feed_forward.fc1.in_features
         # before and after the activation, and around a convolution that wants its input in another order
         return max(self.attn.floats * channels, (4 if self.feed_forward.halo else 2) * hidden + 4 * channels)
 
@@ -165,7 +170,9 @@ class Block(MixerBlock):
 
     def _in_slices(self, x: torch.Tensor) -> bool:
         """Whether the feed-forward may and can run in slices: on a processor, and not in an exported graph."""
-        can = type(self.mlp) is FeedForward and x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu')
+        if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu'):
+            return False
+        can = type(self.mlp) is FeedForward and self.mlp.plain and type(self.norm2) is nn.LayerNorm
         return can and (not captures_graph() or compiles()) and runs_in_pieces(self)
 
 

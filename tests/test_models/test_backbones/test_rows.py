@@ -314,3 +314,27 @@ def test_a_feed_forward_in_slices():
         block.norm2.register_forward_hook(lambda *_: None)
         assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=1e-6)
     assert ran == [True]
+
+
+class Doubled(nn.Linear):
+    """Stands for layers that adapt or quantise a linear one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize('name', ['mlp.fc1', 'mlp.fc2', 'mlp.act', 'attn.kv', 'attn.q'])
+def test_replaced_layers_count_in_pieces_too(monkeypatch, name):
+    net, x = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64)
+    layer = net.stages[0].blocks[0].get_submodule(name)
+    other = Doubled(layer.in_features, layer.out_features).double() if isinstance(layer, nn.Linear) else nn.ReLU()
+    other.load_state_dict(layer.state_dict())
+    net.stages[0].blocks[0].set_submodule(name, other)
+    whole = net(x)
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
+    with torch.no_grad():
+        for piece, expected in zip(net(x), whole, strict=True):
+            torch.testing.assert_close(piece, expected)
+        if 'mlp' in name:
+            compiled = torch.compile(net, backend='eager', fullgraph=True)(x)
+            torch.testing.assert_close(compiled, whole)
