@@ -266,9 +266,9 @@ def draw_scene(rng: np.random.Generator, photos: Sequence[np.ndarray], size: int
         (height, width), unit = size, 256
         tiles = height * width // unit**2
         canvas = _background(rng, photos, height, width)
-    # a calmer background, as behind things that a photographer wanted seen
+    # a calmer background, as behind things that a photographer wanted seen, and of any tint: most photographs are gray
     canvas = canvas.mean(axis=(0, 1)) + (canvas - canvas.mean(axis=(0, 1))) * np.float32(0.7)
-    canvas *= (rng.uniform(0.8, 1.1) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
+    canvas *= (rng.uniform(0.8, 1.1) * rng.uniform(0.75, 1.25, 3)).astype(np.float32)
     instances = np.zeros((height, width), np.uint8)
     areas: list[int] = []
     labels: list[int] = []

@@ -104,7 +104,7 @@ def test_a_change_of_the_pictures_raises_the_version():
     photos = [np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)]
     maps = [draw_scene(np.random.default_rng([0, i]), photos, 128).instances for i in range(4)]
     found = hashlib.sha256(np.stack(maps).tobytes()).hexdigest()[:8]
-    assert (VERSION, found) == (3, '2d181f6b'), 'old data would be kept: raise VERSION, then correct this line'
+    assert (VERSION, found) == (4, '2d181f6b'), 'old data would be kept: raise VERSION, then correct this line'
 
 
 def test_large_pictures_have_more_shapes_and_not_larger_ones(tmp_path: Path):
