@@ -13,6 +13,7 @@ from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .rows import LocalStep, RowStep, StepRows, captures_graph, compiles, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
+from .sliced_attention import add_read_in_slices, write_in_slices
 
 __all__ = [
     'ACCELERATOR_CHUNK_BYTES',
@@ -36,6 +37,7 @@ __all__ = [
     'StepRows',
     'Storage',
     'add_feed_forward',
+    'add_read_in_slices',
     'captures_graph',
     'check_head_dim',
     'compiles',
@@ -63,6 +65,7 @@ __all__ = [
     'tokens_to_map',
     'watch_rows',
     'wide',
+    'write_in_slices',
     'write_mean',
     'write_state',
 ]

@@ -162,8 +162,8 @@ def test_pvt_tiny_softmax(side: int, attention: float):
     assert cost.peak_bytes < (2 * 8 + 3) * (side // 4) ** 2 * 64 * 4
 
 
-@pytest.mark.parametrize(('name', 'gib'), [('saga_pvt_tiny', 0.1), ('pvt_tiny', 0.07)])
-def test_peak_of_inference_at_1280_is_that_of_chunks_of_rows(name: str, gib: float):
+@pytest.mark.parametrize(('name', 'gib'), [('saga_pvt_tiny', 0.075), ('pvt_tiny', 0.07)])
+def test_peak_of_inference_at_1280_is_that_of_pieces(name: str, gib: float):
     cost = measure_cost(create_backbone(name), image(1, 3, 1280, 1280))
     assert 0.8 * gib < cost.peak_bytes / 2**30 < gib
 

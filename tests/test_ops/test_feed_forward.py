@@ -23,9 +23,10 @@ def run(x: torch.Tensor, scale, shift, *layers: torch.Tensor) -> torch.Tensor:
     return add_feed_forward(x, (scale, shift), 1e-6, layers[:2], layers[2:])
 
 
-@pytest.mark.parametrize('tokens', [1, 255, 256, 513])
+@pytest.mark.parametrize('tokens', [1, 99, 100, 201])
 def test_slices_follow_the_equation(monkeypatch, tokens: int):
     monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
+    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 100)
     x = torch.randn(2, tokens, 6, dtype=torch.float64)
     wanted = expected(x, *numbers())
     torch.testing.assert_close(run(x.clone(), *numbers()), wanted)
@@ -35,10 +36,21 @@ def test_slices_follow_the_equation(monkeypatch, tokens: int):
     assert torch.equal(other, before) or other.is_contiguous()
 
 
+def test_may_write_elsewhere(monkeypatch):
+    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
+    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 100)
+    x = torch.randn(2, 150, 6, dtype=torch.float64)
+    before, out, (scale, shift, *layers) = x.clone(), torch.empty_like(x), numbers()
+    assert add_feed_forward(x, (scale, shift), 1e-6, layers[:2], layers[2:], out) is out
+    torch.testing.assert_close(out, expected(x, *numbers()))
+    assert torch.equal(x, before)
+
+
 def test_no_more_than_a_slice_is_wide(monkeypatch):
     seen = []
     monkeypatch.setattr(F, 'layer_norm', lambda x, *args: seen.append(len(x)) or x)
     monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 300 * 10 * 8)
+    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 1)
     run(torch.randn(1, 700, 6, dtype=torch.float64), *numbers())
     assert seen == [300, 300, 100]
 

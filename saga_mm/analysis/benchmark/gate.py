@@ -20,7 +20,12 @@ from .subjects import build
 
 # sides that no stride divides; two images, because some norms of a training mode need more than one
 SIZE, BATCH = (100, 68), 2
-CHUNKS = ((chunks, 'CHUNK_BYTES', 2**16), (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16), (feed_forward, 'SLICE_BYTES', 1))
+CHUNKS = (
+    (chunks, 'CHUNK_BYTES', 2**13),
+    (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16),
+    (feed_forward, 'SLICE_BYTES', 1),
+    (feed_forward, 'FEWEST_TOKENS', 100),
+)
 TOLERANCE = {'float32': 1e-4, 'bfloat16': 0.15, 'float16': 0.03}
 # of biases, scales and tables; weights get as much as gives their outputs unit size
 NOISE = 0.1

@@ -27,6 +27,8 @@ class TokenMixer(BaseModule):
         floats: Numbers alive at once for each token of a piece while it is written or read, in multiples of its
             channels; rather too many.
         state_floats: Numbers that the state keeps of each token, in multiples of its channels.
+        slices: Whether :meth:`write_slices` and :meth:`add_slices` are there: both steps with the norm before and the
+            residual around them, in slices of few tokens, for inference on a processor.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
@@ -35,6 +37,7 @@ class TokenMixer(BaseModule):
     row_multiple: int = 1
     floats: float = 12.0
     state_floats: float = 0.0
+    slices: bool = False
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.
@@ -50,6 +53,14 @@ class TokenMixer(BaseModule):
 
     def read(self, x: torch.Tensor, grid: Grid, state: Any) -> torch.Tensor:
         """Answer of ``state`` to the tokens ``x``, ``(B, N, C)``, that stand at ``grid``."""
+        raise NotImplementedError
+
+    def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> Any:
+        """``write(norm(x), ...)``."""
+        raise NotImplementedError
+
+    def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        """``x + read(norm(x), grid, state)`` at the rows of ``keep``."""
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:

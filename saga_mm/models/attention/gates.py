@@ -74,6 +74,14 @@ class OuterProductGates(nn.Module):
         for layer in last:
             nn.init.constant_(layer.bias, bias)
 
+    @property
+    def layer(self) -> nn.Linear | None:
+        """The plain layer whose sigmoid, channel by channel, is the gate of keys and then that of values, if one is."""
+        if self.source != 'input' or len(self.sides) < 2 or self.act is not torch.sigmoid or self.rank > 1:
+            return None
+        (layer,) = self.proj
+        return layer if type(layer) is nn.Linear and layer.out_features == 2 * layer.in_features else None
+
     def forward(
         self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits: bool = False
     ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:

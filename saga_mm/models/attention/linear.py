@@ -1,6 +1,6 @@
 """Plain linear attention (Katharopoulos et al., ICML 2020), and what all mixers with an additive state share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,8 @@ from saga_mm.ops import (
     FeatureMap,
     Grid,
     KVState,
+    add_read_in_slices,
+    captures_graph,
     get_feature_map,
     map_to_tokens,
     merge_states,
@@ -18,6 +20,7 @@ from saga_mm.ops import (
     read_state,
     resize_table,
     tokens_to_map,
+    write_in_slices,
     write_state,
 )
 from saga_mm.registry import MODELS
@@ -132,6 +135,42 @@ class LinearAttention(TokenMixer):
         return self._read(x, grid, self.write_heads(source, keys, values), values)
 
     @property
+    def slices(self) -> bool:
+        return type(self) is LinearAttention and self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether keys are all tokens, and layers still those that it was built of, not adapted or quantised ones."""
+        if self.sr_ratio > 1 or self.table_size or self.head_norm is not None or not isinstance(self.feature_map, str):
+            return False
+        whole = self.local is None or (type(self.local) is nn.Conv2d and self.local.groups == self.kv.in_features)
+        return whole and all(type(layer) is nn.Linear for layer in (self.q, self.kv, self.proj))
+
+    @property
+    def gate_layer(self) -> nn.Linear | None:
+        """What makes the logits of both gates, where there are gates."""
+        return None
+
+    def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> KVState:
+        norms, gates = (norm.weight, norm.bias, norm.eps), self.gate_layer
+        layers = _parameters(self.kv), None if gates is None else _parameters(gates)
+        if captures_graph():
+            kv, key = torch.ops.saga_mm.write_tokens(x, *norms, *_flat(layers), self.num_heads, **self.op)
+            return KVState(kv, key, x.shape[1])
+        return write_in_slices(x, norms, *layers, self.num_heads, **self.op)
+
+    def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: KVState, keep: Grid) -> torch.Tensor:
+        norms, options = (norm.weight, norm.bias, norm.eps), {'feature_map': self.feature_map, 'eps': self.eps}
+        values = tuple(None if half is None else half.chunk(2)[1] for half in _parameters(self.kv))
+        local = None if self.local is None else _parameters(self.local)
+        layers = _parameters(self.q), values, local, _parameters(self.proj)
+        if captures_graph():
+            return torch.ops.saga_mm.add_answers(
+                x, *norms, state.kv, state.key, *_flat(layers), grid.height, grid.width, **options
+            )
+        return add_read_in_slices(x, norms, (state.kv, state.key), *layers, grid, keep, **options)
+
+    @property
     def op(self) -> dict:
         """Options of the operations on the state."""
         # by its name if it has one: so kernels know it
@@ -179,3 +218,12 @@ class LinearAttention(TokenMixer):
 
     def _coarse(self, grid: Grid) -> Grid:
         return Grid(*(-(-side // self.sr_ratio) for side in grid))
+
+
+def _parameters(layer: nn.Linear | nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return layer.weight, layer.bias
+
+
+def _flat(layers: Iterable[tuple | None]) -> list[torch.Tensor | None]:
+    """Weights and biases in one list, as operators take them."""
+    return [tensor for layer in layers for tensor in layer or (None, None)]

@@ -8,6 +8,7 @@ what a "Hadamard-product decomposition" without additional memory can mean. What
 from typing import Any
 
 import torch
+from torch import nn
 
 from saga_mm.ops import KVState, fuses, merge_states, write_state
 from saga_mm.registry import MODELS
@@ -61,6 +62,14 @@ class SAGAAttention(LinearAttention):
         self.gates = OuterProductGates(
             embed_dims, num_heads, gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias
         )
+
+    @property
+    def slices(self) -> bool:
+        return type(self) is SAGAAttention and self.plain and (not self.gates.sides or self.gate_layer is not None)
+
+    @property
+    def gate_layer(self) -> nn.Linear | None:
+        return self.gates.layer
 
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)

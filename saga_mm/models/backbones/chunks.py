@@ -11,12 +11,12 @@ from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, captures_graph
 def runs_in_pieces(module: nn.Module) -> bool:
     """Whether nobody minds that a module computes a map in pieces.
 
-    Training does, and so does a hook of a module inside, which shall see whole maps.
+    Training does, and so does a module inside that has a hook, which shall see whole maps, or another ``forward``.
     """
     if module.training or torch.is_grad_enabled():
         return False
     inside = (part for part in module.modules() if part is not module)
-    return not any(part._forward_hooks or part._forward_pre_hooks for part in inside)
+    return not any(part._forward_hooks or part._forward_pre_hooks or 'forward' in vars(part) for part in inside)
 
 
 def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:

@@ -15,6 +15,7 @@ from saga_mm.ops import (
     captures_graph,
     compiles,
     crop_rows,
+    fuses,
     grow_rows,
     map_to_tokens,
     pad_to_multiple,
@@ -129,18 +130,24 @@ class MixerBlock(RowStep, nn.Module):
     def state_floats(self) -> float:
         return self.attn.state_floats * self.norm1.weight.numel()
 
+    def runs_in_slices(self, x: torch.Tensor) -> bool:
+        """Whether nothing wide exists for more than a few tokens of ``x`` or of a map like it."""
+        return False
+
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         return self.attn.write(self.norm1(x), grid, state)
 
     def merge(self, states: Sequence[Any]) -> Any:
         return self.attn.merge(states)
 
+    def attend(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        """Tokens after the attention at the rows of ``keep``, from those before it at ``grid``."""
+        mixed = crop_rows(self.attn.read(self.norm1(x), grid, state), grid, keep)
+        return self.join(crop_rows(x, grid, keep), mixed)
+
     def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
         near = grow_rows(keep, self.feed_forward.halo)
-        mixed = crop_rows(self.attn.read(self.norm1(x), grid, state), grid, near)
-        x = self.join(crop_rows(x, grid, near), mixed)
-        del mixed
-        return crop_rows(self.feed(x, near), near, keep)
+        return crop_rows(self.feed(self.attend(x, grid, state, near), near), near, keep)
 
 
 class Block(MixerBlock):
@@ -164,16 +171,38 @@ class Block(MixerBlock):
         return x + self.drop_path(mixed)
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        if self._in_slices(x):
+        if self._feeds_in_slices(x):
             return self.mlp.add_to(x, self.norm2)
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
-    def _in_slices(self, x: torch.Tensor) -> bool:
-        """Whether the feed-forward may and can run in slices: on a processor, and not in an exported graph."""
-        if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu'):
+    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if self._mixes_in_slices(x):
+            return self.feed(self.attend(x, grid, self.write(x, grid), grid), grid)
+        return super().forward(x, grid)
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        return self.attn.write_slices(x, self.norm1) if self._mixes_in_slices(x) else super().write(x, grid, state)
+
+    def attend(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        if self._mixes_in_slices(x):
+            return self.attn.add_slices(x, self.norm1, grid, state, keep)
+        return super().attend(x, grid, state, keep)
+
+    def runs_in_slices(self, x: torch.Tensor) -> bool:
+        return self._mixes_in_slices(x) and self._feeds_in_slices(x)
+
+    def _mixes_in_slices(self, x: torch.Tensor) -> bool:
+        wide = x.dtype in (torch.float32, torch.float64)
+        return self.attn.slices and wide and not fuses(x) and self._may_slice(x, self.norm1)
+
+    def _feeds_in_slices(self, x: torch.Tensor) -> bool:
+        return type(self.mlp) is FeedForward and self.mlp.plain and self._may_slice(x, self.norm2)
+
+    def _may_slice(self, x: torch.Tensor, norm: nn.Module) -> bool:
+        """Whether what follows a norm may run in slices: on a processor, and not in an exported graph."""
+        if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or type(norm) is not nn.LayerNorm:
             return False
-        can = type(self.mlp) is FeedForward and self.mlp.plain and type(self.norm2) is nn.LayerNorm
-        return can and (not captures_graph() or compiles()) and runs_in_pieces(self)
+        return (not captures_graph() or compiles()) and runs_in_pieces(self)
 
 
 class PatchEmbed(nn.Module):

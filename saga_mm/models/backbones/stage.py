@@ -11,6 +11,8 @@ from saga_mm.ops import AppliedRows, Grid, LocalStep, MemoryRows, Part, RowRunne
 
 from .chunks import chunk_bytes
 
+SLICED = 8
+
 
 class Stage(nn.Module):
     """From a map to a coarser map: embedding, position, blocks, norm.
@@ -79,6 +81,9 @@ class Stage(nn.Module):
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
+        if all(block.runs_in_slices(x) for block in self.blocks):
+            # they take a small part of what they say, and pieces cost a little time
+            chunk *= SLICED
         images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 

@@ -15,8 +15,7 @@ from saga_mm.analysis.benchmark.references import as_reference, keep_whole
 from saga_mm.analysis.benchmark.steps import largest_error
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones import chunks, layers, stage
-from saga_mm.ops import feed_forward
+from saga_mm.models.backbones import layers, stage
 from saga_mm.registry import MODELS
 
 SIZE = (64, 64)
@@ -105,11 +104,11 @@ def test_what_does_not_run_is_refused_in_one_line(wrong):
 
 def test_chunks_come_back_as_they_were():
     def sizes():
-        return chunks.CHUNK_BYTES, chunks.ACCELERATOR_CHUNK_BYTES, feed_forward.SLICE_BYTES
+        return [getattr(module, name) for module, name, _ in gate.CHUNKS]
 
     before = sizes()
     with small_chunks():
-        assert max(sizes()) < min(before)
+        assert all(small < usual for small, usual in zip(sizes(), before, strict=True))
     assert sizes() == before
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from saga_mm.analysis import measure_cost
-from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
+from saga_mm.models.attention import SAGAAttention
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, stage
 from saga_mm.models.backbones.layers import Block, FeedForward
-from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner
+from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, feed_forward, plan_runner
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
@@ -159,7 +160,7 @@ def test_chunks_equal_the_whole(host, attention, monkeypatch):
             monkeypatch.setattr(chunks, 'CHUNK_BYTES', CHUNK_BYTES)
             whole = net(x)
             assert not runs
-            for chunk in (20000, 300000):
+            for chunk in (2500, 300000):
                 monkeypatch.setattr(chunks, 'CHUNK_BYTES', chunk)
                 for out, expected in zip(net(x), whole, strict=True):
                     assert out.is_contiguous()
@@ -174,7 +175,7 @@ def test_images_of_a_batch_before_rows(monkeypatch):
     seen, inner = [], net.stages[0]._whole
     whole = inner(x)
     monkeypatch.setattr(net.stages[0], '_whole', lambda part: seen.append(len(part)) or inner(part))
-    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 / stage.SLICED * net.parts(32, 32)[0].whole_bytes(1))
     with torch.no_grad():
         assert torch.allclose(net.stages[0](x), whole, rtol=1e-9)
     assert seen == [2, 2, 1]
@@ -236,7 +237,7 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
             net(x)
 
 
-def test_the_feed_forward_is_one_node_of_compiled_graphs_alone():
+def test_slices_are_nodes_of_compiled_graphs_alone():
     """Exported ones run where this package is not installed."""
     net, x, graphs = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64), []
 
@@ -251,7 +252,8 @@ def test_the_feed_forward_is_one_node_of_compiled_graphs_alone():
         torch.compile(net, backend=keep, fullgraph=True)(x)
         exported = [torch.export.export(net, (x,), strict=strict).graph for strict in (False, True)]
         exported += [torch.fx.experimental.proxy_tensor.make_fx(net)(x).graph]
-    assert [len(own(graph)) for graph in graphs] == [3]
+    # writing, reading, and the feed-forward of each block
+    assert [len(own(graph)) for graph in graphs] == [3 * 3]
     assert [own(graph) for graph in exported] == [[], [], []]
     graphs.clear()
     # gradients need the layers
@@ -333,8 +335,29 @@ def test_replaced_layers_count_in_pieces_too(monkeypatch, name):
     whole = net(x)
     monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
     with torch.no_grad():
-        for piece, expected in zip(net(x), whole, strict=True):
-            torch.testing.assert_close(piece, expected)
-        if 'mlp' in name:
-            compiled = torch.compile(net, backend='eager', fullgraph=True)(x)
-            torch.testing.assert_close(compiled, whole)
+        torch.testing.assert_close(net(x), whole)
+        torch.testing.assert_close(torch.compile(net, backend='eager', fullgraph=True)(x), whole)
+
+
+def test_another_forward_is_run():
+    net, x = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64)
+    for part in (net.stages[0].blocks[0].attn, net.stages[0].blocks[1].mlp.fc1):
+        before = part.forward
+        part.forward = lambda *args, before=before: 2 * before(*args)
+    whole = net(x)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), whole)
+
+
+@pytest.mark.parametrize('host', ['PVT', 'PVTv2'])
+@pytest.mark.parametrize('options', [{}, {'gates': 'none'}, {'local_kernel': 0}, {'feature_map': 'elu+1'}], ids=str)
+def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: dict):
+    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 40)
+    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
+    net, x = build(host, {'type': 'saga', **options}), torch.randn(2, 3, 72, 41, dtype=torch.float64)
+    ran, write = [], SAGAAttention.write_slices
+    monkeypatch.setattr(SAGAAttention, 'write_slices', lambda *args: ran.append(1) or write(*args))
+    whole = net(x)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), whole)
+    assert len(ran) == 3

@@ -1,0 +1,185 @@
+"""The two steps of linear attention in slices of few tokens, for inference: their numbers stay in a processor's cache.
+
+Norm, keys, values and gates exist for one slice at a time, and so do queries and answers. To ``torch.compile``
+``torch.ops.saga_mm.write_tokens`` and ``torch.ops.saga_mm.add_answers`` are one node each, which a loop would not be.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from .feature_maps import get_feature_map
+from .feed_forward import slice_length
+from .grid import Grid
+from .linear_attention import KVState
+
+Layer = tuple[torch.Tensor, torch.Tensor | None]
+Norm = tuple[torch.Tensor, torch.Tensor, float]
+
+
+def write_in_slices(
+    x: torch.Tensor,
+    norm: Norm,
+    key_value: Layer,
+    gates: Layer | None,
+    heads: int,
+    *,
+    feature_map: str = 'relu',
+    normalizer: str = 'plain',
+) -> KVState:
+    """As :func:`saga_mm.ops.write_state` of what layers make of tokens, without gradients.
+
+    Args:
+        x: Tokens ``(B, N, C)``.
+        norm: Scale, shift and eps of the LayerNorm before the layers.
+        key_value: Weight ``(2C, C)`` and bias of keys and values.
+        gates: Weight ``(2C, C)`` and bias of the logits of key gates and value gates, or None.
+        heads: Heads; must divide C.
+        feature_map: A name of :data:`FEATURE_MAPS`.
+        normalizer: ``'plain'`` or ``'gated'``.
+    """
+    phi = get_feature_map(feature_map)
+    batch, count, channels = x.shape
+    head = channels // heads
+    length = slice_length(x, 4 * channels)
+    pairs = x.new_empty(min(length, count), 2 * channels)
+    open_pairs = torch.empty_like(pairs)
+    kvs, keys = x.new_zeros(batch, heads, head, head), x.new_zeros(batch, heads, head)
+    for tokens, kv, key in zip(x, kvs, keys, strict=True):
+        for part in tokens.split(length):
+            normed = F.layer_norm(part, (channels,), *norm)
+            k, v = _linear(normed, key_value, pairs).unflatten(-1, (2, heads, head)).unbind(1)
+            k = phi(k)
+            if normalizer != 'gated':
+                key += k.sum(0)
+            if gates is not None:
+                logits = _linear(normed, gates, open_pairs)
+                key_gate, value_gate = logits.sigmoid_().unflatten(-1, (2, heads, head)).unbind(1)
+                k, v = k.mul_(key_gate), v.mul_(value_gate)
+            if normalizer == 'gated':
+                key += k.sum(0)
+            kv.baddbmm_(k.permute(1, 2, 0), v.transpose(0, 1))
+    return KVState(kvs / count, keys / count, count)
+
+
+def add_read_in_slices(
+    x: torch.Tensor,
+    norm: Norm,
+    state: tuple[torch.Tensor, torch.Tensor],
+    query: Layer,
+    value: Layer,
+    local: Layer | None,
+    proj: Layer,
+    grid: Grid,
+    keep: Grid,
+    *,
+    feature_map: str = 'relu',
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """``x + proj(read(norm(x)) + local(value(norm(x))))``, without gradients.
+
+    Args:
+        x: Tokens ``(B, N, C)`` that stand at ``grid``.
+        norm: As for :func:`write_in_slices`.
+        state: Its ``kv`` and ``key``.
+        query: Weight ``(C, C)`` and bias of the queries.
+        value: The same of the values.
+        local: Weight ``(C, 1, k, k)`` and bias of the depthwise convolution of the values, or None.
+        proj: As ``query``, of the answers.
+        grid: Where the tokens stand.
+        keep: Rows to answer; beyond those of ``grid`` the convolution sees zeros.
+        feature_map: As for :func:`write_in_slices`.
+        eps: Added to the denominator.
+
+    Returns:
+        Tokens at ``keep``.
+    """
+    phi = get_feature_map(feature_map)
+    channels, heads, width = x.shape[-1], state[0].shape[1], grid.width
+    reach = 0 if local is None else local[0].shape[-1] // 2
+    rows = max(slice_length(x, 4 * channels) // width, 1)
+    first = keep.start - grid.start
+    out = x.new_empty(len(x), keep.rows * width, channels)
+    for tokens, result, kv, key in zip(x, out, *state, strict=True):
+        for start in range(first, first + keep.rows, rows):
+            stop = min(start + rows, first + keep.rows)
+            top, bottom = max(start - reach, 0), min(stop + reach, grid.rows)
+            own = slice((start - top) * width, (stop - top) * width)
+            normed = F.layer_norm(tokens[top * width : bottom * width], (channels,), *norm)
+            queries = phi(F.linear(normed[own], *query).unflatten(-1, (heads, -1))).transpose(0, 1)
+            answers = (queries @ kv).div_(queries @ key.unsqueeze(-1) + eps).transpose(0, 1).flatten(1)
+            if local is not None:
+                # a stride of the batch that would not be that of a map costs two copies
+                plane = F.linear(normed, *value).view(1, -1, width, channels).permute(0, 3, 1, 2)
+                near = F.conv2d(plane, *local, padding=reach, groups=channels)
+                answers += near[0].permute(1, 2, 0).flatten(0, 1)[own]
+            part = result[(start - first) * width : (stop - first) * width]
+            torch.addmm(tokens[start * width : stop * width], answers, proj[0].t(), out=part)
+            if proj[1] is not None:
+                part += proj[1]
+    return out
+
+
+def _linear(x: torch.Tensor, layer: Layer, out: torch.Tensor) -> torch.Tensor:
+    weight, bias = layer
+    if bias is None:
+        return torch.mm(x, weight.t(), out=out[: len(x)])
+    return torch.addmm(bias, x, weight.t(), out=out[: len(x)])
+
+
+@torch.library.custom_op('saga_mm::write_tokens', mutates_args=())
+def write_tokens(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    norm_eps: float,
+    kv_weight: torch.Tensor,
+    kv_bias: torch.Tensor | None,
+    gate_weight: torch.Tensor | None,
+    gate_bias: torch.Tensor | None,
+    heads: int,
+    feature_map: str,
+    normalizer: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    gates = None if gate_weight is None else (gate_weight, gate_bias)
+    norm, names = (scale, shift, norm_eps), {'feature_map': feature_map, 'normalizer': normalizer}
+    state = write_in_slices(x, norm, (kv_weight, kv_bias), gates, heads, **names)
+    return state.kv, state.key
+
+
+@write_tokens.register_fake
+def _(x, scale, shift, norm_eps, kv_weight, kv_bias, gate_weight, gate_bias, heads, feature_map, normalizer):
+    head = x.shape[-1] // heads
+    return x.new_empty(len(x), heads, head, head), x.new_empty(len(x), heads, head)
+
+
+@torch.library.custom_op('saga_mm::add_answers', mutates_args=())
+def add_answers(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    norm_eps: float,
+    kv: torch.Tensor,
+    key: torch.Tensor,
+    query_weight: torch.Tensor,
+    query_bias: torch.Tensor | None,
+    value_weight: torch.Tensor,
+    value_bias: torch.Tensor | None,
+    local_weight: torch.Tensor | None,
+    local_bias: torch.Tensor | None,
+    proj_weight: torch.Tensor,
+    proj_bias: torch.Tensor | None,
+    height: int,
+    width: int,
+    feature_map: str,
+    eps: float,
+) -> torch.Tensor:
+    local = None if local_weight is None else (local_weight, local_bias)
+    grid = Grid.whole(height, width)
+    layers = (query_weight, query_bias), (value_weight, value_bias), local, (proj_weight, proj_bias)
+    norm, options = (scale, shift, norm_eps), {'feature_map': feature_map, 'eps': eps}
+    return add_read_in_slices(x, norm, (kv, key), *layers, grid, grid, **options)
+
+
+@add_answers.register_fake
+def _(x, *args):
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
