@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from saga_mm.ops import AppliedRows, Grid, LocalStep, MemoryRows, Part, RowRunner, Rows, RowStep, tokens_to_map
 
 from .chunks import chunk_bytes
+from .layers import MixerBlock
 
 SLICED = 8
 
@@ -81,7 +82,7 @@ class Stage(nn.Module):
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
-        if all(block.runs_in_slices(x) for block in self.blocks):
+        if all(isinstance(block, MixerBlock) and block.runs_in_slices(x) for block in self.blocks):
             # they take a small part of what they say, and pieces cost a little time
             chunk *= SLICED
         images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
