@@ -66,6 +66,12 @@ def trim_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def keep_below(limit: float, device: torch.device) -> None:
+    """Give back what the allocator of the CPU keeps for later, if the program holds more than ``limit`` bytes."""
+    if device.type == 'cpu' and used_bytes(device) > limit:
+        trim_memory()
+
+
 def _resident_peak() -> int:
     try:
         status = Path('/proc/self/status').read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import torch
 from saga_mm.errors import SagaError
 from saga_mm.ops import ImageRows, MemoryTooSmallError, RowRunner, Rows
 
-from .memory import used_bytes
+from .memory import keep_below, used_bytes
 
 # what the allocator holds beyond what is in use, by experience, and what the program still takes while it runs
 USABLE, SLACK = 0.65, 64 * 2**20
@@ -93,7 +94,7 @@ def plan_within(
     taken = SLACK + used_bytes(device) + held_bytes
     memory = math.inf if max_memory is None else (max_memory - taken) * USABLE
     try:
-        return plan(memory)
+        runner = plan(memory)
     except MemoryTooSmallError as error:
         needed = (taken + error.smallest / USABLE) / 2**20
         raise SagaError(
@@ -103,6 +104,10 @@ def plan_within(
         ) from error
     except ValueError as error:
         raise SagaError(f'this model does not run in strips: {error}') from error
+    if max_memory is not None:
+        # states that stay, small and many, pin what was freed around them
+        runner.relieve = partial(keep_below, (taken + memory + max_memory) / 2, device)
+    return runner
 
 
 def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRows:

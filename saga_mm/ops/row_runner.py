@@ -1,7 +1,7 @@
 """Runs row steps over maps, within a memory that one chooses."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +97,12 @@ class RowRunner:
         chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
         rows: Rows of each strip, up to what steps ask for, whatever memory that takes; None leaves it to the limit.
         work: Bytes that pass through all that will be run, for those who watch; None if that is not known.
+
+    Attributes:
+        relieve: Called after each strip; for an allocator that keeps what is free.
     """
+
+    relieve: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -163,7 +168,7 @@ class RowRunner:
         run, states = _sweep(step, x.batch, x.width), []
         for start, stop in self._cuts(x.height, self._rows(run)):
             states.append(step.write(x.read(start, stop), x.grid(start, stop), state))
-            self.progress.add(run.row * (stop - start))
+            self._done(run, start, stop)
         return states
 
     def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
@@ -182,8 +187,12 @@ class RowRunner:
                 states.append(after.write(tokens, made.grid(start, stop)))
                 self.progress.add(sweep.row * (stop - start))
             del tokens
-            self.progress.add(run.row * (stop - start))
+            self._done(run, start, stop)
         return (x if out is before else out), states
+
+    def _done(self, run: Pass, start: int, stop: int) -> None:
+        self.progress.add(run.row * (stop - start))
+        self.relieve()
 
     def _rows(self, run: Pass) -> int:
         return run.rows(self.limit, self.chunk) if self.rows is None else round_up(self.rows, run.multiple)

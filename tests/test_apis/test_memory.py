@@ -62,3 +62,14 @@ def test_nothing_is_known_where_the_system_tells_nothing(monkeypatch):
     monkeypatch.setattr(memory.ctypes, 'CDLL', refuse_none)
     release_memory()
     assert (used_bytes(CPU), peak_bytes()) == (0, 0)
+
+
+def test_what_is_kept_is_given_back_above_a_limit(monkeypatch):
+    calls = []
+    monkeypatch.setattr(memory, 'trim_memory', lambda: calls.append(1))
+    monkeypatch.setattr(memory, 'used_bytes', lambda device: 100)
+    memory.keep_below(100, torch.device('cpu'))
+    memory.keep_below(0, torch.device('meta'))
+    assert calls == []
+    memory.keep_below(99, torch.device('cpu'))
+    assert calls == [1]

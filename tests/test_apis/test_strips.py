@@ -6,6 +6,8 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
+from saga_mm.apis import strips
+from saga_mm.apis.memory import used_bytes
 from saga_mm.apis.strips import segment_strips
 from saga_mm.errors import SagaError
 
@@ -41,9 +43,9 @@ def test_labels_are_those_of_the_model_itself(model):
     image = picture()
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
     whole = model.test_step({'inputs': [bgr], 'data_samples': None})[0].pred_sem_seg.data[0].numpy()
-    strips = np.concatenate(list(segment_strips(model, image)))
-    assert strips.dtype == np.uint8 and strips.shape == whole.shape and len(np.unique(whole)) > 2
-    assert (strips == whole).mean() > 0.9999
+    found = np.concatenate(list(segment_strips(model, image)))
+    assert found.dtype == np.uint8 and found.shape == whole.shape and len(np.unique(whole)) > 2
+    assert (found == whole).mean() > 0.9999
 
 
 def test_too_little_memory_says_how_much_is_not(model):
@@ -58,3 +60,14 @@ def test_what_pads_is_refused(model):
             next(segment_strips(model, picture()))
     finally:
         model.data_preprocessor.test_cfg = None
+
+
+def test_memory_is_given_back_between_strips_above_what_was_planned(model, monkeypatch):
+    limits = []
+    monkeypatch.setattr(strips, 'keep_below', lambda limit, device: limits.append(limit))
+    allowed = used_bytes(torch.device('cpu')) + 2**30
+    list(segment_strips(model, picture(), max_memory=allowed))
+    assert len(limits) > 10 and len(set(limits)) == 1 and 0.7 * allowed < limits[0] < allowed
+    limits.clear()
+    list(segment_strips(model, picture()))
+    assert limits == []

@@ -361,3 +361,12 @@ def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: 
     with torch.no_grad():
         torch.testing.assert_close(net(x), whole)
     assert len(ran) == 3
+
+
+def test_an_allocator_may_be_relieved_after_each_strip():
+    net, calls, runner = build('PVT'), [], RowRunner(rows=4)
+    runner.relieve = lambda: calls.append(1)
+    steps = net.stages[0].steps
+    runner.run(steps, image_rows(torch.randn(1, 3, 64, 40, dtype=torch.float64)))
+    # four strips of four rows: the embedding and two blocks, each of which writes while the step before it reads
+    assert len(calls) == 4 * 3
