@@ -28,12 +28,18 @@ def operator_macs(func: torch._ops.OpOverload, args: tuple, kwargs: dict[str, An
         kwargs: Its keyword arguments.
         out: Its result.
     """
-    packet = func.overloadpacket
+    packet = _out_of_place(func.overloadpacket)
     if packet in _OWN_FORMULAS:
         return _OWN_FORMULAS[packet](*args)
     if packet in flop_registry:
         return flop_registry[packet](*args, **kwargs, out_val=out) // 2
     return 0
+
+
+def _out_of_place(packet: torch._ops.OpOverloadPacket) -> torch._ops.OpOverloadPacket:
+    """Of ``baddbmm_``, which overwrites its first argument, ``baddbmm``: the same arithmetic."""
+    name = packet.__name__
+    return getattr(aten, name[:-1], packet) if name.endswith('_') and not name.endswith('__') else packet
 
 
 def _convolution_backward(

@@ -65,6 +65,8 @@ def test_equals_torch_flop_counter():
         (torch.matmul, [(4, 5), (5,)], 20),
         (torch.matmul, [(5,), (5,)], 5),
         (torch.baddbmm, [(2, 3, 4), (2, 3, 5), (2, 5, 4)], 2 * 3 * 4 * 5),
+        (torch.Tensor.baddbmm_, [(2, 3, 4), (2, 3, 5), (2, 5, 4)], 2 * 3 * 4 * 5),
+        (torch.Tensor.addmm_, [(3, 4), (3, 5), (5, 4)], 3 * 4 * 5),
         (torch.addbmm, [(3, 4), (2, 3, 5), (2, 5, 4)], 2 * 3 * 4 * 5),
         (torch.addmv, [(3,), (3, 4), (4,)], 12),
         (lambda a, b: torch.einsum('bnhd,bnhe->bhde', a, b), [(2, 7, 3, 4), (2, 7, 3, 5)], 2 * 7 * 3 * 4 * 5),
