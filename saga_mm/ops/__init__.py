@@ -1,9 +1,10 @@
 """Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
 
+from .capture import captures_graph, compiles, known_equal
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
 from .feed_forward import add_feed_forward
 from .fused import fused_kernels, fuses
-from .grid import Grid, known_equal, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
+from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .precision import full_precision, wide
 from .reference import linear_attention_reference
@@ -11,7 +12,7 @@ from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
 from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
-from .rows import LocalStep, RowStep, StepRows, captures_graph, compiles, crop_rows, grow_rows
+from .rows import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
 from .sliced_attention import add_read_in_slices, write_in_slices
 
@@ -41,6 +42,7 @@ __all__ = [
     'captures_graph',
     'check_head_dim',
     'compiles',
+    'contiguous_map',
     'crop_rows',
     'elu_plus_one',
     'focused',

@@ -42,8 +42,7 @@ def add_feed_forward(
         normed = F.layer_norm(part, part.shape[-1:], *norm, eps)
         torch.addmm(first[1], normed, first[0].t(), out=hidden)
         torch.ops.aten.gelu_(hidden)
-        torch.addmm(part, hidden, second[0].t(), out=result)
-        result += second[1]
+        torch.add(part, second[1], out=result).addmm_(hidden, second[0].t())
     return x if out is None else out
 
 

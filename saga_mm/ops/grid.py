@@ -1,11 +1,14 @@
 """Tokens and the map they came from."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from .capture import captures_graph, known_equal
+
+# tokens whose copies fit a processor's cache
+COPIED = 2048
 
 
 class Grid(NamedTuple):
@@ -44,6 +47,21 @@ def map_to_tokens(x: torch.Tensor) -> torch.Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
+def contiguous_map(x: torch.Tensor) -> torch.Tensor:
+    """A map ``(B, C, H, W)`` in this order in memory: itself, or a copy."""
+    if x.is_contiguous() or x.requires_grad or captures_graph():
+        return x.contiguous()
+    return copy_map(x, torch.empty_like(x, memory_format=torch.contiguous_format))
+
+
+def copy_map(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Copy a map ``(B, C, H, W)`` to another, rows by rows: where their orders differ, a cache holds both."""
+    rows = max(COPIED // x.shape[-1], 1) if x.device.type == 'cpu' else x.shape[2]
+    for source, target in zip(x.split(rows, 2), out.split(rows, 2), strict=True):
+        target.copy_(source)
+    return out
+
+
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """Pad a map ``(B, C, H, W)`` with zeros below and to the right, so that ``multiple`` divides both sides."""
     pad_h, pad_w = (round_up(side, multiple) - side for side in x.shape[2:])
@@ -55,13 +73,3 @@ def round_up(number: int, multiple: int) -> int:
     """The next multiple that is not less than ``number``."""
     # not of a negative number, which exported graphs divide in another way
     return (number + multiple - 1) // multiple * multiple
-
-
-def known_equal(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether numbers are equal; False where that depends on the size of a map and a graph for any size is captured.
-
-    Asking in the usual way would make it a graph of those sizes alone for which the answer is the same.
-    """
-    equal = [a == b for a, b in zip(one, other, strict=True)]
-    # torch.jit.trace makes tensors of sizes
-    return all(bool(each) if isinstance(each, torch.Tensor) else statically_known_true(each) for each in equal)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from .grid import Grid, known_equal, map_to_tokens, tokens_to_map
+from .capture import known_equal
+from .grid import Grid, map_to_tokens, tokens_to_map
 from .precision import wide
 
 

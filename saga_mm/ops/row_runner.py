@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .grid import copy_map
 from .row_progress import Progress
 from .rows import RowStep, StepRows, round_up
 from .scratch import Rows, Storage
@@ -149,7 +150,7 @@ class RowRunner:
             plane = rows.plane(start, stop)
             if out is None:
                 out = plane.new_empty(*plane.shape[:2], rows.height, rows.width)
-            out[:, :, start:stop] = plane
+            copy_map(plane, out[:, :, start:stop])
         return out
 
     def _state(self, step: RowStep, x: Rows, states: list) -> Any:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from .grid import Grid, round_up
 from .scratch import Rows
@@ -114,20 +113,3 @@ def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:
 def grow_rows(grid: Grid, halo: int) -> Grid:
     """The grid with ``halo`` more rows on each side, as far as the map has them."""
     return grid._replace(start=max(grid.start - halo, 0), stop=min(grid.stop + halo, grid.height))
-
-
-def captures_graph() -> bool:
-    """Whether a graph is being captured, in which a loop over pieces would be frozen at this map's size."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch.onnx.is_in_onnx_export()
-        or get_proxy_mode() is not None
-    )
-
-
-def compiles() -> bool:
-    """Whether ``torch.compile`` captures a graph, for this process alone; exported ones shall run anywhere."""
-    # older versions cannot tell
-    exports = getattr(torch.compiler, 'is_exporting', None)
-    return exports is not None and torch.compiler.is_compiling() and not exports()

@@ -37,24 +37,22 @@ def write_in_slices(
         feature_map: A name of :data:`FEATURE_MAPS`.
         normalizer: ``'plain'`` or ``'gated'``.
     """
-    phi = get_feature_map(feature_map)
     batch, count, channels = x.shape
     head = channels // heads
     length = slice_length(x, 4 * channels)
     pairs = x.new_empty(min(length, count), 2 * channels)
-    open_pairs = torch.empty_like(pairs)
+    opened = torch.empty_like(pairs)
     kvs, keys = x.new_zeros(batch, heads, head, head), x.new_zeros(batch, heads, head)
     for tokens, kv, key in zip(x, kvs, keys, strict=True):
         for part in tokens.split(length):
             normed = F.layer_norm(part, (channels,), *norm)
-            k, v = _linear(normed, key_value, pairs).unflatten(-1, (2, heads, head)).unbind(1)
-            k = phi(k)
+            pair = _linear(normed, key_value, pairs)
+            k, v = pair.unflatten(-1, (2, heads, head)).unbind(1)
+            _map_in_place(k, feature_map)
             if normalizer != 'gated':
                 key += k.sum(0)
             if gates is not None:
-                logits = _linear(normed, gates, open_pairs)
-                key_gate, value_gate = logits.sigmoid_().unflatten(-1, (2, heads, head)).unbind(1)
-                k, v = k.mul_(key_gate), v.mul_(value_gate)
+                pair *= _linear(normed, gates, opened).sigmoid_()
             if normalizer == 'gated':
                 key += k.sum(0)
             kv.baddbmm_(k.permute(1, 2, 0), v.transpose(0, 1))
@@ -93,7 +91,6 @@ def add_read_in_slices(
     Returns:
         Tokens at ``keep``.
     """
-    phi = get_feature_map(feature_map)
     channels, heads, width = x.shape[-1], state[0].shape[1], grid.width
     reach = 0 if local is None else local[0].shape[-1] // 2
     rows = max(slice_length(x, 4 * channels) // width, 1)
@@ -105,18 +102,25 @@ def add_read_in_slices(
             top, bottom = max(start - reach, 0), min(stop + reach, grid.rows)
             own = slice((start - top) * width, (stop - top) * width)
             normed = F.layer_norm(tokens[top * width : bottom * width], (channels,), *norm)
-            queries = phi(F.linear(normed[own], *query).unflatten(-1, (heads, -1))).transpose(0, 1)
-            answers = (queries @ kv).div_(queries @ key.unsqueeze(-1) + eps).transpose(0, 1).flatten(1)
+            queries = F.linear(normed[own], *query).unflatten(-1, (heads, -1))
+            queries = _map_in_place(queries, feature_map).transpose(0, 1)
+            answers = normed.new_empty(queries.shape[1], channels)
+            sums = queries @ key.unsqueeze(-1) + eps
+            torch.div(queries @ kv, sums, out=answers.unflatten(-1, (heads, -1)).transpose(0, 1))
             if local is not None:
                 # a stride of the batch that would not be that of a map costs two copies
                 plane = F.linear(normed, *value).view(1, -1, width, channels).permute(0, 3, 1, 2)
                 near = F.conv2d(plane, *local, padding=reach, groups=channels)
                 answers += near[0].permute(1, 2, 0).flatten(0, 1)[own]
             part = result[(start - first) * width : (stop - first) * width]
-            torch.addmm(tokens[start * width : stop * width], answers, proj[0].t(), out=part)
-            if proj[1] is not None:
-                part += proj[1]
+            before = tokens[start * width : stop * width]
+            part.copy_(before) if proj[1] is None else torch.add(before, proj[1], out=part)
+            part.addmm_(answers, proj[0].t())
     return out
+
+
+def _map_in_place(x: torch.Tensor, feature_map: str) -> torch.Tensor:
+    return x.relu_() if feature_map == 'relu' else x.copy_(get_feature_map(feature_map)(x))
 
 
 def _linear(x: torch.Tensor, layer: Layer, out: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
-from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
+from saga_mm.ops import Grid, contiguous_map, grid, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
 
 
 def test_tokens_and_map_are_inverse():
@@ -10,6 +11,17 @@ def test_tokens_and_map_are_inverse():
     assert tokens.shape == (2, 20, 3)
     assert torch.equal(tokens[0, 7], plane[0, :, 1, 2])
     assert torch.equal(tokens_to_map(tokens, Grid.whole(4, 5)), plane)
+
+
+@pytest.mark.parametrize('tokens', [1, 16, 1000])
+@pytest.mark.parametrize('requires_grad', [False, True])
+def test_map_of_tokens_becomes_contiguous(tokens: int, requires_grad: bool, monkeypatch):
+    monkeypatch.setattr(grid, 'COPIED', tokens)
+    plane = tokens_to_map(torch.randn(2, 7 * 5, 3, requires_grad=requires_grad), Grid.whole(7, 5))
+    out = contiguous_map(plane)
+    assert out.is_contiguous() and not plane.is_contiguous() and torch.equal(out, plane)
+    assert out.requires_grad == requires_grad
+    assert contiguous_map(out) is out
 
 
 def test_padding_is_below_and_right_and_only_where_needed():

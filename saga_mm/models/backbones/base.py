@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.models.attention import TokenMixer, build_attention
-from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows
+from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows, contiguous_map
 
 from .chunks import chunk_bytes
 
@@ -72,13 +72,17 @@ class PyramidBackbone(BaseModule):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Maps ``(B, embed_dims[i], ceil(H / stride), ceil(W / stride))`` of an image batch ``(B, 3, H, W)``.
 
-        One for each of ``out_indices``, in ascending order.
+        One for each of ``out_indices``, in ascending order, contiguous: some compiled operators downstream read memory
+        as if all maps were.
         """
         outs = []
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(self._normed(x, self.out_norms[str(i)]) if self.out_norms else x)
+        # the next stage has read its tokens by now, so that no map exists twice while stages run
+        for i in range(len(outs)):
+            outs[i] = contiguous_map(outs[i])
         return tuple(outs)
 
     @staticmethod
@@ -88,7 +92,7 @@ class PyramidBackbone(BaseModule):
         # a graph for images of any size has no bytes to compare
         if chunk < math.inf and x.nbytes > chunk:
             return RowRunner().gather(AppliedRows(MemoryRows(channels_last), norm))
-        return norm(channels_last).permute(0, 3, 1, 2).contiguous()
+        return norm(channels_last).permute(0, 3, 1, 2)
 
     def parts(self, height: int, width: int) -> list[Part]:
         """The stages' steps, for an image of this size; see :func:`saga_mm.ops.plan_runner`."""

@@ -231,7 +231,11 @@ class PatchEmbed(nn.Module):
         self.apply(init_weights)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
-        x = self.proj(pad_to_multiple(x, self.multiple))
+        x = pad_to_multiple(x, self.multiple)
+        if x.device.type == 'cpu' and not captures_graph():
+            # so the convolution makes tokens, not a map whose tokens are a copy; a compiler chooses for itself
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.proj(x)
         return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])
 
     @property

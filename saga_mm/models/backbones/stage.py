@@ -21,6 +21,8 @@ class Stage(nn.Module):
     In inference, a large map is run in chunks of rows, so that what is wide inside a block never exists for all of it.
     Not so while a graph is captured, or if a module inside has a hook, which shall see whole maps.
 
+    The map that it returns may be a view of tokens, channels last, as the embedding of the next stage likes it.
+
     Args:
         embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
         blocks: Modules from tokens and grid to tokens.
@@ -118,5 +120,4 @@ class Stage(nn.Module):
                 x = block(x, grid)
         if self.norm is not None:
             x = self.norm(x)
-        # some compiled operators downstream read memory as if it were plain NCHW
-        return tokens_to_map(x, grid).contiguous()
+        return tokens_to_map(x, grid)

@@ -1,0 +1,34 @@
+"""Whether a graph is being captured, and what may be asked then."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+
+def captures_graph() -> bool:
+    """Whether a graph is being captured, in which a loop over pieces would be frozen at this map's size."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch.onnx.is_in_onnx_export()
+        or get_proxy_mode() is not None
+    )
+
+
+def compiles() -> bool:
+    """Whether ``torch.compile`` captures a graph, for this process alone; exported ones shall run anywhere."""
+    # older versions cannot tell
+    exports = getattr(torch.compiler, 'is_exporting', None)
+    return exports is not None and torch.compiler.is_compiling() and not exports()
+
+
+def known_equal(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether numbers are equal; False where that depends on the size of a map and a graph for any size is captured.
+
+    Asking in the usual way would make it a graph of those sizes alone for which the answer is the same.
+    """
+    equal = [a == b for a, b in zip(one, other, strict=True)]
+    # torch.jit.trace makes tensors of sizes
+    return all(bool(each) if isinstance(each, torch.Tensor) else statically_known_true(each) for each in equal)
