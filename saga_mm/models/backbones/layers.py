@@ -24,6 +24,10 @@ from saga_mm.ops import (
 
 from .chunks import runs_in_pieces
 
+# channels up to which a compiled graph mixes tokens in slices, which project values twice: wider tokens have so much
+# arithmetic for each byte that this costs more than a cache saves
+COMPILED_SLICES = 128
+
 
 class DropPath(nn.Module):
     """Drop a residual branch of some samples while training (stochastic depth, Huang et al., 2016).
@@ -193,6 +197,8 @@ class Block(MixerBlock):
 
     def _mixes_in_slices(self, x: torch.Tensor) -> bool:
         wide = x.dtype in (torch.float32, torch.float64)
+        if captures_graph() and x.shape[-1] > COMPILED_SLICES:
+            return False
         return self.attn.slices and wide and not fuses(x) and self._may_slice(x, self.norm1)
 
     def _feeds_in_slices(self, x: torch.Tensor) -> bool:

@@ -9,7 +9,7 @@ from torch import nn
 
 from saga_mm.analysis import measure_cost
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, stage
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, layers, stage
 from saga_mm.models.backbones.layers import Block, FeedForward
 from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, feed_forward, plan_runner
 
@@ -237,8 +237,11 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
             net(x)
 
 
-def test_slices_are_nodes_of_compiled_graphs_alone():
+@pytest.mark.parametrize('only_narrow', [False, True])
+def test_slices_are_nodes_of_compiled_graphs_alone(only_narrow: bool, monkeypatch):
     """Exported ones run where this package is not installed."""
+    narrow = build('PVT').embed_dims[0]
+    monkeypatch.setattr(layers, 'COMPILED_SLICES', narrow if only_narrow else 128)
     net, x, graphs = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64), []
 
     def keep(graph, inputs):
@@ -252,8 +255,10 @@ def test_slices_are_nodes_of_compiled_graphs_alone():
         torch.compile(net, backend=keep, fullgraph=True)(x)
         exported = [torch.export.export(net, (x,), strict=strict).graph for strict in (False, True)]
         exported += [torch.fx.experimental.proxy_tensor.make_fx(net)(x).graph]
-    # writing, reading, and the feed-forward of each block
-    assert [len(own(graph)) for graph in graphs] == [3 * 3]
+    # writing and reading, of the first stage alone or of all, and the feed-forward of each block
+    blocks = [len(stage.blocks) for stage in net.stages]
+    mixed = blocks[0] if only_narrow else sum(blocks)
+    assert [len(own(graph)) for graph in graphs] == [2 * mixed + sum(blocks)]
     assert [own(graph) for graph in exported] == [[], [], []]
     graphs.clear()
     # gradients need the layers
