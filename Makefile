@@ -29,7 +29,7 @@ test: setup
 benchmark: setup
 	$(PY) tools/benchmark.py op --sizes 640,1280
 	$(PY) tools/benchmark.py backbone --sizes 512,640,1280,2048
-	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,saga --compile --out work_dirs/benchmark/compiled
+	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,fused_whole,saga --compile --out work_dirs/benchmark/compiled
 
 setup:
 	@for python in $(CANDIDATES); do \
