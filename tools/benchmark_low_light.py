@@ -23,7 +23,8 @@ def parse_args() -> argparse.Namespace:
         '--models',
         default='retinexformer,saga_unet,saga_unet_tiny',
         metavar='A,B,...',
-        help='ratios are to the first (default: retinexformer,saga_unet,saga_unet_tiny)',
+        help='ratios are to the first; saga_unet:linear is saga_unet with another attention '
+        '(default: retinexformer,saga_unet,saga_unet_tiny)',
     )
     parser.add_argument('--repeats', type=int, default=3, metavar='N', help='runs of each (default: 3)')
     parser.add_argument(

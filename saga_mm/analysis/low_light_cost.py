@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,16 +21,17 @@ from saga_mm.errors import SagaError
 from .benchmark.processes import run_fresh
 from .cost import measure_cost
 from .retinexformer import Retinexformer
+from .subjects import parse_mixer
 
 Size = tuple[int, int]
 # sides of the first image of a process, in pixels, and the least time to measure, in seconds
 WARM_UP, LEAST = 64, 1.0
 
 
-def _saga(arch: str) -> nn.Module:
+def _saga(arch: str, attention: str | dict[str, Any] = 'saga') -> nn.Module:
     from saga_mm.models.enhancement import LowLightEnhancer
 
-    return LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': arch}, losses=())
+    return LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': arch, 'attention': attention}, losses=())
 
 
 # the leader first; each is a module from images to images
@@ -67,16 +69,20 @@ def build(name: str, flag: str = '--models') -> nn.Module:
     """A model in evaluation mode with random weights, from ``(B, 3, H, W)`` in [0, 1] to the same shape.
 
     Args:
-        name: One of :data:`BUILDERS`.
+        name: One of :data:`BUILDERS`, perhaps with another attention, as in ``saga_unet:linear``.
         flag: The option that a user gave it by.
 
     Raises:
-        SagaError: There is no model of that name.
+        SagaError: There is no model of that name, or it has not that attention.
     """
-    if name not in BUILDERS:
+    model, colon, mixer = name.partition(':')
+    if model not in BUILDERS or name.endswith(':'):
         raise SagaError(f'{flag} {name}: is none of {", ".join(BUILDERS)}')
     torch.manual_seed(0)
-    return BUILDERS[name]().eval()
+    try:
+        return BUILDERS[model](**({'attention': parse_mixer(mixer, flag)} if colon else {})).eval()
+    except (ValueError, TypeError, KeyError) as error:
+        raise SagaError(f'{flag} {name}: {error}') from error
 
 
 def parse_sizes(text: str, squares: bool = False) -> list[Size]:

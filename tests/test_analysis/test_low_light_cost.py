@@ -11,6 +11,7 @@ from torch import nn
 from saga_mm.analysis import low_light_cost
 from saga_mm.analysis.low_light_cost import BUILDERS, build, measure, parse_sizes, run_here, run_process
 from saga_mm.errors import SagaError
+from saga_mm.models.attention import TokenMixer
 
 
 @pytest.fixture
@@ -65,6 +66,18 @@ def test_each_model_goes_from_images_to_images(name, most):
     assert not model.training and sum(p.numel() for p in model.parameters()) <= most
     with torch.inference_mode():
         assert model(image).shape == image.shape
+
+
+def test_attention_may_be_exchanged():
+    linear, rank = build('saga_unet:linear').backbone, build('saga_unet_tiny:saga:gate_rank=2').backbone
+    assert {type(m).__name__ for m in linear.modules() if isinstance(m, TokenMixer)} == {'LinearAttention'}
+    assert {m.gates.rank for m in rank.modules() if isinstance(m, TokenMixer)} == {2}
+
+
+@pytest.mark.parametrize('name', ['saga_unet:', 'saga_unet:absent', 'retinexformer:linear', 'saga_unet:saga:absent=1'])
+def test_attention_that_does_not_fit_is_named(name):
+    with pytest.raises(SagaError, match=f'--models {name}: '):
+        build(name)
 
 
 def test_a_run_prints_what_it_took(two, capsys, monkeypatch):
