@@ -241,6 +241,9 @@ def set_up(stack: str) -> None:
 
 
 def main(argv: list[str]) -> int:
+    if {'-h', '--help'} & set(argv):
+        print(__doc__)
+        return 0
     try:
         stack = argv[0] if argv else 'onedl'
         if stack not in STACKS or len(argv) > 1:

@@ -111,7 +111,7 @@ class PairedLowLightDataset(BaseDataset):
             if not 1 <= self.hold_out < len(scenes):
                 raise SagaError(
                     f'{self.data_root}: hold_out={self.hold_out} must be from 1 to {len(scenes) - 1}, as there are '
-                    f'{len(scenes)} groups.'
+                    f'{len(scenes)} groups; None holds none out.'
                 )
             order = np.random.default_rng(self.hold_out_seed).permutation(len(scenes))
             return {scenes[index] for index in order[: self.hold_out]}

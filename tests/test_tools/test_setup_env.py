@@ -41,6 +41,12 @@ def test_complete_environment_is_left_alone(modules, environment, capsys):
     assert capsys.readouterr().out == ''
 
 
+@pytest.mark.parametrize('option', ['-h', '--help'])
+def test_help_sets_nothing_up(modules, option, capsys):
+    assert modules[0].main([option]) == 0
+    assert 'usage: python tools/setup_env.py' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('file', ['requirements-common.txt', 'requirements.txt', 'pyproject.toml'])
 def test_changed_requirements_reopen_the_set_up(modules, environment, file):
     with (modules[0].ROOT / file).open('a') as changed:
