@@ -105,11 +105,19 @@ def parse_sizes(text: str, squares: bool = False) -> list[Size]:
     return list(dict.fromkeys(sizes))
 
 
-def measure(models: Sequence[str], sizes: Sequence[Size], repeats: int = 3) -> list[Row]:
+def measure(
+    models: Sequence[str], sizes: Sequence[Size], repeats: int = 3, keep: Callable[[list[Row]], object] = list
+) -> list[Row]:
     """Trace every model at every size, then run them one after the other, and all of that again, ``repeats`` times.
 
     Each run is a process of its own on the CPU, batch 1, float32. What else goes on in the machine so falls on all
     models alike.
+
+    Args:
+        models: Names.
+        sizes: Of the image.
+        repeats: Runs of each model at each size.
+        keep: Called after each run with all rows, so that an interruption need not lose them.
 
     Returns:
         A row for each size and model, in the order given.
@@ -126,6 +134,7 @@ def measure(models: Sequence[str], sizes: Sequence[Size], repeats: int = 3) -> l
         seconds, peak = run_process(row.model, row.size)
         row.seconds.append(seconds)
         row.peak_bytes.append(peak)
+        keep(rows)
     return rows
 
 

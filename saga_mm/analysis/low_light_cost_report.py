@@ -31,6 +31,8 @@ FIGURES: dict[str, Callable[[Row], Sequence[float]]] = {
 def report_costs(sizes: str, models: str, repeats: int, out: Path) -> list[Row]:
     """Measure models, print a table, and write ``cost.json``, ``cost.md`` and ``cost.png``.
 
+    ``cost.json`` is written after each run, so that an interrupted measurement leaves what it has measured.
+
     Args:
         sizes: As ``400x608,1280x1280``.
         models: Names, separated by commas; ratios are to the first.
@@ -44,9 +46,13 @@ def report_costs(sizes: str, models: str, repeats: int, out: Path) -> list[Row]:
     pixels = parse_sizes(sizes)
     folder = make_folder(out)
     about = machine()
-    rows = measure(names, pixels, repeats)
-    written = {'machine': about, 'repeats': repeats, 'rows': [asdict(row) for row in rows]}
-    (folder / 'cost.json').write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
+
+    def keep(rows: Sequence[Row]) -> None:
+        written = {'machine': about, 'repeats': repeats, 'rows': [asdict(row) for row in rows]}
+        (folder / 'cost.json').write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
+
+    rows = measure(names, pixels, repeats, keep)
+    keep(rows)
     text = f'{EXPLANATION.format(leader=rows[0].model)}\n\n{described(about)}\n\n{cost_table(rows)}\n'
     (folder / 'cost.md').write_text(text, encoding='utf-8')
     print(text)

@@ -61,10 +61,12 @@ def find_best(path: str | Path) -> Path:
     """A checkpoint file as it is; of a training's folder, the best checkpoint in it, or else the newest.
 
     Raises:
-        SagaError: The folder has no checkpoint.
+        SagaError: There is no such file, or the folder has no checkpoint.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
+        if not path.exists():
+            raise SagaError(f'checkpoint {path}: no such file')
         return path
     best = sorted(path.glob('best_*.pth'), key=lambda file: file.stat().st_mtime)
     found = best[-1] if best else find_newest(path)[0]

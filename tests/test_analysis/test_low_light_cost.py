@@ -29,12 +29,18 @@ def two(monkeypatch) -> list[tuple]:
     return runs
 
 
+def seconds(rows: list) -> list[list[float]]:
+    return [row.seconds for row in rows]
+
+
 def test_models_take_turns(two):
-    rows = measure(['small', 'large'], [(4, 6), (8, 8)], repeats=2)
+    kept = []
+    rows = measure(['small', 'large'], [(4, 6), (8, 8)], 2, lambda rows: kept.append([*map(len, seconds(rows))]))
     turns = [('small', (4, 6)), ('large', (4, 6))] * 2 + [('small', (8, 8)), ('large', (8, 8))] * 2
     assert two == turns
     assert [(row.model, row.size) for row in rows] == [turns[0], turns[1], turns[4], turns[5]]
-    assert [row.seconds for row in rows] == [[1, 3], [2, 4], [5, 7], [6, 8]]
+    assert seconds(rows) == [[1, 3], [2, 4], [5, 7], [6, 8]]
+    assert kept[0] == [1, 0, 0, 0] and kept[-1] == [2, 2, 2, 2] and len(kept) == 8
     assert rows[3].peak_bytes == [600, 800]
     # traced: a 5 x 5 kernel against a 1 x 1 one, and the image that comes out
     assert [row.macs for row in rows] == [9 * 24, 225 * 24, 9 * 64, 225 * 64]

@@ -33,13 +33,24 @@ def test_all_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(low_light_cost_report, 'measure', lambda *args: asked.append(args) or ROWS)
     out = tmp_path / 'deep' / 'out'
     assert report_costs('8x9,64x64', 'leader, ours,leader', 3, out) == ROWS
-    assert asked == [(['leader', 'ours'], [(8, 9), (64, 64)], 3)]
+    assert [each[:3] for each in asked] == [(['leader', 'ours'], [(8, 9), (64, 64)], 3)]
     stored = json.loads((out / 'cost.json').read_text())
     assert stored['rows'][0]['seconds'] == [4, 8, 5] and stored['rows'][1]['size'] == [8, 9] and stored['repeats'] == 3
     assert {'processor', 'threads', 'load', 'torch', 'saga_mm'} <= set(stored['machine'])
     table = (out / 'cost.md').read_text()
     assert cost_table(ROWS) in table and 'Ratios are to leader.' in table and table in capsys.readouterr().out
     assert (out / 'cost.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_an_interruption_leaves_what_was_measured(tmp_path, monkeypatch):
+    def interrupted(names, sizes, repeats, keep):
+        keep(ROWS[:1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(low_light_cost_report, 'measure', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        report_costs('8x9', 'leader', 3, tmp_path)
+    assert json.loads((tmp_path / 'cost.json').read_text())['rows'][0]['seconds'] == [4, 8, 5]
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(tmp_path, monkeypatch):

@@ -49,12 +49,13 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
 
 
 def test_best_of_a_folder(tmp_path):
-    assert find_best(tmp_path / 'a.pth') == tmp_path / 'a.pth'
+    with pytest.raises(SagaError, match=r'a\.pth: no such file'):
+        find_best(tmp_path / 'a.pth')
     with pytest.raises(SagaError, match='the folder holds no checkpoint'):
         find_best(tmp_path)
     for name in ('epoch_9', 'epoch_10'):
         save(tmp_path / f'{name}.pth')
-    assert find_best(tmp_path) == tmp_path / 'epoch_10.pth'
+    assert find_best(tmp_path) == find_best(tmp_path / 'epoch_10.pth') == tmp_path / 'epoch_10.pth'
     for age, name in enumerate(('best_b_epoch_2', 'best_a_epoch_7')):
         save(tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (1e9 - age, 1e9 - age))
