@@ -20,10 +20,10 @@ class SynthesizeLowLight:
     """Make ``img``, the dark version of ``gt``, as a camera would have taken it with too little light.
 
     With all numbers drawn anew for each picture, the steps are: sRGB to linear light; clipped whites get back some of
-    the light that clipping took, so that lamps stay bright; ``x = 2**-(exposure + falloff) * cast * light`` for each
-    channel; photons are counted, ``n ~ Poisson(electrons * x)``, and read out, ``y = (n + Normal(0, read_noise)) /
-    electrons``; linear to sRGB, 8 bits, JPEG. The noise thus has the variance ``x / electrons + (read_noise /
-    electrons)**2``. Noise is independent between pixels and channels.
+    the light that clipping took, so that lamps stay bright; ``x = 2**-(exposure + falloff + backlight) * cast * light``
+    for each channel; photons are counted, ``n ~ Poisson(electrons * x)``, and read out, ``y = (n + Normal(0,
+    read_noise)) / electrons``; linear to sRGB, 8 bits, JPEG. The noise thus has the variance ``x / electrons +
+    (read_noise / electrons)**2``. Noise is independent between pixels and channels.
 
     Ranges are ``(lowest, highest)``; equal ends fix the number.
 
@@ -36,6 +36,8 @@ class SynthesizeLowLight:
         headroom: How many stops brighter than 255 whites were that are clipped; drawn evenly.
         falloff: How many stops less light the darkest places get than the brightest, besides ``exposure``, by a smooth
             random field: skies above dark ground, lamps in a corner. Drawn evenly.
+        backlight: How many stops less light black gets than white, and what lies between by its luma: scenes of high
+            contrast, whose bright parts are well exposed already. Drawn evenly.
         quality: Of the JPEG file, 1 to 100; None stores without loss.
         seed: None draws from numpy's global state, which mmengine seeds. A number makes the dark version of a file
             depend on this number and the file's name alone, as validation needs it.
@@ -52,6 +54,7 @@ class SynthesizeLowLight:
         cast: float = 0.25,
         headroom: Sequence[float] = (0.0, 3.0),
         falloff: Sequence[float] = (0.0, 0.0),
+        backlight: Sequence[float] = (0.0, 0.0),
         quality: Sequence[int] | None = (70, 98),
         seed: int | None = None,
     ) -> None:
@@ -61,6 +64,7 @@ class SynthesizeLowLight:
         self.cast = check_range('SynthesizeLowLight: cast', (0, cast), 0, 4)[1]
         self.headroom = check_range('SynthesizeLowLight: headroom', headroom, 0, 16)
         self.falloff = check_range('SynthesizeLowLight: falloff', falloff, 0, 16)
+        self.backlight = check_range('SynthesizeLowLight: backlight', backlight, 0, 16)
         self.quality = None if quality is None else check_range('SynthesizeLowLight: quality', quality, 1, 100)
         self.seed = seed
 
@@ -89,6 +93,9 @@ class SynthesizeLowLight:
         light = _light_table(headroom)[image] * np.float32(2.0) ** np.float32([blue - stops, -stops, red - stops])
         if self.falloff[1]:
             light *= np.float32(2.0) ** (-rng.uniform(*self.falloff) * _smooth_field(*image.shape[:2], rng))
+        if self.backlight[1]:
+            luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] / np.float32(255)
+            light *= np.float32(2.0) ** (-rng.uniform(*self.backlight) * (1 - luma))
         counted = rng.poisson(electrons * light).astype(np.float32)
         counted += read_noise * rng.standard_normal(image.shape, np.float32)
         dark = to_bytes(linear_to_srgb((counted / electrons).clip(0, 1)))

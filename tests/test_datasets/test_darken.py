@@ -89,6 +89,19 @@ def test_falloff_is_smooth_and_leaves_the_brightest_place(size: tuple[int, int])
     )
 
 
+def test_backlight_darkens_by_brightness_and_keeps_white_and_hues():
+    grays = np.repeat(np.arange(0, 256, 5, dtype=np.uint8), 3).reshape(1, -1, 3)
+    dark = darken(grays, exposure=(0, 0), backlight=(4, 4), **CLEAN)
+    values = grays / 255
+    expected = to_bytes(linear_to_srgb(srgb_to_linear(values) * 2.0 ** (-4 * (1 - values))))
+    assert np.abs(dark.astype(int) - expected).max() <= 1
+    assert (dark[0, -1] == 255).all()
+
+    colour = np.full((8, 8, 3), (40, 90, 180), np.uint8)
+    ratios = light(darken(colour, exposure=(0, 0), backlight=(2, 2), **CLEAN))[0, 0] / light(colour)[0, 0]
+    assert ratios == pytest.approx(ratios[2], rel=0.05)
+
+
 def test_cast_scales_red_and_blue_against_green():
     image = flat(180)
     gains = []
@@ -173,6 +186,7 @@ def test_as_a_transform_without_a_seed_it_follows_numpy():
         {'cast': -1},
         {'headroom': (0, 99)},
         {'falloff': (0, 99)},
+        {'backlight': (-1, 2)},
         {'quality': (0, 50)},
         {'quality': 'high'},
     ],
