@@ -28,7 +28,8 @@ test: setup
 
 benchmark: setup
 	$(PY) tools/benchmark.py op --sizes 640,1280
-	$(PY) tools/benchmark.py backbone --sizes 512,640,1280,2048
+	$(PY) tools/benchmark.py backbone --sizes 512,640,1280
+	$(PY) tools/benchmark.py backbone --sizes 2048 --repeats 2 --out work_dirs/benchmark/large
 	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,fused_whole,saga --compile --out work_dirs/benchmark/compiled
 
 setup:
