@@ -16,7 +16,7 @@ FeatureMap = Callable[[torch.Tensor], torch.Tensor]
 
 def elu_plus_one(x: torch.Tensor) -> torch.Tensor:
     """``elu(x) + 1`` (Katharopoulos et al., 2020), also the kernel of RALA."""
-    return F.elu(x) + 1
+    return F.elu(x).add_(1)
 
 
 def focused(x: torch.Tensor, power: int = 3, floor: float = 1e-6, scale: torch.Tensor | float = 1.0) -> torch.Tensor:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from .capture import captures_graph
 from .grid import Grid
 
 
@@ -19,7 +20,14 @@ class Rotation(NamedTuple):
     sin: torch.Tensor
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn ``x``, ``(B, N, heads, d)``, in at least float32; the result has the type of ``x``."""
+        """Turn ``x``, ``(B, N, heads, d)``, in at least float32; the result has the type of ``x``.
+
+        A pair is a complex number, and its turn one product, which reads and writes once; captured graphs have none.
+        """
+        if x.device.type == 'cpu' and not captures_graph():
+            exact = x.to(torch.promote_types(x.dtype, self.cos.dtype))
+            pairs = torch.view_as_complex(exact.contiguous().unflatten(-1, (-1, 2)))
+            return torch.view_as_real(pairs * torch.complex(self.cos, self.sin)).flatten(-2).to(x.dtype)
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         turned = torch.stack((a * self.cos - b * self.sin, b * self.cos + a * self.sin), dim=-1)
         return turned.flatten(-2).to(x.dtype)
