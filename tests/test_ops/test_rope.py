@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from saga_mm.ops import Grid, rotation_2d
+from saga_mm.ops import Grid, rope, rotation_2d
 
 
 def written_out(x, grid):
@@ -22,9 +22,11 @@ def written_out(x, grid):
     return out
 
 
+@pytest.mark.parametrize('captured', [False, True])
 @pytest.mark.parametrize('head_dim', [4, 8, 24])
 @pytest.mark.parametrize('grid', [Grid.whole(3, 5), Grid(9, 4, 2, 7), Grid.whole(1, 1)])
-def test_equals_every_pair_turned_by_hand(head_dim, grid):
+def test_equals_every_pair_turned_by_hand(monkeypatch, head_dim, grid, captured):
+    monkeypatch.setattr(rope, 'captures_graph', lambda: captured)
     x = torch.randn(2, grid.rows * grid.width, 3, head_dim, dtype=torch.float64)
     assert torch.allclose(rotation_2d(grid, head_dim, x)(x), written_out(x, grid), rtol=1e-12, atol=1e-12)
 
