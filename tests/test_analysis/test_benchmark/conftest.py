@@ -4,7 +4,8 @@ from saga_mm.analysis.benchmark import ceilings
 from saga_mm.analysis.benchmark.options import Options
 from saga_mm.apis import create_backbone
 
-ARCH = {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_ratios': (2, 2), 'sr_ratios': (8, 2)}
+# oneDNN 3.12 convolves bfloat16 wrongly on AMX where kernel and stride are 8 and channels fewer than 32
+ARCH = {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_ratios': (2, 2), 'sr_ratios': (4, 2)}
 
 
 @pytest.fixture
