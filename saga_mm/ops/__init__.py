@@ -14,7 +14,8 @@ from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .rows import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
-from .sliced_attention import add_read_in_slices, write_in_slices
+from .sliced_attention import add_read_in_slices, mix_in_slices, write_in_slices
+from .slices import norm_in_place
 
 __all__ = [
     'ACCELERATOR_CHUNK_BYTES',
@@ -56,6 +57,8 @@ __all__ = [
     'linear_attention_reference',
     'map_to_tokens',
     'merge_states',
+    'mix_in_slices',
+    'norm_in_place',
     'pad_to_multiple',
     'plan_runner',
     'read_key',

@@ -52,7 +52,10 @@ def resize_rows(
     above = source.long()
     below = (above + 1).clamp(max=height - 1)
     share = (source - above).to(plane.dtype).view(-1, 1)
+    # index_select forgets the order that a map had
+    order = torch.channels_last if plane.shape[1] > 1 and plane.stride(1) == 1 else torch.contiguous_format
     plane = plane.index_select(2, above - first).lerp(plane.index_select(2, below - first), share)
+    plane = plane.contiguous(memory_format=order)
     return F.interpolate(plane, (rows, out_size[1]), mode='bilinear', align_corners=align_corners)
 
 

@@ -1,16 +1,16 @@
 """The two steps of linear attention in slices of few tokens, for inference: their numbers stay in a processor's cache.
 
 Norm, keys, values and gates exist for one slice at a time, and so do queries and answers. To ``torch.compile``
-``torch.ops.saga_mm.write_tokens`` and ``torch.ops.saga_mm.add_answers`` are one node each, which a loop would not be.
+``torch.ops.saga_mm.mix_tokens`` is one node, which a loop would not be.
 """
 
 import torch
 import torch.nn.functional as F
 
 from .feature_maps import get_feature_map
-from .feed_forward import slice_length
 from .grid import Grid
 from .linear_attention import KVState
+from .slices import slice_length
 
 Layer = tuple[torch.Tensor, torch.Tensor | None]
 Norm = tuple[torch.Tensor, torch.Tensor, float]
@@ -25,6 +25,7 @@ def write_in_slices(
     *,
     feature_map: str = 'relu',
     normalizer: str = 'plain',
+    values: torch.Tensor | None = None,
 ) -> KVState:
     """As :func:`saga_mm.ops.write_state` of what layers make of tokens, without gradients.
 
@@ -36,6 +37,7 @@ def write_in_slices(
         heads: Heads; must divide C.
         feature_map: A name of :data:`FEATURE_MAPS`.
         normalizer: ``'plain'`` or ``'gated'``.
+        values: Where the values are kept, ungated, for :func:`add_read_in_slices`; tokens like ``x``, or None.
     """
     batch, count, channels = x.shape
     head = channels // heads
@@ -43,11 +45,13 @@ def write_in_slices(
     pairs = x.new_empty(min(length, count), 2 * channels)
     opened = torch.empty_like(pairs)
     kvs, keys = x.new_zeros(batch, heads, head, head), x.new_zeros(batch, heads, head)
-    for tokens, kv, key in zip(x, kvs, keys, strict=True):
-        for part in tokens.split(length):
+    for i, (tokens, kv, key) in enumerate(zip(x, kvs, keys, strict=True)):
+        for start, part in zip(range(0, count, length), tokens.split(length)):
             normed = F.layer_norm(part, (channels,), *norm)
             pair = _linear(normed, key_value, pairs)
             k, v = pair.unflatten(-1, (2, heads, head)).unbind(1)
+            if values is not None:
+                values[i, start : start + length] = pair[:, channels:]
             _map_in_place(k, feature_map)
             if normalizer != 'gated':
                 key += k.sum(0)
@@ -64,7 +68,7 @@ def add_read_in_slices(
     norm: Norm,
     state: tuple[torch.Tensor, torch.Tensor],
     query: Layer,
-    value: Layer,
+    value: Layer | torch.Tensor | None,
     local: Layer | None,
     proj: Layer,
     grid: Grid,
@@ -72,6 +76,7 @@ def add_read_in_slices(
     *,
     feature_map: str = 'relu',
     eps: float = 1e-6,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """``x + proj(read(norm(x)) + local(value(norm(x))))``, without gradients.
 
@@ -80,13 +85,15 @@ def add_read_in_slices(
         norm: As for :func:`write_in_slices`.
         state: Its ``kv`` and ``key``.
         query: Weight ``(C, C)`` and bias of the queries.
-        value: The same of the values.
+        value: The same of the values, or the values of all tokens, ``(B, N, C)``; None where there is no ``local``.
         local: Weight ``(C, 1, k, k)`` and bias of the depthwise convolution of the values, or None.
         proj: As ``query``, of the answers.
         grid: Where the tokens stand.
         keep: Rows to answer; beyond those of ``grid`` the convolution sees zeros.
         feature_map: As for :func:`write_in_slices`.
         eps: Added to the denominator.
+        out: Where to write, contiguous tokens at ``keep``, or None. It may be ``x`` where the values are given or not
+            needed: no slice looks at other tokens than its own then.
 
     Returns:
         Tokens at ``keep``.
@@ -95,28 +102,70 @@ def add_read_in_slices(
     reach = 0 if local is None else local[0].shape[-1] // 2
     rows = max(slice_length(x, 4 * channels) // width, 1)
     first = keep.start - grid.start
-    out = x.new_empty(len(x), keep.rows * width, channels)
-    for tokens, result, kv, key in zip(x, out, *state, strict=True):
+    if out is None:
+        out = x.new_empty(len(x), keep.rows * width, channels)
+    for i, (tokens, result, kv, key) in enumerate(zip(x, out, *state, strict=True)):
         for start in range(first, first + keep.rows, rows):
             stop = min(start + rows, first + keep.rows)
             top, bottom = max(start - reach, 0), min(stop + reach, grid.rows)
-            own = slice((start - top) * width, (stop - top) * width)
-            normed = F.layer_norm(tokens[top * width : bottom * width], (channels,), *norm)
-            queries = F.linear(normed[own], *query).unflatten(-1, (heads, -1))
+            near, own = slice(top * width, bottom * width), slice(start * width, stop * width)
+            inner = slice((start - top) * width, (stop - top) * width)
+            before = tokens[own]
+            if isinstance(value, torch.Tensor):
+                normed, values = F.layer_norm(before, (channels,), *norm), value[i, near]
+            else:
+                around = F.layer_norm(tokens[near], (channels,), *norm)
+                normed, values = around[inner], None if local is None else F.linear(around, *value)
+            queries = F.linear(normed, *query).unflatten(-1, (heads, -1))
             queries = _map_in_place(queries, feature_map).transpose(0, 1)
             answers = normed.new_empty(queries.shape[1], channels)
             sums = queries @ key.unsqueeze(-1) + eps
             torch.div(queries @ kv, sums, out=answers.unflatten(-1, (heads, -1)).transpose(0, 1))
             if local is not None:
                 # a stride of the batch that would not be that of a map costs two copies
-                plane = F.linear(normed, *value).view(1, -1, width, channels).permute(0, 3, 1, 2)
-                near = F.conv2d(plane, *local, padding=reach, groups=channels)
-                answers += near[0].permute(1, 2, 0).flatten(0, 1)[own]
+                plane = values.view(1, -1, width, channels).permute(0, 3, 1, 2)
+                summed = F.conv2d(plane, *local, padding=reach, groups=channels)
+                answers += summed[0].permute(1, 2, 0).flatten(0, 1)[inner]
             part = result[(start - first) * width : (stop - first) * width]
-            before = tokens[start * width : stop * width]
             part.copy_(before) if proj[1] is None else torch.add(before, proj[1], out=part)
             part.addmm_(answers, proj[0].t())
     return out
+
+
+def mix_in_slices(
+    x: torch.Tensor,
+    norm: Norm,
+    key_value: Layer,
+    gates: Layer | None,
+    query: Layer,
+    local: Layer | None,
+    proj: Layer,
+    heads: int,
+    height: int,
+    width: int,
+    *,
+    feature_map: str = 'relu',
+    normalizer: str = 'plain',
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """Both steps in a row, written over the tokens of a whole map: :func:`write_in_slices`, :func:`add_read_in_slices`.
+
+    Values are kept between the steps. That takes the memory that a second map would, which is not there for it.
+
+    Args:
+        x: Tokens ``(B, height * width, C)``, contiguous.
+        norm: This and all others as for the two steps.
+
+    Returns:
+        ``x``.
+    """
+    grid, names = Grid.whole(height, width), {'feature_map': feature_map}
+    values = None if local is None else torch.empty_like(x[:1])
+    for image in x.split(1):
+        state = write_in_slices(image, norm, key_value, gates, heads, **names, normalizer=normalizer, values=values)
+        layers = query, values, local, proj
+        add_read_in_slices(image, norm, state[:2], *layers, grid, grid, **names, eps=eps, out=image)
+    return x
 
 
 def _map_in_place(x: torch.Tensor, feature_map: str) -> torch.Tensor:
@@ -130,8 +179,8 @@ def _linear(x: torch.Tensor, layer: Layer, out: torch.Tensor) -> torch.Tensor:
     return torch.addmm(bias, x, weight.t(), out=out[: len(x)])
 
 
-@torch.library.custom_op('saga_mm::write_tokens', mutates_args=())
-def write_tokens(
+@torch.library.custom_op('saga_mm::mix_tokens', mutates_args=('x',))
+def mix_tokens(
     x: torch.Tensor,
     scale: torch.Tensor,
     shift: torch.Tensor,
@@ -140,50 +189,26 @@ def write_tokens(
     kv_bias: torch.Tensor | None,
     gate_weight: torch.Tensor | None,
     gate_bias: torch.Tensor | None,
-    heads: int,
-    feature_map: str,
-    normalizer: str,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    gates = None if gate_weight is None else (gate_weight, gate_bias)
-    norm, names = (scale, shift, norm_eps), {'feature_map': feature_map, 'normalizer': normalizer}
-    state = write_in_slices(x, norm, (kv_weight, kv_bias), gates, heads, **names)
-    return state.kv, state.key
-
-
-@write_tokens.register_fake
-def _(x, scale, shift, norm_eps, kv_weight, kv_bias, gate_weight, gate_bias, heads, feature_map, normalizer):
-    head = x.shape[-1] // heads
-    return x.new_empty(len(x), heads, head, head), x.new_empty(len(x), heads, head)
-
-
-@torch.library.custom_op('saga_mm::add_answers', mutates_args=())
-def add_answers(
-    x: torch.Tensor,
-    scale: torch.Tensor,
-    shift: torch.Tensor,
-    norm_eps: float,
-    kv: torch.Tensor,
-    key: torch.Tensor,
     query_weight: torch.Tensor,
     query_bias: torch.Tensor | None,
-    value_weight: torch.Tensor,
-    value_bias: torch.Tensor | None,
     local_weight: torch.Tensor | None,
     local_bias: torch.Tensor | None,
     proj_weight: torch.Tensor,
     proj_bias: torch.Tensor | None,
+    heads: int,
     height: int,
     width: int,
     feature_map: str,
+    normalizer: str,
     eps: float,
-) -> torch.Tensor:
+) -> None:
+    gates = None if gate_weight is None else (gate_weight, gate_bias)
     local = None if local_weight is None else (local_weight, local_bias)
-    grid = Grid.whole(height, width)
-    layers = (query_weight, query_bias), (value_weight, value_bias), local, (proj_weight, proj_bias)
-    norm, options = (scale, shift, norm_eps), {'feature_map': feature_map, 'eps': eps}
-    return add_read_in_slices(x, norm, (kv, key), *layers, grid, grid, **options)
+    pair, query, proj = (kv_weight, kv_bias), (query_weight, query_bias), (proj_weight, proj_bias)
+    options = {'feature_map': feature_map, 'normalizer': normalizer, 'eps': eps}
+    mix_in_slices(x, (scale, shift, norm_eps), pair, gates, query, local, proj, heads, height, width, **options)
 
 
-@add_answers.register_fake
+@mix_tokens.register_fake
 def _(x, *args):
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+    pass

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from saga_mm.ops import add_feed_forward, feed_forward
+from saga_mm.ops import add_feed_forward, slices
 
 
 def numbers(channels: int = 6, hidden: int = 10, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -25,32 +25,20 @@ def run(x: torch.Tensor, scale, shift, *layers: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize('tokens', [1, 99, 100, 201])
 def test_slices_follow_the_equation(monkeypatch, tokens: int):
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 100)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
+    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)
     x = torch.randn(2, tokens, 6, dtype=torch.float64)
     wanted = expected(x, *numbers())
-    torch.testing.assert_close(run(x.clone(), *numbers()), wanted)
-    other = x.transpose(1, 2).contiguous().transpose(1, 2)
-    before = other.clone()
-    torch.testing.assert_close(run(other, *numbers()), wanted)
-    assert torch.equal(other, before) or other.is_contiguous()
-
-
-def test_may_write_elsewhere(monkeypatch):
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 100)
-    x = torch.randn(2, 150, 6, dtype=torch.float64)
-    before, out, (scale, shift, *layers) = x.clone(), torch.empty_like(x), numbers()
-    assert add_feed_forward(x, (scale, shift), 1e-6, layers[:2], layers[2:], out) is out
-    torch.testing.assert_close(out, expected(x, *numbers()))
-    assert torch.equal(x, before)
+    found = run(x, *numbers())
+    torch.testing.assert_close(found, wanted)
+    assert found is x
 
 
 def test_no_more_than_a_slice_is_wide(monkeypatch):
     seen = []
     monkeypatch.setattr(F, 'layer_norm', lambda x, *args: seen.append(len(x)) or x)
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 300 * 10 * 8)
-    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 1)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 300 * 10 * 8)
+    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 1)
     run(torch.randn(1, 700, 6, dtype=torch.float64), *numbers())
     assert seen == [300, 300, 100]
 
@@ -64,10 +52,9 @@ def test_types(dtype: torch.dtype):
     assert torch.allclose(found.double(), wanted, rtol=0.05, atol=1e-5 if dtype == torch.float32 else 0.5)
 
 
-def test_operator_leaves_its_input_alone_and_is_one_node():
+def test_operator_is_one_node():
     x = torch.randn(2, 30, 6, dtype=torch.float64)
-    before, (scale, shift, *layers) = x.clone(), numbers()
-    operator = torch.ops.saga_mm.feed_forward
-    torch.testing.assert_close(operator(x, scale, shift, 1e-6, *layers), expected(x, *numbers()))
-    assert torch.equal(x, before)
-    torch.library.opcheck(operator, (x, scale, shift, 1e-6, *layers))
+    wanted, (scale, shift, *layers) = expected(x, *numbers()), numbers()
+    torch.library.opcheck(torch.ops.saga_mm.feed_forward, (x, scale, shift, 1e-6, *layers))
+    assert torch.ops.saga_mm.feed_forward(x, scale, shift, 1e-6, *layers) is None
+    torch.testing.assert_close(x, wanted)

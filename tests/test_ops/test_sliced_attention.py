@@ -8,9 +8,10 @@ from saga_mm.ops import (
     Grid,
     KVState,
     add_read_in_slices,
-    feed_forward,
     linear_attention,
+    mix_in_slices,
     read_state,
+    slices,
     write_in_slices,
     write_state,
 )
@@ -28,8 +29,8 @@ def draw(*shape: int) -> torch.Tensor:
 def seeded(monkeypatch):
     GENERATOR.manual_seed(0)
     # slices of one row, or of the fewest tokens
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 100)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
+    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)
 
 
 def layer(out: int, bias: bool = True) -> tuple:
@@ -125,10 +126,28 @@ def test_both_steps_are_linear_attention():
     torch.testing.assert_close(found, x + wanted)
 
 
+def test_values_may_be_kept_for_the_second_step():
+    x, scales = draw(2, 600, CHANNELS), norm()
+    pair, gates = layer(2 * CHANNELS), layer(2 * CHANNELS)
+    values = torch.full_like(x, float('nan'))
+    state = write_in_slices(x, scales, pair, gates, HEADS, values=values)
+    torch.testing.assert_close(tuple(state), tuple(write_in_slices(x, scales, pair, gates, HEADS)))
+    again = tuple(half.chunk(2)[1] for half in pair)
+    torch.testing.assert_close(values, F.linear(normed(x, scales), *again))
+    query, local, proj, grid = (
+        layer(CHANNELS),
+        (draw(CHANNELS, 1, 3, 3), draw(CHANNELS)),
+        layer(CHANNELS),
+        Grid.whole(60, 10),
+    )
+    found = add_read_in_slices(x, scales, state[:2], query, values, local, proj, grid, grid)
+    torch.testing.assert_close(found, add_read_in_slices(x, scales, state[:2], query, again, local, proj, grid, grid))
+
+
 def test_no_more_than_a_slice_is_alive(monkeypatch):
     seen = []
     monkeypatch.setattr(F, 'layer_norm', lambda x, *args: seen.append(len(x)) or x)
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 4 * CHANNELS * 8 * 300)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 4 * CHANNELS * 8 * 300)
     scales, state, layers = attention('relu', 3, True)
     x, grid = draw(2, 700, CHANNELS), Grid.whole(35, 20)
     write_in_slices(x, scales, layer(2 * CHANNELS), None, HEADS)
@@ -139,16 +158,20 @@ def test_no_more_than_a_slice_is_alive(monkeypatch):
 
 
 @pytest.mark.parametrize('full', [True, False])
-def test_operators_are_one_node(full: bool):
-    scales, state, layers = attention('relu', 3 if full else 0, full)
+def test_both_steps_are_written_over_their_tokens(full: bool):
+    x, scales, grid = draw(2, 300, CHANNELS), norm(), Grid.whole(15, 20)
     pair, gates = layer(2 * CHANNELS, full), layer(2 * CHANNELS) if full else None
-    x, grid = draw(2, 300, CHANNELS), Grid.whole(15, 20)
-    write = (x, *scales, *pair, *(gates or (None, None)), HEADS, 'relu', 'plain')
-    found = torch.ops.saga_mm.write_tokens(*write)
-    torch.testing.assert_close(found, tuple(write_in_slices(x, scales, pair, gates, HEADS)[:2]))
-    torch.library.opcheck(torch.ops.saga_mm.write_tokens, write)
+    query, proj = layer(CHANNELS, full), layer(CHANNELS, full)
+    local = (draw(CHANNELS, 1, 5, 5), draw(CHANNELS)) if full else None
+    state = write_in_slices(x, scales, pair, gates, HEADS)
+    value = tuple(None if half is None else half.chunk(2)[1] for half in pair)
+    wanted = expected(x, scales, state[:2], [query, value, local, proj], grid, 'relu')
+    layers = pair, gates, query, local, proj
+    found = mix_in_slices(x.clone(), scales, *layers, HEADS, 15, 20)
+    torch.testing.assert_close(found, wanted)
+    # to a compiler, one node
     flat = [tensor for parts in layers for tensor in parts or (None, None)]
-    read = (x, *scales, *state, *flat, *grid[:2], 'relu', 1e-6)
-    found = torch.ops.saga_mm.add_answers(*read)
-    torch.testing.assert_close(found, add_read_in_slices(x, scales, state, *layers, grid, grid))
-    torch.library.opcheck(torch.ops.saga_mm.add_answers, read)
+    args = *scales, *flat, HEADS, 15, 20, 'relu', 'plain', 1e-6
+    torch.library.opcheck(torch.ops.saga_mm.mix_tokens, (x.clone(), *args))
+    assert torch.ops.saga_mm.mix_tokens(x, *args) is None
+    assert torch.equal(x, found)

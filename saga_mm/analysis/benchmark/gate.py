@@ -11,7 +11,7 @@ from torch import nn
 
 from saga_mm.analysis.parts import first_line
 from saga_mm.models.backbones import chunks
-from saga_mm.ops import feed_forward
+from saga_mm.ops import slices
 
 from .cases import Case, Subject
 from .references import as_reference
@@ -23,8 +23,8 @@ SIZE, BATCH = (100, 68), 2
 CHUNKS = (
     (chunks, 'CHUNK_BYTES', 2**13),
     (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16),
-    (feed_forward, 'SLICE_BYTES', 1),
-    (feed_forward, 'FEWEST_TOKENS', 100),
+    (slices, 'SLICE_BYTES', 1),
+    (slices, 'FEWEST_TOKENS', 100),
 )
 TOLERANCE = {'float32': 1e-4, 'bfloat16': 0.15, 'float16': 0.03}
 # of biases, scales and tables; weights get as much as gives their outputs unit size

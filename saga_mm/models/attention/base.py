@@ -63,6 +63,10 @@ class TokenMixer(BaseModule):
         """``x + read(norm(x), grid, state)`` at the rows of ``keep``."""
         raise NotImplementedError
 
+    def mix_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid) -> torch.Tensor:
+        """``x + self(norm(x), grid)`` of a whole map, which may be overwritten: both steps in a row."""
+        return self.add_slices(x, norm, grid, self.write_slices(x, norm), grid)
+
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Mix the tokens ``x``, ``(B, H * W, C)``, of the whole map ``grid``."""
         state = None

@@ -1,6 +1,6 @@
 """Plain linear attention (Katharopoulos et al., ICML 2020), and what all mixers with an additive state share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from saga_mm.ops import (
     get_feature_map,
     map_to_tokens,
     merge_states,
+    mix_in_slices,
     pad_to_multiple,
     read_state,
     resize_table,
@@ -152,23 +153,26 @@ class LinearAttention(TokenMixer):
         return None
 
     def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> KVState:
-        norms, gates = (norm.weight, norm.bias, norm.eps), self.gate_layer
-        layers = _parameters(self.kv), None if gates is None else _parameters(gates)
-        if captures_graph():
-            kv, key = torch.ops.saga_mm.write_tokens(x, *norms, *_flat(layers), self.num_heads, **self.op)
-            return KVState(kv, key, x.shape[1])
-        return write_in_slices(x, norms, *layers, self.num_heads, **self.op)
+        gates = None if self.gate_layer is None else _parameters(self.gate_layer)
+        return write_in_slices(x, _scales(norm), _parameters(self.kv), gates, self.num_heads, **self.op)
 
     def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: KVState, keep: Grid) -> torch.Tensor:
-        norms, options = (norm.weight, norm.bias, norm.eps), {'feature_map': self.feature_map, 'eps': self.eps}
         values = tuple(None if half is None else half.chunk(2)[1] for half in _parameters(self.kv))
         local = None if self.local is None else _parameters(self.local)
-        layers = _parameters(self.q), values, local, _parameters(self.proj)
-        if captures_graph():
-            return torch.ops.saga_mm.add_answers(
-                x, *norms, state.kv, state.key, *_flat(layers), grid.height, grid.width, **options
-            )
-        return add_read_in_slices(x, norms, (state.kv, state.key), *layers, grid, keep, **options)
+        layers, options = (_parameters(self.q), values, local, _parameters(self.proj)), {'eps': self.eps}
+        options['feature_map'] = self.feature_map
+        return add_read_in_slices(x, _scales(norm), state[:2], *layers, grid, keep, **options)
+
+    def mix_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid) -> torch.Tensor:
+        layers = [self.kv, self.gate_layer, self.q, self.local, self.proj]
+        layers = [None if layer is None else _parameters(layer) for layer in layers]
+        rest, options = (self.num_heads, grid.height, grid.width), {**self.op, 'eps': self.eps}
+        x = x.contiguous()
+        if not captures_graph():
+            return mix_in_slices(x, _scales(norm), *layers, *rest, **options)
+        flat = [tensor for layer in layers for tensor in layer or (None, None)]
+        torch.ops.saga_mm.mix_tokens(x, *_scales(norm), *flat, *rest, **options)
+        return x
 
     @property
     def op(self) -> dict:
@@ -224,6 +228,5 @@ def _parameters(layer: nn.Linear | nn.Conv2d) -> tuple[torch.Tensor, torch.Tenso
     return layer.weight, layer.bias
 
 
-def _flat(layers: Iterable[tuple | None]) -> list[torch.Tensor | None]:
-    """Weights and biases in one list, as operators take them."""
-    return [tensor for layer in layers for tensor in layer or (None, None)]
+def _scales(norm: nn.LayerNorm) -> tuple[torch.Tensor, torch.Tensor, float]:
+    return norm.weight, norm.bias, norm.eps

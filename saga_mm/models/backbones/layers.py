@@ -18,15 +18,12 @@ from saga_mm.ops import (
     fuses,
     grow_rows,
     map_to_tokens,
+    norm_in_place,
     pad_to_multiple,
     round_up,
 )
 
 from .chunks import runs_in_pieces
-
-# channels up to which a compiled graph mixes tokens in slices, which project values twice: wider tokens have so much
-# arithmetic for each byte that this costs more than a cache saves
-COMPILED_SLICES = 128
 
 
 class DropPath(nn.Module):
@@ -76,12 +73,12 @@ class FeedForward(nn.Module):
 
     def add_to(self, x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
         """``x + self(norm(x))`` without gradients, if it is :attr:`plain`; tokens ``(B, N, C)`` may be overwritten."""
-        norms = (norm.weight, norm.bias)
-        layers = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
+        first, second = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
+        x = x.contiguous()
         if captures_graph():
-            first, second = layers
-            return torch.ops.saga_mm.feed_forward(x, *norms, norm.eps, *first, *second)
-        return add_feed_forward(x, norms, norm.eps, *layers)
+            torch.ops.saga_mm.feed_forward(x, norm.weight, norm.bias, norm.eps, *first, *second)
+            return x
+        return add_feed_forward(x, (norm.weight, norm.bias), norm.eps, first, second)
 
 
 class MixerBlock(RowStep, nn.Module):
@@ -181,7 +178,7 @@ class Block(MixerBlock):
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         if self._mixes_in_slices(x):
-            return self.feed(self.attend(x, grid, self.write(x, grid), grid), grid)
+            return self.feed(self.attn.mix_slices(x, self.norm1, grid), grid)
         return super().forward(x, grid)
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
@@ -197,18 +194,17 @@ class Block(MixerBlock):
 
     def _mixes_in_slices(self, x: torch.Tensor) -> bool:
         wide = x.dtype in (torch.float32, torch.float64)
-        if captures_graph() and x.shape[-1] > COMPILED_SLICES:
-            return False
-        return self.attn.slices and wide and not fuses(x) and self._may_slice(x, self.norm1)
+        return self.attn.slices and wide and not fuses(x) and may_slice(self, x, self.norm1)
 
     def _feeds_in_slices(self, x: torch.Tensor) -> bool:
-        return type(self.mlp) is FeedForward and self.mlp.plain and self._may_slice(x, self.norm2)
+        return type(self.mlp) is FeedForward and self.mlp.plain and may_slice(self, x, self.norm2)
 
-    def _may_slice(self, x: torch.Tensor, norm: nn.Module) -> bool:
-        """Whether what follows a norm may run in slices: on a processor, and not in an exported graph."""
-        if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or type(norm) is not nn.LayerNorm:
-            return False
-        return (not captures_graph() or compiles()) and runs_in_pieces(self)
+
+def may_slice(module: nn.Module, x: torch.Tensor, norm: nn.Module) -> bool:
+    """Whether a module's norm and what follows it may run in slices: on a processor, and not in an exported graph."""
+    if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or type(norm) is not nn.LayerNorm:
+        return False
+    return (not captures_graph() or compiles()) and runs_in_pieces(module)
 
 
 class PatchEmbed(nn.Module):
@@ -242,7 +238,10 @@ class PatchEmbed(nn.Module):
             # so the convolution makes tokens, not a map whose tokens are a copy; a compiler chooses for itself
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.proj(x)
-        return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])
+        tokens, grid = map_to_tokens(x), Grid.whole(*x.shape[2:])
+        if not captures_graph() and type(self.proj) is nn.Conv2d and may_slice(self, tokens, self.norm):
+            return norm_in_place(tokens, self.norm.weight, self.norm.bias, self.norm.eps), grid
+        return self.norm(tokens), grid
 
     @property
     def reach(self) -> int:

@@ -7,9 +7,20 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from saga_mm.ops import AppliedRows, Grid, LocalStep, MemoryRows, Part, RowRunner, Rows, RowStep, tokens_to_map
+from saga_mm.ops import (
+    AppliedRows,
+    Grid,
+    LocalStep,
+    MemoryRows,
+    Part,
+    RowRunner,
+    Rows,
+    RowStep,
+    captures_graph,
+    tokens_to_map,
+)
 
-from .chunks import chunk_bytes
+from .chunks import chunk_bytes, runs_in_pieces
 from .layers import MixerBlock
 
 SLICED = 8
@@ -24,7 +35,7 @@ class Stage(nn.Module):
     The map that it returns may be a view of tokens, channels last, as the embedding of the next stage likes it.
 
     Args:
-        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
+        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens, which are overwritten, and their grid.
         blocks: Modules from tokens and grid to tokens.
         position: From a grid to what is added to the tokens, or None.
         norm: Applied to the tokens that leave the stage, or None.
@@ -78,7 +89,12 @@ class Stage(nn.Module):
             stride = self.embed.stride
             start = grid.start // stride
             grid = Grid(-(-grid.height // stride), piece.width, start, start + piece.height)
-        return (x if self.position is None else x + self.position(grid)), grid
+        if self.position is None:
+            return x, grid
+        position = self.position(grid)
+        if x.dtype == position.dtype and runs_in_pieces(self) and not captures_graph():
+            return x.add_(position), grid
+        return x + position, grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         chunk = chunk_bytes(self, x)

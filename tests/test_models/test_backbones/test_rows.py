@@ -9,9 +9,9 @@ from torch import nn
 
 from saga_mm.analysis import measure_cost
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, layers, stage
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, stage
 from saga_mm.models.backbones.layers import Block, FeedForward
-from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, feed_forward, plan_runner
+from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner, slices
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
@@ -237,11 +237,8 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
             net(x)
 
 
-@pytest.mark.parametrize('only_narrow', [False, True])
-def test_slices_are_nodes_of_compiled_graphs_alone(only_narrow: bool, monkeypatch):
+def test_slices_are_nodes_of_compiled_graphs_alone():
     """Exported ones run where this package is not installed."""
-    narrow = build('PVT').embed_dims[0]
-    monkeypatch.setattr(layers, 'COMPILED_SLICES', narrow if only_narrow else 128)
     net, x, graphs = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64), []
 
     def keep(graph, inputs):
@@ -255,10 +252,8 @@ def test_slices_are_nodes_of_compiled_graphs_alone(only_narrow: bool, monkeypatc
         torch.compile(net, backend=keep, fullgraph=True)(x)
         exported = [torch.export.export(net, (x,), strict=strict).graph for strict in (False, True)]
         exported += [torch.fx.experimental.proxy_tensor.make_fx(net)(x).graph]
-    # writing and reading, of the first stage alone or of all, and the feed-forward of each block
-    blocks = [len(stage.blocks) for stage in net.stages]
-    mixed = blocks[0] if only_narrow else sum(blocks)
-    assert [len(own(graph)) for graph in graphs] == [2 * mixed + sum(blocks)]
+    # attention and feed-forward of each block
+    assert [len(own(graph)) for graph in graphs] == [2 * sum(len(stage.blocks) for stage in net.stages)]
     assert [own(graph) for graph in exported] == [[], [], []]
     graphs.clear()
     # gradients need the layers
@@ -357,11 +352,11 @@ def test_another_forward_is_run():
 @pytest.mark.parametrize('host', ['PVT', 'PVTv2'])
 @pytest.mark.parametrize('options', [{}, {'gates': 'none'}, {'local_kernel': 0}, {'feature_map': 'elu+1'}], ids=str)
 def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: dict):
-    monkeypatch.setattr(feed_forward, 'FEWEST_TOKENS', 40)
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 1)
+    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 40)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
     net, x = build(host, {'type': 'saga', **options}), torch.randn(2, 3, 72, 41, dtype=torch.float64)
-    ran, write = [], SAGAAttention.write_slices
-    monkeypatch.setattr(SAGAAttention, 'write_slices', lambda *args: ran.append(1) or write(*args))
+    ran, mix = [], SAGAAttention.mix_slices
+    monkeypatch.setattr(SAGAAttention, 'mix_slices', lambda *args: ran.append(1) or mix(*args))
     whole = net(x)
     with torch.no_grad():
         torch.testing.assert_close(net(x), whole)

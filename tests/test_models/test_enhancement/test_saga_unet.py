@@ -8,7 +8,7 @@ from saga_mm.analysis.low_light_cost import build
 from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.models.enhancement.saga_unet import SAGAUNet
-from saga_mm.ops import Grid, ImageRows, RowRunner, feed_forward
+from saga_mm.ops import Grid, ImageRows, RowRunner, slices
 
 SMALL = {'embed_dims': (8, 16, 24), 'depths': (1, 1, 2), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
 MIXERS = ('saga', 'linear', 'focused', 'rala', {'type': 'softmax', 'sr_ratio': 2})
@@ -76,7 +76,7 @@ def test_cost_stays_within_its_budget(monkeypatch) -> None:
     costs = [measure_cost(model, torch.empty(1, 3, *size)) for size in sizes[:-1]]
     # few chunks and slices: with more, it holds less, and is long to trace
     monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2**30)
-    monkeypatch.setattr(feed_forward, 'SLICE_BYTES', 2**27)
+    monkeypatch.setattr(slices, 'SLICE_BYTES', 2**27)
     costs.append(measure_cost(model, torch.empty(1, 3, *sizes[-1])))
     assert costs[0].macs <= 3.3e9
     for cost, (height, width) in zip(costs, sizes, strict=True):
