@@ -217,6 +217,10 @@ class LinearAttention(TokenMixer):
         if conv.groups == plane.shape[1]:
             return conv(plane)
         # one kernel for all heads
+        if type(conv) is nn.Conv2d and not conv._forward_hooks and not conv._forward_pre_hooks:
+            # a map of each head would be copied there and back
+            weight, bias = conv.weight.repeat(self.num_heads, 1, 1, 1), conv.bias.repeat(self.num_heads)
+            return F.conv2d(plane, weight, bias, padding=conv.padding, groups=plane.shape[1])
         heads = plane.unflatten(1, (self.num_heads, self.head_dim)).flatten(0, 1)
         return conv(heads).unflatten(0, (-1, self.num_heads)).flatten(1, 2)
 

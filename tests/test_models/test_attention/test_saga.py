@@ -117,12 +117,15 @@ def test_without_gates_and_convolution_it_is_plain_linear_attention():
     assert not any('gates' in name for name, _ in mixer.named_parameters())
 
 
-def test_shared_local_kernel_treats_heads_alike():
-    mixer = build(local_shared=True)
-    v = torch.randn(1, 12, 16, dtype=torch.float64)
-    out = mixer._local(v, Grid.whole(3, 4))
-    first = mixer.local(tokens_to_map(v[..., :8], Grid.whole(3, 4)))
-    assert torch.allclose(out[..., :8], map_to_tokens(first))
+@pytest.mark.parametrize('hooked', [False, True])
+def test_shared_local_kernel_treats_heads_alike(hooked: bool):
+    mixer, grid, seen = build(local_shared=True), Grid.whole(3, 4), []
+    v = torch.randn(2, 12, 16, dtype=torch.float64)
+    heads = [map_to_tokens(mixer.local(tokens_to_map(half, grid))) for half in v.chunk(2, dim=-1)]
+    if hooked:
+        mixer.local.register_forward_hook(lambda *args: seen.append(1))
+    torch.testing.assert_close(mixer._local(v, grid), torch.cat(heads, dim=-1))
+    assert bool(seen) == hooked
 
 
 @pytest.mark.parametrize(
