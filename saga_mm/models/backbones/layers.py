@@ -176,9 +176,10 @@ class Block(MixerBlock):
             return self.mlp.add_to(x, self.norm2)
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
-    def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, grid: Grid, own: bool = False) -> torch.Tensor:
+        """Tokens after the block; ``own`` says that those before it may be overwritten."""
         if self._mixes_in_slices(x):
-            return self.feed(self.attn.mix_slices(x, self.norm1, grid), grid)
+            return self.feed(self.attn.mix_slices(x if own else x.clone(), self.norm1, grid), grid)
         return super().forward(x, grid)
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:

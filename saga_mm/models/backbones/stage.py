@@ -21,7 +21,7 @@ from saga_mm.ops import (
 )
 
 from .chunks import chunk_bytes, runs_in_pieces
-from .layers import MixerBlock
+from .layers import Block, MixerBlock
 
 SLICED = 8
 
@@ -129,11 +129,13 @@ class Stage(nn.Module):
 
     def _whole(self, x: torch.Tensor) -> torch.Tensor:
         x, grid = self.enter(x, Grid.whole(*x.shape[2:]))
+        # nobody else looks at what is between the blocks
+        own = runs_in_pieces(self)
         for block in self.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, grid, use_reentrant=False)
             else:
-                x = block(x, grid)
+                x = block(x, grid, own=True) if own and isinstance(block, Block) else block(x, grid)
         if self.norm is not None:
             x = self.norm(x)
         return tokens_to_map(x, grid)

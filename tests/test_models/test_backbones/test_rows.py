@@ -363,6 +363,36 @@ def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: 
     assert len(ran) == 3
 
 
+@pytest.mark.parametrize('host', ['PVT', 'PVTv2', 'RAVLT'])
+def test_what_is_written_over_belongs_to_the_net(host: str):
+    net, x, seen = build(host), torch.randn(2, 3, 64, 40, dtype=torch.float64), []
+    before, state = x.clone(), {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        first, again = net(x), net(x)
+    assert torch.equal(x, before)
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert all(map(torch.equal, first, again))
+
+    # whoever looks at an embedding or a block keeps what it saw
+    def look(module, inputs, output):
+        tokens = output[0] if isinstance(output, tuple) else output
+        seen.extend((tokens, tokens.clone()))
+
+    for module in (net.stages[0].embed, net.stages[0].blocks[0]):
+        seen.clear()
+        hook = module.register_forward_hook(look)
+        with torch.no_grad():
+            net(x)
+        assert torch.equal(*seen)
+        hook.remove()
+    # and whoever calls a block, what was given
+    tokens, grid = torch.randn(1, 30, 8, dtype=torch.float64), Grid.whole(5, 6)
+    given = tokens.clone()
+    with torch.no_grad():
+        net.stages[0].blocks[0](tokens, grid)
+    assert torch.equal(tokens, given)
+
+
 def test_an_allocator_may_be_relieved_after_each_strip():
     net, calls, runner = build('PVT'), [], RowRunner(rows=4)
     runner.relieve = lambda: calls.append(1)
