@@ -135,7 +135,7 @@ class Stage(nn.Module):
             if self.with_cp and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, grid, use_reentrant=False)
             else:
-                x = block(x, grid, own=True) if own and isinstance(block, Block) else block(x, grid)
+                x = block(x, grid, own=True) if own and type(block).forward is Block.forward else block(x, grid)
         if self.norm is not None:
             x = self.norm(x)
         return tokens_to_map(x, grid)
