@@ -217,7 +217,8 @@ class LinearAttention(TokenMixer):
         if conv.groups == plane.shape[1]:
             return conv(plane)
         # one kernel for all heads
-        if type(conv) is nn.Conv2d and not conv._forward_hooks and not conv._forward_pre_hooks:
+        watched = conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or 'forward' in vars(conv)
+        if type(conv) is nn.Conv2d and not watched:
             # a map of each head would be copied there and back
             weight, bias = conv.weight.repeat(self.num_heads, 1, 1, 1), conv.bias.repeat(self.num_heads)
             return F.conv2d(plane, weight, bias, padding=conv.padding, groups=plane.shape[1])

@@ -117,15 +117,18 @@ def test_without_gates_and_convolution_it_is_plain_linear_attention():
     assert not any('gates' in name for name, _ in mixer.named_parameters())
 
 
-@pytest.mark.parametrize('hooked', [False, True])
-def test_shared_local_kernel_treats_heads_alike(hooked: bool):
+@pytest.mark.parametrize('how', ['plain', 'hooked', 'replaced'])
+def test_shared_local_kernel_treats_heads_alike(how: str):
     mixer, grid, seen = build(local_shared=True), Grid.whole(3, 4), []
     v = torch.randn(2, 12, 16, dtype=torch.float64)
     heads = [map_to_tokens(mixer.local(tokens_to_map(half, grid))) for half in v.chunk(2, dim=-1)]
-    if hooked:
+    if how == 'hooked':
         mixer.local.register_forward_hook(lambda *args: seen.append(1))
+    if how == 'replaced':
+        before = mixer.local.forward
+        mixer.local.forward = lambda x: seen.append(1) or before(x)
     torch.testing.assert_close(mixer._local(v, grid), torch.cat(heads, dim=-1))
-    assert bool(seen) == hooked
+    assert bool(seen) == (how != 'plain')
 
 
 @pytest.mark.parametrize(
