@@ -8,7 +8,7 @@ from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .precision import full_precision, wide
 from .reference import linear_attention_reference
-from .resize import RowPool, resize_rows, resize_table
+from .resize import RowPool, add_table, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
 from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
@@ -40,6 +40,7 @@ __all__ = [
     'Storage',
     'add_feed_forward',
     'add_read_in_slices',
+    'add_table',
     'captures_graph',
     'check_head_dim',
     'compiles',

@@ -38,17 +38,12 @@ def resize_rows(
     height, rows = in_size[0], stop - start
     if rows == out_size[0]:
         return F.interpolate(read(0, height), out_size, mode='bilinear', align_corners=align_corners)
-    scale, shift = _scale(height, out_size[0], align_corners)
     # rounding may put a row's source one row off: read one more on each side
+    scale, shift = _scale(height, out_size[0], align_corners)
     first = min(max(int(scale * (start + shift) - shift) - 1, 0), height - 1)
     last = min(int(scale * (stop + shift)) + 3, height)
     plane = read(first, last)
-    kind = torch.promote_types(plane.dtype, torch.float32)
-    if kind == torch.float32:
-        # F.interpolate rounds the scale, and a row's source once more after one fused multiplication and addition
-        scale = struct.unpack('f', struct.pack('f', scale))[0]
-    at = torch.arange(start, stop, dtype=torch.float64)
-    source = ((at + shift) * scale - shift).to(plane.device, kind).clamp(0, height - 1)
+    source = _sources(height, out_size[0], start, stop, plane, align_corners)
     above = source.long()
     below = (above + 1).clamp(max=height - 1)
     share = (source - above).to(plane.dtype).view(-1, 1)
@@ -63,6 +58,19 @@ def _scale(size: int, out: int, align_corners: bool) -> tuple[float, float]:
     if align_corners:
         return ((size - 1) / (out - 1) if out > 1 else 0.0), 0.0
     return size / out, 0.5
+
+
+def _sources(
+    size: int, out: int, start: int, stop: int, like: torch.Tensor, align_corners: bool = False
+) -> torch.Tensor:
+    """Where rows ``start`` to ``stop`` of ``out`` lie among ``size`` rows, as ``F.interpolate`` finds it."""
+    scale, shift = _scale(size, out, align_corners)
+    kind = torch.promote_types(like.dtype, torch.float32)
+    if kind == torch.float32:
+        # F.interpolate rounds the scale, and a row's source once more after one fused multiplication and addition
+        scale = struct.unpack('f', struct.pack('f', scale))[0]
+    at = torch.arange(start, stop, dtype=torch.float64)
+    return ((at + shift) * scale - shift).to(like.device, kind).clamp(0, size - 1)
 
 
 def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
@@ -80,6 +88,48 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
         return table if grid.rows == grid.height else table[:, grid.start * grid.width : grid.stop * grid.width]
     plane = table.unflatten(1, size).permute(0, 3, 1, 2)
     return map_to_tokens(resize_rows(lambda i, j: plane[:, :, i:j], size, grid[:2], grid.start, grid.stop))
+
+
+def add_table(x: torch.Tensor, table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
+    """``x + resize_table(table, size, grid)``, written over ``x``, without gradients.
+
+    Resized along its columns, the table is as high as ever. A matrix of each row's shares in its rows takes it from
+    there to the sum, so that the resized table need not be anywhere.
+
+    Args:
+        x: Tokens ``(B, rows * width, C)`` at ``grid``, contiguous, of the table's type.
+        table: As for :func:`resize_table`, as are the others.
+
+    Returns:
+        ``x``.
+    """
+    if size == grid[:2]:
+        return x.add_(resize_table(table, size, grid))
+    plane = table.unflatten(1, size).permute(0, 3, 1, 2)
+    plane = F.interpolate(plane, (size[0], grid.width), mode='bilinear', align_corners=False)
+    columns = plane.permute(0, 2, 3, 1).reshape(size[0], -1)
+    source = _sources(size[0], grid.height, grid.start, grid.stop, table)
+    above = source.long()
+    below = (above + 1).clamp(max=size[0] - 1)
+    share = (source - above).to(table.dtype).unsqueeze(1)
+    shares = table.new_zeros(grid.rows, size[0]).scatter_(1, above.unsqueeze(1), 1 - share)
+    # the last row has no other below it
+    shares.scatter_add_(1, below.unsqueeze(1), share)
+    for tokens in x:
+        tokens.view(grid.rows, -1).addmm_(shares, columns)
+    return x
+
+
+@torch.library.custom_op('saga_mm::add_table', mutates_args=('x',))
+def _add_table(
+    x: torch.Tensor, table: torch.Tensor, table_height: int, table_width: int, height: int, width: int
+) -> None:
+    add_table(x, table, (table_height, table_width), Grid.whole(height, width))
+
+
+@_add_table.register_fake
+def _(x, *args):
+    pass
 
 
 class RowPool:

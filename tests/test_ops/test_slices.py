@@ -29,3 +29,11 @@ def test_norm_in_place(monkeypatch, tokens: int, strided: bool):
     assert norm_in_place(x, scale, shift, 1e-5) is x
     torch.testing.assert_close(x, wanted)
     assert max(seen) <= 100 and sum(seen) == 2 * tokens
+
+
+def test_the_norm_is_one_node_to_a_compiler():
+    x, scale, shift = (torch.randn(shape, dtype=torch.float64) for shape in ((2, 250, 6), (6,), (6,)))
+    wanted = F.layer_norm(x, (6,), scale, shift, 1e-5)
+    torch.library.opcheck(torch.ops.saga_mm.norm_in_place, (x.clone(), scale, shift, 1e-5))
+    assert torch.ops.saga_mm.norm_in_place(x, scale, shift, 1e-5) is None
+    torch.testing.assert_close(x, wanted)

@@ -235,13 +235,19 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         x = pad_to_multiple(x, self.multiple)
-        if x.device.type == 'cpu' and not captures_graph():
-            # so the convolution makes tokens, not a map whose tokens are a copy; a compiler chooses for itself
+        slices = type(self.proj) is nn.Conv2d and may_slice(self, x, self.norm)
+        if x.device.type == 'cpu' and (slices or not captures_graph()):
+            # so the convolution makes tokens, not a map whose tokens are a copy
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.proj(x)
         tokens, grid = map_to_tokens(x), Grid.whole(*x.shape[2:])
-        if not captures_graph() and type(self.proj) is nn.Conv2d and may_slice(self, tokens, self.norm):
-            return norm_in_place(tokens, self.norm.weight, self.norm.bias, self.norm.eps), grid
+        if slices:
+            norm = self.norm.weight, self.norm.bias, self.norm.eps
+            if not captures_graph():
+                return norm_in_place(tokens, *norm), grid
+            tokens = tokens.contiguous()
+            torch.ops.saga_mm.norm_in_place(tokens, *norm)
+            return tokens, grid
         return self.norm(tokens), grid
 
     @property

@@ -16,7 +16,6 @@ from saga_mm.ops import (
     RowRunner,
     Rows,
     RowStep,
-    captures_graph,
     tokens_to_map,
 )
 
@@ -37,7 +36,8 @@ class Stage(nn.Module):
     Args:
         embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens, which are overwritten, and their grid.
         blocks: Modules from tokens and grid to tokens.
-        position: From a grid to what is added to the tokens, or None.
+        position: From a grid to what is added to the tokens, or None. If it has ``add_to(x, grid)``, that is called
+            instead where nobody looks inside.
         norm: Applied to the tokens that leave the stage, or None.
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
     """
@@ -91,10 +91,9 @@ class Stage(nn.Module):
             grid = Grid(-(-grid.height // stride), piece.width, start, start + piece.height)
         if self.position is None:
             return x, grid
-        position = self.position(grid)
-        if x.dtype == position.dtype and runs_in_pieces(self) and not captures_graph():
-            return x.add_(position), grid
-        return x + position, grid
+        if runs_in_pieces(self) and hasattr(self.position, 'add_to'):
+            return self.position.add_to(x, grid), grid
+        return x + self.position(grid), grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         chunk = chunk_bytes(self, x)

@@ -7,7 +7,7 @@ from saga_mm import create_backbone
 from saga_mm.models.attention import SAGAAttention, SoftmaxAttention
 from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.layers import DropPath
-from saga_mm.models.backbones.pvt import published_state
+from saga_mm.models.backbones.pvt import PositionTable, published_state
 
 SMALL = {
     'embed_dims': (8, 16, 24, 32),
@@ -120,3 +120,27 @@ def test_init_weights_without_a_checkpoint_leaves_the_gates_open():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         PVT(**{'arch': SMALL, **options})
+
+
+@pytest.mark.parametrize('change', ['nothing', 'forward', 'hook', 'float32', 'batch'])
+def test_positions_are_those_that_the_module_gives(change: str):
+    torch.manual_seed(0)
+    net = PVT(SMALL, pretrain_img_size=64).double().eval()
+    stage, seen = net.stages[0], []
+    if change == 'forward':
+
+        class Twice(PositionTable):
+            def forward(self, grid):
+                return 2 * super().forward(grid)
+
+        stage.position = Twice(8, (16, 16)).double()
+    elif change == 'hook':
+        stage.position.register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    elif change == 'float32':
+        stage.position.float()
+    x = torch.randn(2 if change == 'batch' else 1, 3, 40, 28, dtype=torch.float64)
+    wanted = net(x)
+    with torch.no_grad():
+        found = net(x)
+    torch.testing.assert_close(found, wanted)
+    assert seen == ([(1, 70, 8)] * 2 if change == 'hook' else [])
