@@ -6,6 +6,7 @@
 import torch
 import torch.nn.functional as F
 
+from .products import end_in_one, linear, matrix_of, multiply, ones_for, takes_ones, turned
 from .slices import slice_length
 
 
@@ -28,16 +29,17 @@ def add_feed_forward(
     Returns:
         ``x``.
     """
-    tokens = x.view(-1, x.shape[-1])
-    width = len(first[0])
+    channels, width = x.shape[-1], len(first[0])
+    tokens = x.view(-1, channels)
     length = slice_length(x, width)
     buffer = x.new_empty(min(length, len(tokens)), width)
+    ones = ones_for(len(buffer), channels, x) if takes_ones(x) else None
+    widen, back = matrix_of(*first, ones is not None), turned(second[0])
     for part in tokens.split(length):
-        hidden = buffer[: len(part)]
-        normed = F.layer_norm(part, part.shape[-1:], *norm, eps)
-        torch.addmm(first[1], normed, first[0].t(), out=hidden)
+        normed = end_in_one(F.layer_norm(part, (channels,), *norm, eps), ones)
+        hidden = linear(normed, *widen, buffer)
         torch.ops.aten.gelu_(hidden)
-        part.add_(second[1]).addmm_(hidden, second[0].t())
+        multiply(hidden, back, part.add_(second[1]), add=True)
     return x
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from .feature_maps import get_feature_map
 from .grid import Grid
 from .linear_attention import KVState
+from .products import end_in_one, linear, matrix_of, multiply, ones_for, takes_ones
 from .slices import slice_length
 
 Layer = tuple[torch.Tensor, torch.Tensor | None]
@@ -42,24 +43,31 @@ def write_in_slices(
     batch, count, channels = x.shape
     head = channels // heads
     length = slice_length(x, 4 * channels)
-    pairs = x.new_empty(min(length, count), 2 * channels)
-    opened = torch.empty_like(pairs)
+    halves = zip(*((None, None) if half is None else half.chunk(2) for half in key_value), strict=True)
+    key_buffer = x.new_empty(min(length, count), channels)
+    ones = ones_for(len(key_buffer), channels, x) if takes_ones(x) else None
+    to_keys, to_values, to_gates = (layer and matrix_of(*layer, ones is not None) for layer in (*halves, gates))
+    value_buffer = torch.empty_like(key_buffer) if values is None else None
+    opened = None if gates is None else x.new_empty(len(key_buffer), 2 * channels)
     kvs, keys = x.new_zeros(batch, heads, head, head), x.new_zeros(batch, heads, head)
     for i, (tokens, kv, key) in enumerate(zip(x, kvs, keys, strict=True)):
         for start, part in zip(range(0, count, length), tokens.split(length)):
             normed = F.layer_norm(part, (channels,), *norm)
-            pair = _linear(normed, key_value, pairs)
-            k, v = pair.unflatten(-1, (2, heads, head)).unbind(1)
-            if values is not None:
-                values[i, start : start + length] = pair[:, channels:]
-            _map_in_place(k, feature_map)
+            sources = end_in_one(normed, ones)
+            kept = values[i, start:] if value_buffer is None else value_buffer
+            k, v = linear(sources, *to_keys, key_buffer), linear(sources, *to_values, kept)
+            k_heads = k.unflatten(-1, (heads, head))
+            _map_in_place(k_heads, feature_map)
             if normalizer != 'gated':
-                key += k.sum(0)
+                key += k_heads.sum(0)
             if gates is not None:
-                pair *= _linear(normed, gates, opened).sigmoid_()
+                key_gate, value_gate = linear(sources, *to_gates, opened).sigmoid_().chunk(2, -1)
+                k *= key_gate
+                # values stay as they are, and the product reads numbers without gaps
+                v = torch.mul(v, value_gate, out=normed)
             if normalizer == 'gated':
-                key += k.sum(0)
-            kv.baddbmm_(k.permute(1, 2, 0), v.transpose(0, 1))
+                key += k_heads.sum(0)
+            kv.baddbmm_(k_heads.permute(1, 2, 0), v.unflatten(-1, (heads, head)).transpose(0, 1))
     return KVState(kvs / count, keys / count, count)
 
 
@@ -104,7 +112,12 @@ def add_read_in_slices(
     first = keep.start - grid.start
     if out is None:
         out = x.new_empty(len(x), keep.rows * width, channels)
+    queries_buffer, products_buffer = x.new_empty(2, min(rows, keep.rows) * width, channels)
+    ones = ones_for(len(queries_buffer), channels, x) if takes_ones(x) else None
+    to_queries, (back, bias) = (matrix_of(*layer, ones is not None) for layer in (query, proj))
     for i, (tokens, result, kv, key) in enumerate(zip(x, out, *state, strict=True)):
+        # a column for each head: what queries say of the keys of theirs
+        keys = torch.block_diag(*key.unsqueeze(-1))
         for start in range(first, first + keep.rows, rows):
             stop = min(start + rows, first + keep.rows)
             top, bottom = max(start - reach, 0), min(stop + reach, grid.rows)
@@ -116,19 +129,31 @@ def add_read_in_slices(
             else:
                 around = F.layer_norm(tokens[near], (channels,), *norm)
                 normed, values = around[inner], None if local is None else F.linear(around, *value)
-            queries = F.linear(normed, *query).unflatten(-1, (heads, -1))
-            queries = _map_in_place(queries, feature_map).transpose(0, 1)
-            answers = normed.new_empty(queries.shape[1], channels)
-            sums = queries @ key.unsqueeze(-1) + eps
-            torch.div(queries @ kv, sums, out=answers.unflatten(-1, (heads, -1)).transpose(0, 1))
+            sources = end_in_one(normed, ones)
+            queries = linear(sources, *to_queries, queries_buffer)
+            by_heads = queries.unflatten(-1, (heads, -1))
+            _map_in_place(by_heads, feature_map)
+            products = products_buffer[: len(before)].view(heads, len(before), -1)
+            if heads == 1:
+                multiply(queries, kv[0], products[0])
+            else:
+                torch.bmm(by_heads.transpose(0, 1), kv, out=products)
+            sums = torch.mm(queries, keys).add_(eps)
+            # these still end in one
+            sources = queries if ones is None else sources
+            answers = sources[:, :channels]
+            torch.div(products, sums.t().unsqueeze(-1), out=answers.unflatten(-1, (heads, -1)).transpose(0, 1))
             if local is not None:
                 # a stride of the batch that would not be that of a map costs two copies
                 plane = values.view(1, -1, width, channels).permute(0, 3, 1, 2)
                 summed = F.conv2d(plane, *local, padding=reach, groups=channels)
                 answers += summed[0].permute(1, 2, 0).flatten(0, 1)[inner]
             part = result[(start - first) * width : (stop - first) * width]
-            part.copy_(before) if proj[1] is None else torch.add(before, proj[1], out=part)
-            part.addmm_(answers, proj[0].t())
+            if bias is not None:
+                torch.add(before, bias, out=part)
+            elif part.data_ptr() != before.data_ptr():
+                part.copy_(before)
+            multiply(sources, back, part, add=True)
     return out
 
 
@@ -170,13 +195,6 @@ def mix_in_slices(
 
 def _map_in_place(x: torch.Tensor, feature_map: str) -> torch.Tensor:
     return x.relu_() if feature_map == 'relu' else x.copy_(get_feature_map(feature_map)(x))
-
-
-def _linear(x: torch.Tensor, layer: Layer, out: torch.Tensor) -> torch.Tensor:
-    weight, bias = layer
-    if bias is None:
-        return torch.mm(x, weight.t(), out=out[: len(x)])
-    return torch.addmm(bias, x, weight.t(), out=out[: len(x)])
 
 
 @torch.library.custom_op('saga_mm::mix_tokens', mutates_args=('x',))

@@ -1,0 +1,85 @@
+"""Products of many tokens with a small matrix, without gradients, as a processor's libraries are fast at them."""
+
+import torch
+
+# up to this many channels in or out a library divides a product badly among threads, and a bias takes long to add
+NARROW = 128
+FEWEST_ROWS = 64
+
+
+def turned(weight: torch.Tensor) -> torch.Tensor:
+    """The weight ``(D, C)`` of a layer as the matrix ``(C, D)`` of :func:`multiply`, laid out so if it is narrow."""
+    return weight.t().contiguous() if min(weight.shape) <= NARROW else weight.t()
+
+
+def multiply(x: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor, add: bool = False) -> torch.Tensor:
+    """``x @ matrix``, written to ``out`` or added to it.
+
+    Where the matrix is narrow, tokens are multiplied in as many groups as keep all threads busy: a batch of products is
+    divided among threads by its groups, a single one by rows or columns or the sum, which a library guesses.
+
+    Args:
+        x: ``(N, C)``.
+        matrix: ``(C, D)``.
+        out: Contiguous, ``(N, D)``.
+        add: Whether to add to what is there.
+
+    Returns:
+        ``out``.
+    """
+    groups = 2 * torch.get_num_threads() if min(matrix.shape) <= NARROW and _is_wide(x) else 1
+    grouped = len(x) - len(x) % groups
+    rest, rest_out = x, out
+    if groups > 1 and grouped >= groups * FEWEST_ROWS:
+        tokens, answers = x[:grouped].unflatten(0, (groups, -1)), out[:grouped].unflatten(0, (groups, -1))
+        matrices = matrix.expand(groups, *matrix.shape)
+        answers.baddbmm_(tokens, matrices) if add else torch.bmm(tokens, matrices, out=answers)
+        rest, rest_out = x[grouped:], out[grouped:]
+    if len(rest):
+        rest_out.addmm_(rest, matrix) if add else torch.mm(rest, matrix, out=rest_out)
+    return out
+
+
+def linear(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor) -> torch.Tensor:
+    """``x @ matrix + bias`` in the first rows of ``out``, a buffer for as many tokens as ``x`` or more."""
+    out = out[: len(x)]
+    if bias is None:
+        return multiply(x, matrix, out)
+    if min(matrix.shape) > NARROW:
+        return torch.addmm(bias, x, matrix, out=out)
+    return multiply(x, matrix, out.copy_(bias), add=True)
+
+
+def takes_ones(x: torch.Tensor) -> bool:
+    """Whether biases had better be one more row of their matrices, for tokens like ``x`` that end in a one.
+
+    That saves a pass over the answers, and costs one over the tokens and an odd number of rows, which is dear without
+    AVX-512.
+    """
+    return x.shape[-1] <= NARROW and _is_wide(x) and torch.backends.cpu.get_cpu_capability() == 'AVX512'
+
+
+def ones_for(tokens: int, channels: int, like: torch.Tensor) -> torch.Tensor:
+    """A buffer ``(tokens, channels + 1)`` of ones, whose rows begin at multiples of 16 numbers, as vectors do."""
+    return like.new_ones(tokens, (channels // 16 + 1) * 16)[:, : channels + 1]
+
+
+def end_in_one(x: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
+    """Tokens ``(N, C)`` before the last column of a buffer of :func:`ones_for`; as they are, if there is none."""
+    if buffer is None:
+        return x
+    buffer[: len(x), :-1] = x
+    return buffer[: len(x)]
+
+
+def matrix_of(weight: torch.Tensor, bias: torch.Tensor | None, ones: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Matrix and bias for :func:`linear`; for tokens that end in a one, the bias is in the matrix."""
+    matrix = turned(weight)
+    if not ones:
+        return matrix, bias
+    row = weight.new_zeros(len(weight)) if bias is None else bias
+    return torch.cat([matrix, row.unsqueeze(0)]), None
+
+
+def _is_wide(x: torch.Tensor) -> bool:
+    return x.dtype in (torch.float32, torch.float64)

@@ -1,0 +1,95 @@
+"""Products in slices: whatever the groups, the threads and the way of adding a bias, the same numbers."""
+
+import pytest
+import torch
+
+from saga_mm.ops import add_feed_forward, mix_in_slices, products
+
+
+@pytest.fixture(params=['AVX2', 'AVX512'])
+def capability(request, monkeypatch) -> str:
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: request.param)
+    return request.param
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch) -> int:
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: request.param)
+    return request.param
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize('tokens', [1, 127, 400])
+@pytest.mark.parametrize(('inner', 'outer'), [(5, 7), (130, 6), (6, 130), (130, 140)])
+def test_products_with_narrow_and_wide_matrices(threads: int, tokens: int, inner: int, outer: int):
+    x, weight, before = draw(tokens, inner), draw(outer, inner, seed=1), draw(tokens, outer, seed=2)
+    matrix, out = products.turned(weight), before.clone()
+    assert products.multiply(x, matrix, out, add=True) is out
+    torch.testing.assert_close(out, before + x @ weight.T)
+    products.multiply(x, matrix, out)
+    torch.testing.assert_close(out, x @ weight.T)
+
+
+@pytest.mark.parametrize(('inner', 'outer'), [(5, 7), (130, 140)])
+@pytest.mark.parametrize('biased', [True, False])
+@pytest.mark.parametrize('ones', [True, False])
+def test_a_bias_is_added_or_is_a_row(threads: int, inner: int, outer: int, biased: bool, ones: bool):
+    x, weight, bias = draw(200, inner), draw(outer, inner, seed=1), draw(outer, seed=2) if biased else None
+    buffer = products.ones_for(300, inner, x) if ones else None
+    source, out = products.end_in_one(x, buffer), torch.full((300, outer), 3.0, dtype=torch.float64)
+    found = products.linear(source, *products.matrix_of(weight, bias, ones), out)
+    torch.testing.assert_close(found, torch.nn.functional.linear(x, weight, bias))
+    assert found.data_ptr() == out.data_ptr() and (out[200:] == 3).all()
+
+
+def test_ones_stay_and_rows_are_aligned():
+    x = draw(3, 5)
+    buffer = products.ones_for(4, 5, x)
+    end = products.end_in_one(x, buffer)
+    assert end.shape == (3, 6) and torch.equal(end[:, :5], x) and (end[:, 5] == 1).all()
+    assert buffer.stride() == (16, 1) and (buffer[3] == 1).all()
+    assert products.end_in_one(x, None) is x
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_ones_where_they_pay(capability: str, dtype: torch.dtype):
+    for channels in (64, products.NARROW, products.NARROW + 1):
+        pays = capability == 'AVX512' and channels <= products.NARROW and dtype != torch.bfloat16
+        assert products.takes_ones(torch.empty(2, channels, dtype=dtype)) == pays
+
+
+@pytest.mark.parametrize('channels', [8, 132])
+def test_slices_are_the_same_on_any_processor(capability: str, threads: int, channels: int):
+    x = draw(1, 30 * 20, channels)
+    norm = draw(channels, seed=1), draw(channels, seed=2)
+    first, second = (draw(40, channels, seed=3), draw(40, seed=4)), (draw(channels, 40, seed=5), draw(channels, seed=6))
+    normed = torch.nn.functional.layer_norm(x, (channels,), *norm, 1e-6)
+    hidden = torch.nn.functional.gelu(torch.nn.functional.linear(normed, *first))
+    wanted = x + torch.nn.functional.linear(hidden, *second)
+    torch.testing.assert_close(add_feed_forward(x.clone(), norm, 1e-6, first, second), wanted)
+
+
+@pytest.mark.parametrize('heads', [1, 4])
+@pytest.mark.parametrize('full', [True, False])
+def test_attention_is_the_same_on_any_processor(monkeypatch, heads: int, full: bool):
+    channels = 8
+    x, norm = draw(2, 30 * 20, channels), (draw(channels, seed=1), draw(channels, seed=2), 1e-6)
+    biases = [draw(n * channels, seed=3) if full else None for n in (2, 2, 1, 1)]
+    pair, gates, query, proj = (
+        (draw(n * channels, channels, seed=4 + i), bias)
+        for i, (n, bias) in enumerate(zip((2, 2, 1, 1), biases, strict=True))
+    )
+    local = (draw(channels, 1, 3, 3, seed=9), draw(channels, seed=10)) if full else None
+    answers = []
+    for capability in ('AVX2', 'AVX512'):
+        for count in (1, 3):
+            monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda name=capability: name)
+            monkeypatch.setattr(torch, 'get_num_threads', lambda number=count: number)
+            layers = pair, gates if full else None, query, local, proj
+            answers.append(mix_in_slices(x.clone(), norm, *layers, heads, 30, 20))
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0])
+    assert not torch.allclose(answers[0], x)
