@@ -151,7 +151,7 @@ def add_read_in_slices(
             part = result[(start - first) * width : (stop - first) * width]
             if bias is not None:
                 torch.add(before, bias, out=part)
-            elif part.data_ptr() != before.data_ptr():
+            elif out is not x:
                 part.copy_(before)
             multiply(sources, back, part, add=True)
     return out

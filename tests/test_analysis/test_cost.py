@@ -171,6 +171,14 @@ def test_peak_of_inference_at_1280_is_that_of_pieces(name: str, gib: float):
     assert 0.8 * gib < cost.peak_bytes / 2**30 < gib
 
 
+def test_slices_cost_the_same_on_any_processor(monkeypatch):
+    costs = []
+    for capability in ('AVX2', 'AVX512'):
+        monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda name=capability: name)
+        costs.append(measure_cost(create_backbone('saga_pvt_tiny'), image(1, 3, 320, 320)))
+    assert costs[0] == costs[1]
+
+
 def test_chunks_repeat_little():
     model, x = create_backbone('saga_pvt_tiny'), image(1, 3, 1280, 1280)
     # values are projected once more, and so is what stands at the edges of a chunk
