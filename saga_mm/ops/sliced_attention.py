@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from .feature_maps import get_feature_map
 from .grid import Grid
 from .linear_attention import KVState
-from .products import end_in_one, linear, matrix_of, multiply, ones_for, takes_ones
+from .products import end_in_one, linear, matrix_of, multiply, ones_for, takes_ones, turned
 from .slices import slice_length
 
 Layer = tuple[torch.Tensor, torch.Tensor | None]
+Gates = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 Norm = tuple[torch.Tensor, torch.Tensor, float]
 
 
@@ -21,7 +22,7 @@ def write_in_slices(
     x: torch.Tensor,
     norm: Norm,
     key_value: Layer,
-    gates: Layer | None,
+    gates: Gates | None,
     heads: int,
     *,
     feature_map: str = 'relu',
@@ -34,7 +35,8 @@ def write_in_slices(
         x: Tokens ``(B, N, C)``.
         norm: Scale, shift and eps of the LayerNorm before the layers.
         key_value: Weight ``(2C, C)`` and bias of keys and values.
-        gates: Weight ``(2C, C)`` and bias of the logits of key gates and value gates, or None.
+        gates: Weight ``(2C, C)`` and bias of the logits of key gates and value gates, and None; or, for gates of low
+            rank R, weight ``(2C, R)``, bias, and the weight ``(R, C)`` before them; or None.
         heads: Heads; must divide C.
         feature_map: A name of :data:`FEATURE_MAPS`.
         normalizer: ``'plain'`` or ``'gated'``.
@@ -46,7 +48,11 @@ def write_in_slices(
     halves = zip(*((None, None) if half is None else half.chunk(2) for half in key_value), strict=True)
     key_buffer = x.new_empty(min(length, count), channels)
     ones = ones_for(len(key_buffer), channels, x) if takes_ones(x) else None
-    to_keys, to_values, to_gates = (layer and matrix_of(*layer, ones is not None) for layer in (*halves, gates))
+    to_keys, to_values = (matrix_of(*half, ones is not None) for half in halves)
+    if gates is not None:
+        *to_gates, down = gates
+        to_gates = matrix_of(*to_gates, ones is not None and down is None)
+        down, inner = (None, None) if down is None else (turned(down), x.new_empty(len(key_buffer), len(down)))
     value_buffer = torch.empty_like(key_buffer) if values is None else None
     opened = None if gates is None else x.new_empty(len(key_buffer), 2 * channels)
     kvs, keys = x.new_zeros(batch, heads, head, head), x.new_zeros(batch, heads, head)
@@ -61,7 +67,8 @@ def write_in_slices(
             if normalizer != 'gated':
                 key += k_heads.sum(0)
             if gates is not None:
-                key_gate, value_gate = linear(sources, *to_gates, opened).sigmoid_().chunk(2, -1)
+                gate_sources = sources if down is None else linear(normed, down, None, inner)
+                key_gate, value_gate = linear(gate_sources, *to_gates, opened).sigmoid_().chunk(2, -1)
                 k *= key_gate
                 # values stay as they are, and the product reads numbers without gaps
                 v = torch.mul(v, value_gate, out=normed)
@@ -161,7 +168,7 @@ def mix_in_slices(
     x: torch.Tensor,
     norm: Norm,
     key_value: Layer,
-    gates: Layer | None,
+    gates: Gates | None,
     query: Layer,
     local: Layer | None,
     proj: Layer,
@@ -207,6 +214,7 @@ def mix_tokens(
     kv_bias: torch.Tensor | None,
     gate_weight: torch.Tensor | None,
     gate_bias: torch.Tensor | None,
+    gate_down: torch.Tensor | None,
     query_weight: torch.Tensor,
     query_bias: torch.Tensor | None,
     local_weight: torch.Tensor | None,
@@ -220,7 +228,7 @@ def mix_tokens(
     normalizer: str,
     eps: float,
 ) -> None:
-    gates = None if gate_weight is None else (gate_weight, gate_bias)
+    gates = None if gate_weight is None else (gate_weight, gate_bias, gate_down)
     local = None if local_weight is None else (local_weight, local_bias)
     pair, query, proj = (kv_weight, kv_bias), (query_weight, query_bias), (proj_weight, proj_bias)
     options = {'feature_map': feature_map, 'normalizer': normalizer, 'eps': eps}

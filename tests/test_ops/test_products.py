@@ -88,7 +88,7 @@ def test_attention_is_the_same_on_any_processor(monkeypatch, heads: int, full: b
         for count in (1, 3):
             monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda name=capability: name)
             monkeypatch.setattr(torch, 'get_num_threads', lambda number=count: number)
-            layers = pair, gates if full else None, query, local, proj
+            layers = pair, (*gates, None) if full else None, query, local, proj
             answers.append(mix_in_slices(x.clone(), norm, *layers, heads, 30, 20))
     for answer in answers[1:]:
         torch.testing.assert_close(answer, answers[0])

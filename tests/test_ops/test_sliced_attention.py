@@ -37,6 +37,12 @@ def layer(out: int, bias: bool = True) -> tuple:
     return draw(out, CHANNELS), draw(out) if bias else None
 
 
+def gate_layers(bias: bool = True, rank: int = 0) -> tuple:
+    if not rank:
+        return *layer(2 * CHANNELS, bias), None
+    return draw(2 * CHANNELS, rank), draw(2 * CHANNELS) if bias else None, draw(rank, CHANNELS)
+
+
 def norm() -> tuple:
     return draw(CHANNELS), draw(CHANNELS), NORM_EPS
 
@@ -52,14 +58,17 @@ def heads(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize('normalizer', ['plain', 'gated'])
 @pytest.mark.parametrize('feature_map', ['relu', 'elu+1', 'focused', 'identity'])
-@pytest.mark.parametrize(('gated', 'bias'), [(True, True), (True, False), (False, True)])
-def test_tokens_write_the_state(gated: bool, bias: bool, feature_map: str, normalizer: str):
+@pytest.mark.parametrize(
+    ('gated', 'rank', 'bias'), [(True, 0, True), (True, 0, False), (False, 0, True), (True, 3, True), (True, 3, False)]
+)
+def test_tokens_write_the_state(gated: bool, rank: int, bias: bool, feature_map: str, normalizer: str):
     x, options = draw(2, 600, CHANNELS), {'feature_map': feature_map, 'normalizer': normalizer}
-    scales, pair, gates = norm(), layer(2 * CHANNELS, bias), layer(2 * CHANNELS, bias) if gated else None
+    scales, pair, gates = norm(), layer(2 * CHANNELS, bias), gate_layers(bias, rank) if gated else None
     found = write_in_slices(x, scales, pair, gates, HEADS, **options)
     tokens = normed(x, scales)
     k, v = (heads(half) for half in F.linear(tokens, *pair).chunk(2, dim=-1))
-    opened = [heads(half).sigmoid() for half in F.linear(tokens, *gates).chunk(2, dim=-1)] if gated else []
+    logits = F.linear(tokens @ gates[2].T if rank else tokens, *gates[:2]) if gated else None
+    opened = [heads(half).sigmoid() for half in logits.chunk(2, dim=-1)] if gated else []
     wanted = write_state(k, v, *opened, **options)
     assert found.count == wanted.count == 600
     torch.testing.assert_close(tuple(found[:2]), tuple(wanted[:2]))
@@ -128,7 +137,7 @@ def test_both_steps_are_linear_attention():
 
 def test_values_may_be_kept_for_the_second_step():
     x, scales = draw(2, 600, CHANNELS), norm()
-    pair, gates = layer(2 * CHANNELS), layer(2 * CHANNELS)
+    pair, gates = layer(2 * CHANNELS), gate_layers()
     values = torch.full_like(x, float('nan'))
     state = write_in_slices(x, scales, pair, gates, HEADS, values=values)
     torch.testing.assert_close(tuple(state), tuple(write_in_slices(x, scales, pair, gates, HEADS)))
@@ -160,7 +169,7 @@ def test_no_more_than_a_slice_is_alive(monkeypatch):
 @pytest.mark.parametrize('full', [True, False])
 def test_both_steps_are_written_over_their_tokens(full: bool):
     x, scales, grid = draw(2, 300, CHANNELS), norm(), Grid.whole(15, 20)
-    pair, gates = layer(2 * CHANNELS, full), layer(2 * CHANNELS) if full else None
+    pair, gates = layer(2 * CHANNELS, full), gate_layers(rank=2) if full else None
     query, proj = layer(CHANNELS, full), layer(CHANNELS, full)
     local = (draw(CHANNELS, 1, 5, 5), draw(CHANNELS)) if full else None
     state = write_in_slices(x, scales, pair, gates, HEADS)
@@ -170,7 +179,8 @@ def test_both_steps_are_written_over_their_tokens(full: bool):
     found = mix_in_slices(x.clone(), scales, *layers, HEADS, 15, 20)
     torch.testing.assert_close(found, wanted)
     # to a compiler, one node
-    flat = [tensor for parts in layers for tensor in parts or (None, None)]
+    nothing = [(None,) * number for number in (2, 3, 2, 2, 2)]
+    flat = [tensor for parts, none in zip(layers, nothing, strict=True) for tensor in parts or none]
     args = *scales, *flat, HEADS, 15, 20, 'relu', 'plain', 1e-6
     torch.library.opcheck(torch.ops.saga_mm.mix_tokens, (x.clone(), *args))
     assert torch.ops.saga_mm.mix_tokens(x, *args) is None

@@ -148,13 +148,12 @@ class LinearAttention(TokenMixer):
         return whole and all(type(layer) is nn.Linear for layer in (self.q, self.kv, self.proj))
 
     @property
-    def gate_layer(self) -> nn.Linear | None:
-        """What makes the logits of both gates, where there are gates."""
+    def gate_weights(self) -> tuple[torch.Tensor | None, ...] | None:
+        """What makes the logits of both gates, as slices take it, where there are gates."""
         return None
 
     def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> KVState:
-        gates = None if self.gate_layer is None else _parameters(self.gate_layer)
-        return write_in_slices(x, _scales(norm), _parameters(self.kv), gates, self.num_heads, **self.op)
+        return write_in_slices(x, _scales(norm), _parameters(self.kv), self.gate_weights, self.num_heads, **self.op)
 
     def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: KVState, keep: Grid) -> torch.Tensor:
         values = tuple(None if half is None else half.chunk(2)[1] for half in _parameters(self.kv))
@@ -164,13 +163,14 @@ class LinearAttention(TokenMixer):
         return add_read_in_slices(x, _scales(norm), state[:2], *layers, grid, keep, **options)
 
     def mix_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid) -> torch.Tensor:
-        layers = [self.kv, self.gate_layer, self.q, self.local, self.proj]
-        layers = [None if layer is None else _parameters(layer) for layer in layers]
+        kv, query, local, proj = (layer and _parameters(layer) for layer in (self.kv, self.q, self.local, self.proj))
+        layers = kv, self.gate_weights, query, local, proj
         rest, options = (self.num_heads, grid.height, grid.width), {**self.op, 'eps': self.eps}
         x = x.contiguous()
         if not captures_graph():
             return mix_in_slices(x, _scales(norm), *layers, *rest, **options)
-        flat = [tensor for layer in layers for tensor in layer or (None, None)]
+        numbers = 2, 3, 2, 2, 2
+        flat = [tensor for layer, n in zip(layers, numbers, strict=True) for tensor in layer or (None,) * n]
         torch.ops.saga_mm.mix_tokens(x, *_scales(norm), *flat, *rest, **options)
         return x
 

@@ -8,7 +8,6 @@ what a "Hadamard-product decomposition" without additional memory can mean. What
 from typing import Any
 
 import torch
-from torch import nn
 
 from saga_mm.ops import KVState, fuses, merge_states, write_state
 from saga_mm.registry import MODELS
@@ -65,11 +64,11 @@ class SAGAAttention(LinearAttention):
 
     @property
     def slices(self) -> bool:
-        return type(self) is SAGAAttention and self.plain and (not self.gates.sides or self.gate_layer is not None)
+        return type(self) is SAGAAttention and self.plain and (not self.gates.sides or self.gate_weights is not None)
 
     @property
-    def gate_layer(self) -> nn.Linear | None:
-        return self.gates.layer
+    def gate_weights(self) -> tuple[torch.Tensor | None, ...] | None:
+        return self.gates.weights
 
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)

@@ -158,7 +158,7 @@ def test_bad_options_are_named(options, message):
         ({'feature_map': 'elu+1', 'normalizer': 'gated', 'qkv_bias': False}, True),
         ({'gates': 'key'}, False),
         ({'gate_act': '1+tanh'}, False),
-        ({'gate_source': 'low_rank'}, False),
+        ({'gate_source': 'low_rank'}, True),
         ({'gate_source': 'kv'}, False),
         ({'gate_rank': 2}, False),
         ({'gate_shared': True}, False),

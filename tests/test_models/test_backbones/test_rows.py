@@ -350,7 +350,11 @@ def test_another_forward_is_run():
 
 
 @pytest.mark.parametrize('host', ['PVT', 'PVTv2'])
-@pytest.mark.parametrize('options', [{}, {'gates': 'none'}, {'local_kernel': 0}, {'feature_map': 'elu+1'}], ids=str)
+@pytest.mark.parametrize(
+    'options',
+    [{}, {'gates': 'none'}, {'local_kernel': 0}, {'feature_map': 'elu+1'}, {'gate_source': 'low_rank'}],
+    ids=str,
+)
 def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: dict):
     monkeypatch.setattr(slices, 'FEWEST_TOKENS', 40)
     monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
