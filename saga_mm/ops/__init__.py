@@ -6,6 +6,7 @@ from .feed_forward import add_feed_forward
 from .fused import fused_kernels, fuses
 from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
+from .mix_tokens import mix_in_slices
 from .precision import full_precision, wide
 from .reference import linear_attention_reference
 from .resize import RowPool, add_table, resize_rows, resize_table
@@ -14,7 +15,7 @@ from .row_progress import watch_rows
 from .row_runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .rows import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .scratch import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
-from .sliced_attention import add_read_in_slices, mix_in_slices, write_in_slices
+from .sliced_attention import Kept, add_read_in_slices, write_in_slices
 from .slices import norm_in_place
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     'Grid',
     'ImageRows',
     'KVState',
+    'Kept',
     'LocalStep',
     'MemoryRows',
     'MemoryTooSmallError',

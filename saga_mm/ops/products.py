@@ -5,6 +5,7 @@ import torch
 # up to this many channels in or out a library divides a product badly among threads, and a bias takes long to add
 NARROW = 128
 FEWEST_ROWS = 64
+FEWEST_SUMMED = 512
 
 
 def turned(weight: torch.Tensor) -> torch.Tensor:
@@ -48,6 +49,39 @@ def linear(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, out
     if min(matrix.shape) > NARROW:
         return torch.addmm(bias, x, matrix, out=out)
     return multiply(x, matrix, out.copy_(bias), add=True)
+
+
+def summed_parts(heads: int, tokens: int, like: torch.Tensor) -> int:
+    """In how many parts :func:`add_outer` had better sum over as many tokens: threads share heads and parts."""
+    workers = 2 * torch.get_num_threads()
+    # what a trace counts shall not depend on the machine
+    if heads % workers == 0 or type(like) is not torch.Tensor:
+        return 1
+    return max(min(workers, tokens // FEWEST_SUMMED), 1)
+
+
+def add_outer(sums: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Add ``sum_n x_n^T y_n`` of each head to what the parts of ``sums`` hold together.
+
+    A library's threads share the sums of a batch; the tokens of a single sum they hardly do.
+
+    Args:
+        sums: ``(heads, parts, D, E)``.
+        x: ``(N, heads * D)``.
+        y: ``(N, heads * E)``.
+    """
+    heads, parts = sums.shape[:2]
+    x_heads, y_heads = (tokens.unflatten(-1, (heads, -1)).transpose(0, 1) for tokens in (x, y))
+    if parts == 1:
+        sums[:, 0].baddbmm_(x_heads.transpose(1, 2), y_heads)
+        return
+    whole = len(x) - len(x) % parts
+    if whole:
+        for sum_, x_head, y_head in zip(sums, x_heads[:, :whole], y_heads[:, :whole], strict=True):
+            x_parts, y_parts = (tokens.unflatten(0, (parts, -1)) for tokens in (x_head, y_head))
+            sum_.baddbmm_(x_parts.transpose(1, 2), y_parts)
+    if whole < len(x):
+        add_outer(sums[:, :1], x[whole:], y[whole:])
 
 
 def takes_ones(x: torch.Tensor) -> bool:

@@ -33,6 +33,24 @@ def test_products_with_narrow_and_wide_matrices(threads: int, tokens: int, inner
     torch.testing.assert_close(out, x @ weight.T)
 
 
+@pytest.mark.parametrize('tokens', [1, 5, 700, 2600])
+@pytest.mark.parametrize(('heads', 'inner', 'outer'), [(1, 1, 7), (1, 4, 4), (3, 4, 5), (6, 2, 3)])
+def test_sums_over_tokens(monkeypatch, threads: int, tokens: int, heads: int, inner: int, outer: int):
+    monkeypatch.setattr(products, 'FEWEST_SUMMED', 100)
+    x, y = draw(tokens, heads * inner), draw(tokens, heads * outer, seed=1)
+    parts = products.summed_parts(heads, tokens, x)
+    assert parts == (1 if heads % (2 * threads) == 0 or tokens < 200 else 2 * threads)
+    sums = draw(heads, parts, inner, outer, seed=2)
+    wanted = sums.sum(1) + torch.einsum('nhd,nhe->hde', x.view(tokens, heads, inner), y.view(tokens, heads, outer))
+    products.add_outer(sums, x, y)
+    torch.testing.assert_close(sums.sum(1), wanted)
+    # numbers with gaps, and fewer tokens than parts
+    wide = draw(3, heads * outer + 2, seed=3)[:, :-2]
+    products.add_outer(sums, x[:3], wide[: len(x)])
+    pairs = x[:3].unflatten(-1, (heads, -1)), wide[: len(x)].unflatten(-1, (heads, -1))
+    torch.testing.assert_close(sums.sum(1), wanted + torch.einsum('nhd,nhe->hde', *pairs))
+
+
 @pytest.mark.parametrize(('inner', 'outer'), [(5, 7), (130, 140)])
 @pytest.mark.parametrize('biased', [True, False])
 @pytest.mark.parametrize('ones', [True, False])

@@ -1,4 +1,4 @@
-"""Linear attention in slices: the numbers of the plain functions, any layout, and one node each to a compiler."""
+"""Linear attention in slices: the numbers of the plain functions, any layout."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from saga_mm.ops import (
     Grid,
+    Kept,
     KVState,
     add_read_in_slices,
     linear_attention,
-    mix_in_slices,
     read_state,
     slices,
     write_in_slices,
@@ -135,27 +135,41 @@ def test_both_steps_are_linear_attention():
     torch.testing.assert_close(found, x + wanted)
 
 
-def test_values_may_be_kept_for_the_second_step():
-    x, scales = draw(2, 600, CHANNELS), norm()
-    pair, gates = layer(2 * CHANNELS), gate_layers()
-    values = torch.full_like(x, float('nan'))
-    state = write_in_slices(x, scales, pair, gates, HEADS, values=values)
+@pytest.mark.parametrize('feature_map', ['relu', 'elu+1'])
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('kernel', [0, 3])
+def test_values_and_moments_may_be_kept_for_the_second_step(feature_map: str, bias: bool, kernel: int):
+    x, scales, grid = 3 * draw(2, 600, CHANNELS) + 5, norm(), Grid.whole(60, 10)
+    # a token without deviation
+    x[1, 7] = 2
+    pair, gates = layer(2 * CHANNELS, bias), gate_layers()
+    kept = Kept.empty(x, values=kernel > 0)
+    for tensor in kept:
+        if tensor is not None:
+            tensor.fill_(float('nan'))
+    state = write_in_slices(x, scales, pair, gates, HEADS, kept=kept)
     torch.testing.assert_close(tuple(state), tuple(write_in_slices(x, scales, pair, gates, HEADS)))
-    again = tuple(half.chunk(2)[1] for half in pair)
-    torch.testing.assert_close(values, F.linear(normed(x, scales), *again))
-    query, local, proj, grid = (
-        layer(CHANNELS),
-        (draw(CHANNELS, 1, 3, 3), draw(CHANNELS)),
-        layer(CHANNELS),
-        Grid.whole(60, 10),
-    )
-    found = add_read_in_slices(x, scales, state[:2], query, values, local, proj, grid, grid)
-    torch.testing.assert_close(found, add_read_in_slices(x, scales, state[:2], query, again, local, proj, grid, grid))
+    again = tuple(None if half is None else half.chunk(2)[1] for half in pair)
+    assert (kept.values is None) == (kernel == 0)
+    if kernel:
+        torch.testing.assert_close(kept.values, F.linear(normed(x, scales), *again))
+    torch.testing.assert_close(kept.mean, x.mean(-1, keepdim=True))
+    torch.testing.assert_close(kept.scale, (x.var(-1, correction=0, keepdim=True) + NORM_EPS).rsqrt())
+    query, proj = layer(CHANNELS, bias), layer(CHANNELS, bias)
+    local = (draw(CHANNELS, 1, kernel, kernel), draw(CHANNELS)) if kernel else None
+
+    def read(value: tuple) -> torch.Tensor:
+        return add_read_in_slices(x, scales, state[:2], query, value, local, proj, grid, grid, feature_map=feature_map)
+
+    torch.testing.assert_close(read(kept), read(again))
+    # they stand for the norm
+    assert not torch.allclose(read(kept._replace(mean=kept.mean + 1)), read(again))
 
 
 def test_no_more_than_a_slice_is_alive(monkeypatch):
     seen = []
     monkeypatch.setattr(F, 'layer_norm', lambda x, *args: seen.append(len(x)) or x)
+    monkeypatch.setattr(torch, 'native_layer_norm', lambda x, *args: (F.layer_norm(x), None, None))
     monkeypatch.setattr(slices, 'SLICE_BYTES', 4 * CHANNELS * 8 * 300)
     scales, state, layers = attention('relu', 3, True)
     x, grid = draw(2, 700, CHANNELS), Grid.whole(35, 20)
@@ -164,24 +178,3 @@ def test_no_more_than_a_slice_is_alive(monkeypatch):
     seen.clear()
     add_read_in_slices(x, scales, state, *layers, grid, grid)
     assert seen == [16 * 20, 17 * 20, 6 * 20] * 2
-
-
-@pytest.mark.parametrize('full', [True, False])
-def test_both_steps_are_written_over_their_tokens(full: bool):
-    x, scales, grid = draw(2, 300, CHANNELS), norm(), Grid.whole(15, 20)
-    pair, gates = layer(2 * CHANNELS, full), gate_layers(rank=2) if full else None
-    query, proj = layer(CHANNELS, full), layer(CHANNELS, full)
-    local = (draw(CHANNELS, 1, 5, 5), draw(CHANNELS)) if full else None
-    state = write_in_slices(x, scales, pair, gates, HEADS)
-    value = tuple(None if half is None else half.chunk(2)[1] for half in pair)
-    wanted = expected(x, scales, state[:2], [query, value, local, proj], grid, 'relu')
-    layers = pair, gates, query, local, proj
-    found = mix_in_slices(x.clone(), scales, *layers, HEADS, 15, 20)
-    torch.testing.assert_close(found, wanted)
-    # to a compiler, one node
-    nothing = [(None,) * number for number in (2, 3, 2, 2, 2)]
-    flat = [tensor for parts, none in zip(layers, nothing, strict=True) for tensor in parts or none]
-    args = *scales, *flat, HEADS, 15, 20, 'relu', 'plain', 1e-6
-    torch.library.opcheck(torch.ops.saga_mm.mix_tokens, (x.clone(), *args))
-    assert torch.ops.saga_mm.mix_tokens(x, *args) is None
-    assert torch.equal(x, found)
