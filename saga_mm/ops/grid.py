@@ -9,6 +9,7 @@ from .capture import captures_graph, known_equal
 
 # tokens whose copies fit a processor's cache
 COPIED = 2048
+COPIED_NUMBERS = 2**18
 
 
 class Grid(NamedTuple):
@@ -56,7 +57,8 @@ def contiguous_map(x: torch.Tensor) -> torch.Tensor:
 
 def copy_map(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """Copy a map ``(B, C, H, W)`` to another, rows by rows: where their orders differ, a cache holds both."""
-    rows = max(COPIED // x.shape[-1], 1) if x.device.type == 'cpu' else x.shape[2]
+    tokens = min(COPIED, COPIED_NUMBERS // x.shape[1])
+    rows = max(tokens // x.shape[-1], 1) if x.device.type == 'cpu' else x.shape[2]
     for source, target in zip(x.split(rows, 2), out.split(rows, 2), strict=True):
         target.copy_(source)
     return out

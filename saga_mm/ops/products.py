@@ -28,22 +28,24 @@ def multiply(x: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor, add: bool
     Returns:
         ``out``.
     """
-    groups = 2 * torch.get_num_threads() if min(matrix.shape) <= NARROW and _is_wide(x) else 1
-    grouped = len(x) - len(x) % groups
-    rest, rest_out = x, out
-    if groups > 1 and grouped >= groups * FEWEST_ROWS:
-        tokens, answers = x[:grouped].unflatten(0, (groups, -1)), out[:grouped].unflatten(0, (groups, -1))
-        matrices = matrix.expand(groups, *matrix.shape)
-        answers.baddbmm_(tokens, matrices) if add else torch.bmm(tokens, matrices, out=answers)
-        rest, rest_out = x[grouped:], out[grouped:]
-    if len(rest):
-        rest_out.addmm_(rest, matrix) if add else torch.mm(rest, matrix, out=rest_out)
+    # called so often that what surrounds a product counts: no call that Python makes of several
+    (count, channels), width = x.shape, matrix.shape[1]
+    groups = 2 * torch.get_num_threads() if min(channels, width) <= NARROW and _is_wide(x) else 1
+    if groups == 1 or count < groups * FEWEST_ROWS:
+        return out.addmm_(x, matrix) if add else torch.mm(x, matrix, out=out)
+    tokens, answers = x, out
+    if rest := count % groups:
+        multiply(x[-rest:], matrix, out[-rest:], add)
+        tokens, answers = x[:-rest], out[:-rest]
+    tokens, answers = tokens.view(groups, -1, channels), answers.view(groups, -1, width)
+    matrices = matrix.expand(groups, channels, width)
+    answers.baddbmm_(tokens, matrices) if add else torch.bmm(tokens, matrices, out=answers)
     return out
 
 
 def linear(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor) -> torch.Tensor:
     """``x @ matrix + bias`` in the first rows of ``out``, a buffer for as many tokens as ``x`` or more."""
-    out = out[: len(x)]
+    out = out[: x.shape[0]]
     if bias is None:
         return multiply(x, matrix, out)
     if min(matrix.shape) > NARROW:
@@ -104,8 +106,9 @@ def end_in_one(x: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
     """Tokens ``(N, C)`` before the last column of a buffer of :func:`ones_for`; as they are, if there is none."""
     if buffer is None:
         return x
-    buffer[: len(x), :-1] = x
-    return buffer[: len(x)]
+    end = buffer[: x.shape[0]]
+    end[:, :-1] = x
+    return end
 
 
 def matrix_of(weight: torch.Tensor, bias: torch.Tensor | None, ones: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
