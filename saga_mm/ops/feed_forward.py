@@ -6,7 +6,7 @@
 import torch
 import torch.nn.functional as F
 
-from .products import end_in_one, linear, matrix_of, multiply, ones_for, takes_ones, turned
+from .products import behind_norm, linear, multiply, turned
 from .slices import slice_length
 
 
@@ -33,11 +33,10 @@ def add_feed_forward(
     tokens = x.view(-1, channels)
     length = slice_length(x, width)
     buffer = x.new_empty(min(length, len(tokens)), width)
-    ones = ones_for(len(buffer), channels, x) if takes_ones(x) else None
-    widen, back = matrix_of(*first, ones is not None), turned(second[0])
+    norm, (widen,) = behind_norm((*norm, eps), first)
+    back = turned(second[0])
     for part in tokens.split(length):
-        normed = end_in_one(F.layer_norm(part, (channels,), *norm, eps), ones)
-        hidden = linear(normed, *widen, buffer)
+        hidden = linear(F.layer_norm(part, (channels,), *norm), *widen, buffer)
         torch.ops.aten.gelu_(hidden)
         multiply(hidden, back, part.add_(second[1]), add=True)
     return x

@@ -2,6 +2,10 @@
 
 import torch
 
+Layer = tuple[torch.Tensor, torch.Tensor | None]
+Norm = tuple[torch.Tensor, torch.Tensor, float]
+Product = tuple[torch.Tensor, torch.Tensor | None]
+
 # up to this many channels in or out a library divides a product badly among threads, and a bias takes long to add
 NARROW = 128
 FEWEST_ROWS = 64
@@ -86,11 +90,38 @@ def add_outer(sums: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
         add_outer(sums[:, :1], x[whole:], y[whole:])
 
 
-def takes_ones(x: torch.Tensor) -> bool:
-    """Whether biases had better be one more row of their matrices, for tokens like ``x`` that end in a one.
+def fold_norm(norm: Norm, weight: torch.Tensor, bias: torch.Tensor | None) -> Product:
+    """Scale and shift of a LayerNorm in the layer behind it, for tokens from which mean and deviation are taken.
 
-    That saves a pass over the answers, and costs one over the tokens and an odd number of rows, which is dear without
-    AVX-512.
+    A narrow layer gets its bias into its matrix, too, for these tokens **plus one**: they sum to zero over their C
+    channels, so ``(x + 1) (M + 1 t^T) = x M + sum_c M_c + C t``, and t is what makes the last two terms the bias.
+
+    Returns:
+        Matrix and bias for :func:`linear`; no bias if the tokens are to be those plus one.
+    """
+    scale, shift, _ = norm
+    matrix, moved = weight * scale, weight @ shift
+    if bias is not None:
+        moved += bias
+    if not _folds(weight):
+        return turned(matrix), moved
+    matrix += ((moved - matrix.sum(1)) / weight.shape[1]).unsqueeze(1)
+    return turned(matrix), None
+
+
+def behind_norm(norm: Norm, *layers: Layer) -> tuple[Norm, list[Product]]:
+    """A LayerNorm and what :func:`linear` takes for each layer ``(D, C)`` behind it: narrow ones are folded."""
+    scale, _, eps = norm
+    if not _folds(layers[0][0]):
+        return norm, [(turned(weight), bias) for weight, bias in layers]
+    one = torch.ones_like(scale)
+    return (one, one, eps), [fold_norm(norm, *layer) for layer in layers]
+
+
+def takes_ones(x: torch.Tensor) -> bool:
+    """Whether a bias had better be one more row of its matrix, for tokens like ``x`` that end in a one.
+
+    That saves a pass over the answers, and costs an odd number of rows, which is dear without AVX-512.
     """
     # what a trace counts shall not depend on the machine
     real = type(x) is torch.Tensor
@@ -102,22 +133,9 @@ def ones_for(tokens: int, channels: int, like: torch.Tensor) -> torch.Tensor:
     return like.new_ones(tokens, (channels // 16 + 1) * 16)[:, : channels + 1]
 
 
-def end_in_one(x: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
-    """Tokens ``(N, C)`` before the last column of a buffer of :func:`ones_for`; as they are, if there is none."""
-    if buffer is None:
-        return x
-    end = buffer[: x.shape[0]]
-    end[:, :-1] = x
-    return end
-
-
-def matrix_of(weight: torch.Tensor, bias: torch.Tensor | None, ones: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Matrix and bias for :func:`linear`; for tokens that end in a one, the bias is in the matrix."""
-    matrix = turned(weight)
-    if not ones:
-        return matrix, bias
-    row = weight.new_zeros(len(weight)) if bias is None else bias
-    return torch.cat([matrix, row.unsqueeze(0)]), None
+def _folds(weight: torch.Tensor) -> bool:
+    # to prepare a wide one takes as long as to add its bias
+    return weight.shape[1] <= NARROW and _is_wide(weight)
 
 
 def _is_wide(x: torch.Tensor) -> bool:

@@ -11,12 +11,22 @@ import torch.nn.functional as F
 from .feature_maps import get_feature_map
 from .grid import Grid
 from .linear_attention import KVState
-from .products import add_outer, end_in_one, linear, matrix_of, multiply, ones_for, summed_parts, takes_ones, turned
+from .products import (
+    Layer,
+    Norm,
+    add_outer,
+    behind_norm,
+    fold_norm,
+    linear,
+    multiply,
+    ones_for,
+    summed_parts,
+    takes_ones,
+    turned,
+)
 from .slices import slice_length
 
-Layer = tuple[torch.Tensor, torch.Tensor | None]
 Gates = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-Norm = tuple[torch.Tensor, torch.Tensor, float]
 
 
 class Kept(NamedTuple):
@@ -66,13 +76,15 @@ def write_in_slices(
     head = channels // heads
     length = slice_length(x, 4 * channels)
     longest = min(length, count)
-    ones = ones_for(longest, channels, x) if takes_ones(x) else None
-    to_keys, to_values = (matrix_of(*half, ones is not None) for half in _halves(*key_value))
+    layers = _halves(*key_value)
     if gates is not None:
         *both, down = gates
-        to_gates = [matrix_of(*half, ones is not None and down is None) for half in _halves(*both)]
-        down, inner = (None, None) if down is None else (turned(down), x.new_empty(longest, len(down)))
+        layers += _halves(*both) if down is None else [(down, None)]
         gate_buffer = x.new_empty(longest, channels)
+    norm, (to_keys, to_values, *to_gates) = behind_norm(norm, *layers)
+    if len(to_gates) == 1:
+        (to_inner,), inner = to_gates, x.new_empty(longest, len(down))
+        to_gates = [(turned(weight), bias) for weight, bias in _halves(*both)]
     key_buffer = x.new_empty(longest, channels)
     value_buffer = torch.empty_like(key_buffer) if kept is None or kept.values is None else None
     kvs = x.new_zeros(batch, heads, summed_parts(heads, longest, x), head, head)
@@ -84,14 +96,13 @@ def write_in_slices(
             if kept is not None:
                 here = slice(start, start + len(part))
                 kept.mean[i, here], kept.scale[i, here] = mean, scale
-            sources = end_in_one(normed, ones)
-            k = linear(sources, *to_keys, key_buffer)
-            v = linear(sources, *to_values, kept.values[i, start:] if value_buffer is None else value_buffer)
+            k = linear(normed, *to_keys, key_buffer)
+            v = linear(normed, *to_values, kept.values[i, start:] if value_buffer is None else value_buffer)
             _map_in_place(k.unflatten(-1, (heads, head)), feature_map)
             if normalizer != 'gated':
                 add_outer(key, column[: len(k)], k)
             if gates is not None:
-                gate_sources = sources if down is None else linear(normed, down, None, inner)
+                gate_sources = normed if down is None else linear(normed, *to_inner, inner)
                 k *= linear(gate_sources, *to_gates[0], gate_buffer).sigmoid_()
                 # values stay as they are
                 v = linear(gate_sources, *to_gates[1], gate_buffer).sigmoid_().mul_(v)
@@ -143,29 +154,35 @@ def add_read_in_slices(
     if out is None:
         out = x.new_empty(len(x), keep.rows * width, channels)
     queries_buffer, products_buffer = x.new_empty(2, min(rows, keep.rows) * width, channels)
-    ones = ones_for(len(queries_buffer), channels, x) if takes_ones(x) else None
     kept = value if isinstance(value, Kept) else None
-    if kept is not None:
-        query = _behind(norm, *query)
-    to_queries, (back, bias) = (matrix_of(*layer, ones is not None) for layer in (query, proj))
+    if kept is None:
+        norm, (to_queries, *to_values) = behind_norm(norm, query, *([] if local is None else [value]))
+    else:
+        to_queries = fold_norm(norm, *query)
+        # tokens plus one
+        mean = kept.mean if to_queries[1] is not None else kept.mean - kept.scale.reciprocal()
+    # answers end in one where their bias is a row of the matrix
+    ones = ones_for(len(queries_buffer), channels, x) if takes_ones(x) else None
+    back, bias = turned(proj[0]), proj[1]
+    if ones is not None:
+        back = torch.cat([back, back.new_zeros(1, channels) if bias is None else bias.unsqueeze(0)])
     for i, (tokens, result, kv, key) in enumerate(zip(x, out, *state, strict=True)):
-        # a column for each head: what queries say of the keys of theirs
-        keys = torch.block_diag(*key.unsqueeze(-1))
+        # a row for each head: what queries say of the keys of theirs
+        keys = torch.block_diag(*key.unsqueeze(1))
         for start in range(first, first + keep.rows, rows):
             stop = min(start + rows, first + keep.rows)
             top, bottom = max(start - reach, 0), min(stop + reach, grid.rows)
             near, own = slice(top * width, bottom * width), slice(start * width, stop * width)
             inner = slice((start - top) * width, (stop - top) * width)
             before = tokens[own]
-            if kept is not None:
-                sources = (products_buffer if ones is None else ones)[: len(before)]
-                torch.sub(before, kept.mean[i, own], out=sources[:, :channels]).mul_(kept.scale[i, own])
-                values = None if local is None else kept.values[i, near]
-            else:
+            if kept is None:
                 around = F.layer_norm(tokens[near], (channels,), *norm)
-                sources = end_in_one(around[inner], ones)
-                values = None if local is None else F.linear(around, *value)
-            queries = linear(sources, *to_queries, queries_buffer)
+                normed = around[inner]
+                values = None if local is None else linear(around, *to_values[0], torch.empty_like(around))
+            else:
+                normed = torch.sub(before, mean[i, own], out=products_buffer[: len(before)]).mul_(kept.scale[i, own])
+                values = None if local is None else kept.values[i, near]
+            queries = linear(normed, *to_queries, queries_buffer)
             by_heads = queries.unflatten(-1, (heads, -1))
             _map_in_place(by_heads, feature_map)
             products = products_buffer[: len(before)].view(heads, len(before), -1)
@@ -173,36 +190,29 @@ def add_read_in_slices(
                 multiply(queries, kv[0], products[0])
             else:
                 torch.bmm(by_heads.transpose(0, 1), kv, out=products)
-            sums = torch.mm(queries, keys).add_(eps)
-            # these still end in one
-            sources = queries if ones is None else sources
-            answers = sources[:, :channels].unflatten(-1, (heads, -1)).transpose(0, 1)
+            # faster than queries @ keys
+            sums = torch.mm(keys, queries.t()).add_(eps).unsqueeze(-1)
+            answered = queries if ones is None else ones[: len(before)]
+            answers = answered[:, :channels].unflatten(-1, (heads, -1)).transpose(0, 1)
             if local is None:
-                torch.div(products, sums.t().unsqueeze(-1), out=answers)
+                torch.div(products, sums, out=answers)
             else:
                 # a stride of the batch that would not be that of a map costs two copies
                 plane = values.view(1, -1, width, channels).permute(0, 3, 1, 2)
                 summed = F.conv2d(plane, *local, padding=reach, groups=channels)[0].permute(1, 2, 0).flatten(0, 1)
                 neighbours = summed[inner].unflatten(-1, (heads, -1)).transpose(0, 1)
-                torch.addcdiv(neighbours, products, sums.t().unsqueeze(-1), out=answers)
+                torch.addcdiv(neighbours, products, sums, out=answers)
             part = result[(start - first) * width : (stop - first) * width]
-            if bias is not None:
+            if bias is not None and ones is None:
                 torch.add(before, bias, out=part)
             elif out is not x:
                 part.copy_(before)
-            multiply(sources, back, part, add=True)
+            multiply(answered, back, part, add=True)
     return out
 
 
 def _halves(weight: torch.Tensor, bias: torch.Tensor | None) -> list[Layer]:
     return list(zip(weight.chunk(2), (None, None) if bias is None else bias.chunk(2), strict=True))
-
-
-def _behind(norm: Norm, weight: torch.Tensor, bias: torch.Tensor | None) -> Layer:
-    """The layer behind a norm, for tokens from which their mean and deviation are taken already."""
-    scale, shift, _ = norm
-    moved = weight @ shift
-    return weight * scale, moved if bias is None else moved + bias
 
 
 def _map_in_place(x: torch.Tensor, feature_map: str) -> torch.Tensor:

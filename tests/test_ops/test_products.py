@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from saga_mm.ops import add_feed_forward, mix_in_slices, products
 
@@ -53,23 +54,49 @@ def test_sums_over_tokens(monkeypatch, threads: int, tokens: int, heads: int, in
 
 @pytest.mark.parametrize(('inner', 'outer'), [(5, 7), (130, 140)])
 @pytest.mark.parametrize('biased', [True, False])
-@pytest.mark.parametrize('ones', [True, False])
-def test_a_bias_is_added_or_is_a_row(threads: int, inner: int, outer: int, biased: bool, ones: bool):
+def test_layers_write_to_a_buffer(threads: int, inner: int, outer: int, biased: bool):
     x, weight, bias = draw(200, inner), draw(outer, inner, seed=1), draw(outer, seed=2) if biased else None
-    buffer = products.ones_for(300, inner, x) if ones else None
-    source, out = products.end_in_one(x, buffer), torch.full((300, outer), 3.0, dtype=torch.float64)
-    found = products.linear(source, *products.matrix_of(weight, bias, ones), out)
-    torch.testing.assert_close(found, torch.nn.functional.linear(x, weight, bias))
+    out = torch.full((300, outer), 3.0, dtype=torch.float64)
+    found = products.linear(x, products.turned(weight), bias, out)
+    torch.testing.assert_close(found, F.linear(x, weight, bias))
     assert found.data_ptr() == out.data_ptr() and (out[200:] == 3).all()
 
 
-def test_ones_stay_and_rows_are_aligned():
-    x = draw(3, 5)
-    buffer = products.ones_for(4, 5, x)
-    end = products.end_in_one(x, buffer)
-    assert end.shape == (3, 6) and torch.equal(end[:, :5], x) and (end[:, 5] == 1).all()
-    assert buffer.stride() == (16, 1) and (buffer[3] == 1).all()
-    assert products.end_in_one(x, None) is x
+@pytest.mark.parametrize('channels', [8, products.NARROW + 1])
+@pytest.mark.parametrize('biased', [True, False])
+def test_layers_behind_a_norm(threads: int, channels: int, biased: bool):
+    x, norm = 3 * draw(400, channels) + 5, (draw(channels, seed=1), draw(channels, seed=2), 1e-3)
+    # a token without deviation
+    x[7] = 2
+    layers = [(draw(9, channels, seed=3 + i), draw(9, seed=5 + i) if biased else None) for i in range(2)]
+    wanted = [F.linear(F.layer_norm(x, (channels,), *norm), *layer) for layer in layers]
+    moved, folded = products.behind_norm(norm, *layers)
+    for product, answer in zip(folded, wanted, strict=True):
+        out = torch.empty(400, 9, dtype=x.dtype)
+        torch.testing.assert_close(products.linear(F.layer_norm(x, (channels,), *moved), *product, out), answer)
+    matrix, bias = products.fold_norm(norm, *layers[0])
+    assert (bias is None) == (channels <= products.NARROW)
+    centred = F.layer_norm(x, (channels,), eps=norm[2])
+    centred = centred if bias is not None else centred + 1
+    torch.testing.assert_close(products.linear(centred, matrix, bias, torch.empty_like(wanted[0])), wanted[0])
+
+
+@pytest.mark.parametrize('mean', [0.0, 10.0, 1000.0])
+def test_a_folded_bias_is_as_exact_as_another(mean: float):
+    x, norm = draw(400, 64) + mean, (draw(64, seed=1), draw(64, seed=2), 1e-6)
+    layer = draw(64, 64, seed=3), 10 * draw(64, seed=4)
+    exact = F.linear(F.layer_norm(x, (64,), *norm), *layer)
+    norm, layer, x = (norm[0].float(), norm[1].float(), 1e-6), tuple(half.float() for half in layer), x.float()
+    # what single precision costs without folding
+    plain = (F.linear(F.layer_norm(x, (64,), *norm), *layer) - exact).norm()
+    moved, (product,) = products.behind_norm(norm, layer)
+    found = products.linear(F.layer_norm(x, (64,), *moved), *product, torch.empty(400, 64))
+    assert (found - exact).norm() < 1.5 * plain
+
+
+def test_rows_of_ones_are_aligned():
+    buffer = products.ones_for(4, 5, draw(1))
+    assert buffer.shape == (4, 6) and (buffer == 1).all() and buffer.stride() == (16, 1)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
@@ -84,9 +111,9 @@ def test_slices_are_the_same_on_any_processor(capability: str, threads: int, cha
     x = draw(1, 30 * 20, channels)
     norm = draw(channels, seed=1), draw(channels, seed=2)
     first, second = (draw(40, channels, seed=3), draw(40, seed=4)), (draw(channels, 40, seed=5), draw(channels, seed=6))
-    normed = torch.nn.functional.layer_norm(x, (channels,), *norm, 1e-6)
-    hidden = torch.nn.functional.gelu(torch.nn.functional.linear(normed, *first))
-    wanted = x + torch.nn.functional.linear(hidden, *second)
+    normed = F.layer_norm(x, (channels,), *norm, 1e-6)
+    hidden = F.gelu(F.linear(normed, *first))
+    wanted = x + F.linear(hidden, *second)
     torch.testing.assert_close(add_feed_forward(x.clone(), norm, 1e-6, first, second), wanted)
 
 
