@@ -6,10 +6,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from saga_mm.analysis.parity import GoldenCase, load_case
 
 GOLDEN = Path(__file__).parent / 'golden'
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers, whichever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
