@@ -6,7 +6,8 @@ To ``torch.compile`` ``torch.ops.saga_mm.mix_tokens`` is one node, which a loop 
 import torch
 
 from .grid import Grid
-from .sliced_attention import Gates, Kept, Layer, Norm, add_read_in_slices, write_in_slices
+from .products import Layer, Norm
+from .sliced_attention import Gates, Kept, add_read_in_slices, write_in_slices
 
 
 def mix_in_slices(

@@ -76,13 +76,13 @@ def write_in_slices(
     head = channels // heads
     length = slice_length(x, 4 * channels)
     longest = min(length, count)
-    layers = _halves(*key_value)
+    layers, down = _halves(*key_value), None
     if gates is not None:
         *both, down = gates
         layers += _halves(*both) if down is None else [(down, None)]
         gate_buffer = x.new_empty(longest, channels)
     norm, (to_keys, to_values, *to_gates) = behind_norm(norm, *layers)
-    if len(to_gates) == 1:
+    if down is not None:
         (to_inner,), inner = to_gates, x.new_empty(longest, len(down))
         to_gates = [(turned(weight), bias) for weight, bias in _halves(*both)]
     key_buffer = x.new_empty(longest, channels)

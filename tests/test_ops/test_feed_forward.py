@@ -24,9 +24,7 @@ def run(x: torch.Tensor, scale, shift, *layers: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize('tokens', [1, 99, 100, 201])
-def test_slices_follow_the_equation(monkeypatch, tokens: int):
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)
+def test_slices_follow_the_equation(short_slices, tokens: int):
     x = torch.randn(2, tokens, 6, dtype=torch.float64)
     wanted = expected(x, *numbers())
     found = run(x, *numbers())

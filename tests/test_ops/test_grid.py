@@ -13,15 +13,28 @@ def test_tokens_and_map_are_inverse():
     assert torch.equal(tokens_to_map(tokens, Grid.whole(4, 5)), plane)
 
 
-@pytest.mark.parametrize('tokens', [1, 16, 1000])
+@pytest.mark.parametrize(('limit', 'number'), [('COPIED', 1), ('COPIED', 16), ('COPIED_NUMBERS', 48), ('COPIED', 1000)])
 @pytest.mark.parametrize('requires_grad', [False, True])
-def test_map_of_tokens_becomes_contiguous(tokens: int, requires_grad: bool, monkeypatch):
-    monkeypatch.setattr(grid, 'COPIED' if tokens != 16 else 'COPIED_NUMBERS', tokens)
+def test_map_of_tokens_becomes_contiguous(limit: str, number: int, requires_grad: bool, monkeypatch):
+    monkeypatch.setattr(grid, limit, number)
     plane = tokens_to_map(torch.randn(2, 7 * 5, 3, requires_grad=requires_grad), Grid.whole(7, 5))
     out = contiguous_map(plane)
     assert out.is_contiguous() and not plane.is_contiguous() and torch.equal(out, plane)
     assert out.requires_grad == requires_grad
     assert contiguous_map(out) is out
+
+
+def test_pieces_of_a_copy_fit_a_cache(monkeypatch):
+    # of 10 tokens a row: no more than 25 tokens, no more than 160 numbers, one row at least
+    monkeypatch.setattr(grid, 'COPIED', 25)
+    monkeypatch.setattr(grid, 'COPIED_NUMBERS', 160)
+    seen = []
+    copy = torch.Tensor.copy_
+    monkeypatch.setattr(torch.Tensor, 'copy_', lambda self, source: seen.append(source.shape[2]) or copy(self, source))
+    for channels, rows in ((4, [2, 2, 1]), (10, [1] * 5), (99, [1] * 5)):
+        seen.clear()
+        plane = tokens_to_map(torch.randn(1, 5 * 10, channels), Grid.whole(5, 10))
+        assert torch.equal(contiguous_map(plane), plane) and seen == rows
 
 
 def test_padding_is_below_and_right_and_only_where_needed():

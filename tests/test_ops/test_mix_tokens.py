@@ -3,21 +3,14 @@
 import pytest
 import torch
 
-from saga_mm.ops import Grid, add_read_in_slices, mix_in_slices, slices, write_in_slices
+from saga_mm.ops import Grid, add_read_in_slices, mix_in_slices, write_in_slices
 
+pytestmark = pytest.mark.usefixtures('short_slices')
 CHANNELS, HEADS = 8, 2
-GENERATOR = torch.Generator()
 
 
 def draw(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=GENERATOR, dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def seeded(monkeypatch):
-    GENERATOR.manual_seed(0)
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)
+    return torch.randn(shape, dtype=torch.float64)
 
 
 def layer(out: int, bias: bool) -> tuple:

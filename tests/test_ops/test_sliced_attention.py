@@ -16,21 +16,13 @@ from saga_mm.ops import (
     write_state,
 )
 
+pytestmark = pytest.mark.usefixtures('short_slices')
 CHANNELS, HEADS = 8, 2
-GENERATOR = torch.Generator()
 NORM_EPS = 1e-6
 
 
 def draw(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=GENERATOR, dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def seeded(monkeypatch):
-    GENERATOR.manual_seed(0)
-    # slices of one row, or of the fewest tokens
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)
+    return torch.randn(shape, dtype=torch.float64)
 
 
 def layer(out: int, bias: bool = True) -> tuple:
