@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from saga_mm.errors import SagaError
 
 from .darken import SynthesizeLowLight
 from .demo_folder import make_once
+from .images import open_picture
 from .progress import progress_bar
 
 # Raised whenever the same arguments would give other pixels, so that old data is made anew.
@@ -141,7 +141,7 @@ def read_sample_photo(name: str) -> np.ndarray:
     path = Path(spec.origin).parent / 'data' / name
     try:
         # not by OpenCV, which prints warnings about the colour profiles of these files
-        with Image.open(path) as photo:
+        with open_picture(path) as photo:
             return np.ascontiguousarray(np.asarray(photo.convert('RGB'))[..., ::-1])
     except OSError as error:
         cure = 'pip install --force-reinstall scikit-image'

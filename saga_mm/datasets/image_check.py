@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import cv2
 from PIL import Image
 
+from .images import open_picture
 from .problems import Problems
 from .progress import progress_bar
 
@@ -129,7 +130,7 @@ def in_threads(look: Callable[[T], R], images: Sequence[T], progress: bool = Tru
 def _examine(folder: Path, listed: ListedImage, full: bool, ignore_orientation: bool) -> tuple[str, str, str] | None:
     path = os.path.join(folder, listed.name)
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             stored, shown = image.size, shown_size(image, path, ignore_orientation)
             if shown != (listed.width, listed.height):
                 return _size_problem(listed, stored, shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -12,6 +13,31 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from saga_mm.errors import SagaError
 
 SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.pbm', '.jp2')
+# what a picture may be, by Pillow's names
+FORMATS = (
+    *('JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP', 'AVIF', 'GIF', 'BMP', 'DIB', 'PPM', 'JPEG2000'),
+    *('ICO', 'PCX', 'PSD', 'SGI', 'TGA'),
+)
+
+
+def open_picture(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Open a picture by Pillow, without decoding it, as one of :data:`FORMATS`.
+
+    Pillow also opens PostScript, and has Ghostscript run it, whatever the file is called.
+
+    Raises:
+        UnidentifiedImageError: The file is none of these.
+    """
+    Image.init()
+    return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def refuse_programs() -> None:
+    """Keep Pillow from running PostScript, wherever in this process, and in those forked from it, a file is opened."""
+    Image.init()
+    Image.OPEN.pop('EPS', None)
+    if 'EPS' in Image.ID:
+        Image.ID.remove('EPS')
 
 
 def find_images(source: str | Path, leave_out: str | Path | None = None) -> list[Path]:
@@ -50,7 +76,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         SagaError: The file is no picture, or a damaged one.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith(('I', 'F')):
                 return from_deep(np.asarray(upright))

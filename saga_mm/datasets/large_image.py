@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from saga_mm.datasets.images import from_deep, read_picture
+from saga_mm.datasets.images import from_deep, open_picture, read_picture
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
@@ -234,7 +234,7 @@ def read_header(path: Path) -> Header | None:
         SagaError: It is larger than its format's library reads.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             kind = 'JPEG' if image.format == 'MPO' else image.format
             if kind not in ('JPEG', 'PNG', 'TIFF') or not image.tile:
                 return None

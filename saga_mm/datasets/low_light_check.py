@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from saga_mm.registry import DATASETS
 
 from .image_check import in_threads, reason_of, require_whole, shown_size
+from .images import open_picture
 from .low_light import PairedLowLightDataset, UnpairedDataset, note_alone
 from .low_light_layouts import Pair
 from .low_light_transforms import read_bgr
@@ -181,7 +182,7 @@ def _look_at(job: tuple[Pair, bool]) -> PairLook:
 def _size_and_mean(path: str, decode: bool) -> tuple[tuple[int, int], float | None]:
     """``(width, height)`` as loaded, and the mean of 255; None for the mean unless it was decoded."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             if not image.mode.startswith(('I', 'F')):
                 size = shown_size(image, path)
                 require_whole(image, path, decode)

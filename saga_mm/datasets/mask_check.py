@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from .image_check import reason_of
+from .images import open_picture
 
 SAVE = 'Save class ids as an 8-bit PNG of one channel.'
 # Pillow refuses larger ones as decompression bombs
@@ -48,7 +48,7 @@ def open_mask(path: str) -> MaskFile:
     """
     try:
         content = Path(path).read_bytes()
-        with Image.open(io.BytesIO(content)) as head:
+        with open_picture(io.BytesIO(content)) as head:
             return MaskFile(path, content, head.size, head.mode, head.format or '')
     except Exception as error:  # damaged files raise almost anything
         raise _unreadable(path, error) from error

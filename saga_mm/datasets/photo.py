@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ImageCms, ImageOps
 
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
+from .images import open_picture
 from .large_image import BLOCK, Header, StreamReader, any_size, image_library, read_header
 from .photo_kind import PhotoKind, look_at
 from .photo_metadata import DAMAGE
@@ -205,7 +206,7 @@ def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
     """Samples of a file that only Pillow reads as they are meant, upright."""
     try:
         # of a file that it opens itself Pillow maps some kinds into memory, with the sides of turned ones mixed up
-        with any_size(), path.open('rb') as opened, Image.open(opened) as file:
+        with any_size(), path.open('rb') as opened, open_picture(opened) as file:
             image = ImageOps.exif_transpose(file)
             if kind.depth > 8:
                 values = _finite(np.asarray(image))

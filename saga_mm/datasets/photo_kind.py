@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from saga_mm.errors import SagaError
 
 from .image_check import reason_of
+from .images import open_picture
 from .large_image import any_size, image_library
 from .photo_metadata import DAMAGE, told_exif, upright_exif
 
@@ -84,7 +85,7 @@ def look_at(path: str | Path) -> tuple[PhotoKind, str]:
     try:
         if path.stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)')
-        with any_size(), Image.open(path) as image:
+        with any_size(), open_picture(path) as image:
             kind, mode = _kind_of(image), image.mode
             pages = _pages(image)
     except UnidentifiedImageError as error:
@@ -179,6 +180,6 @@ def _coarseness() -> list[int]:
     for quality in range(1, 101):
         file = io.BytesIO()
         Image.new('L', (1, 1)).save(file, 'JPEG', quality=quality)
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             sums.append(sum(image.quantization[0]))
     return sums

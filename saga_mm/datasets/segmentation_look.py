@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from .image_check import orientation, reason_of, require_whole, shown_size
+from .images import open_picture
 from .mask_check import MaskError, MaskFile, count_ids, decode_mask, mask_warnings, open_mask
 from .segmentation_folders import Pair, SegmentationFolders
 
@@ -47,7 +48,7 @@ def look_at(pair: Pair, folders: SegmentationFolders, full: bool) -> Look:
     except MaskError as error:
         problems.append(error.args)
     try:
-        with Image.open(pair.image) as image:
+        with open_picture(pair.image) as image:
             size = shown_size(image, pair.image, folders.ignore_orientation)
             warnings += _image_warnings(image, size, folders)
             problem = mask and _size_problem(image, size, mask)

@@ -100,9 +100,15 @@ class VideoReader:
         pictures = [stream for stream in streams.video if not stream.disposition & covers]
         if not pictures:
             raise SagaError(f'{self.path}: has no pictures in it, only sound')
+        # without a codec FFmpeg has no context to decode in, and PyAV does not ask whether there is one
+        if pictures[0].codec_context is None:
+            raise SagaError(
+                f'{self.path}: its pictures are in a code that FFmpeg does not know, or the file is damaged'
+            )
         self._stream = stream = pictures[0]
         stream.thread_type, stream.thread_count = 'AUTO', THREADS
-        self.sounds = list(streams.audio)
+        self.sounds = [sound for sound in streams.audio if sound.codec_context is not None]
+        self._sound_is_unknown = len(self.sounds) < len(streams.audio)
         self._start = Fraction(self._container.start_time or 0, MICROSECONDS)
         self._early: list[Any] = []
         for item in self._items:
@@ -152,7 +158,9 @@ class VideoReader:
         if self._failed or (self.duration is not None and self.end < self.duration - SLACK):
             of = f' of {self.duration:.1f}' if self.duration is not None else ''
             return f'the file ends early: {self.end:.1f}{of} seconds could be read'
-        return f'{self.damaged} damaged pieces were left out' if self.damaged else ''
+        left_out = [f'{self.damaged} damaged pieces were left out'] if self.damaged else []
+        left_out += ['sound in a code that FFmpeg does not know was left out'] if self._sound_is_unknown else []
+        return '; '.join(left_out)
 
     def close(self) -> None:
         """Close the file, and end the threads that decode it."""

@@ -1,10 +1,65 @@
+from pathlib import Path
+
 import cv2
+import mmcv
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from saga_mm.datasets.images import find_images, read_picture
+from saga_mm.datasets.image_check import ListedImage, check_images
+from saga_mm.datasets.images import find_images, read_picture, refuse_programs
+from saga_mm.datasets.large_image import open_rows
+from saga_mm.datasets.mask_check import MaskError, open_mask
+from saga_mm.datasets.photo import read_photo
+from saga_mm.datasets.photo_kind import photo_size
+from saga_mm.datasets.problems import Problems
 from saga_mm.errors import SagaError
+
+PROGRAM = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 20 20
+%%EndComments
+{} loop
+"""
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch) -> Path:
+    """A PostScript program that has the name of a picture; to run it is an error."""
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError('Ghostscript was called')
+
+    monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', run)
+    (tmp_path / 'photo.png').write_bytes(PROGRAM)
+    # Pillow takes it for a picture, which it makes by running it
+    with Image.open(tmp_path / 'photo.png') as image, pytest.raises(AssertionError, match='was called'):
+        image.load()
+    return tmp_path / 'photo.png'
+
+
+@pytest.mark.parametrize('read', [read_picture, read_photo, photo_size, open_rows])
+def test_a_program_is_no_picture(program, read):
+    with pytest.raises(SagaError, match=r'photo\.png: '):
+        read(program)
+
+
+def test_checks_of_data_do_not_run_programs(program):
+    problems = Problems('data')
+    check_images(program.parent, [ListedImage('photo.png', 20, 20)], problems, decode=True, progress=False)
+    assert 'unreadable image' in '\n'.join(problems.lines())
+    with pytest.raises(MaskError, match='unreadable mask'):
+        open_mask(str(program))
+
+
+def test_tools_keep_the_stack_from_running_programs(program, monkeypatch):
+    Image.init()
+    monkeypatch.setattr(Image, 'OPEN', Image.OPEN.copy())
+    monkeypatch.setattr(Image, 'ID', Image.ID.copy())
+    refuse_programs()
+    refuse_programs()
+    with pytest.raises(UnidentifiedImageError):
+        mmcv.imfrombytes(program.read_bytes(), backend='pillow')
+    assert 'EPS' not in Image.ID and 'PNG' in Image.ID
 
 
 @pytest.fixture
