@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 
 # pixels of the longest side, beyond which both are reduced
 LONGEST = 4096
@@ -71,16 +70,7 @@ class BeforeAfter:
         Raises:
             SagaError: It cannot be written.
         """
-        canvas = self.drawn()
-        unfinished = path.with_name(f'{path.name}.part')
-        try:
-            try:
-                canvas.save(unfinished, 'JPEG', quality=92, subsampling='4:4:4', icc_profile=icc or None)
-                os.replace(unfinished, path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-        except OSError as error:
-            raise SagaError(f'{path}: could not be written ({error.strerror or error})') from error
+        write_image(path, self.drawn().save, quality=92, subsampling='4:4:4', icc_profile=icc or None)
 
 
 def _reduced(rows: np.ndarray, step: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from saga_mm.datasets.survey import Sample, Survey
 from saga_mm.engine.own_data import palette
 from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 
 from .overlay import overlay
 from .report import format_table
@@ -63,7 +64,7 @@ def plot_histogram(survey: Survey, path: Path) -> Path:
     axes.set(title=_plain(survey.source), xlabel=survey.unit)
     axes.margins(x=0.12)
     axes.invert_yaxis()
-    figure.savefig(path, dpi=100)
+    write_image(path, figure.savefig, dpi=100)
     return path
 
 
@@ -139,7 +140,7 @@ def _draw_page(samples: Sequence[Sample], survey: Survey, path: Path) -> Path:
         patches[MOST_NAMES:] = [Patch(facecolor='none', label=f'and {len(patches) - MOST_NAMES} more')]
     if patches:
         figure.legend(handles=patches, loc='outside lower center', ncols=2 * columns, fontsize=8)
-    figure.savefig(path, dpi=100)
+    write_image(path, figure.savefig, dpi=100)
     return path
 
 

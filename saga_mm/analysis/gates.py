@@ -13,6 +13,7 @@ from torch import nn
 
 from saga_mm.datasets.images import read_picture
 from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.ops import Grid, fused_kernels
 
@@ -174,7 +175,7 @@ def plot_gates(gates: Sequence[LayerGates], picture: np.ndarray, path: Path, tit
             bar.solids.set_alpha(1)
             bar.ax.tick_params(labelsize=8)
             bar.ax.ticklabel_format(useOffset=False)
-    figure.savefig(path, dpi=110)
+    write_image(path, figure.savefig, dpi=110)
     return path
 
 

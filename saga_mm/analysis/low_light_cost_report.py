@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+from saga_mm.files import write_file, write_image
+
 from .benchmark.machine import described, machine
 from .low_light_cost import Row, Size, measure, parse_sizes
 from .model_tables import markdown
@@ -49,12 +51,12 @@ def report_costs(sizes: str, models: str, repeats: int, out: Path) -> list[Row]:
 
     def keep(rows: Sequence[Row]) -> None:
         written = {'machine': about, 'repeats': repeats, 'rows': [asdict(row) for row in rows]}
-        (folder / 'cost.json').write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
+        write_file(folder / 'cost.json', json.dumps(written, indent=2) + '\n')
 
     rows = measure(names, pixels, repeats, keep)
     keep(rows)
     text = f'{EXPLANATION.format(leader=rows[0].model)}\n\n{described(about)}\n\n{cost_table(rows)}\n'
-    (folder / 'cost.md').write_text(text, encoding='utf-8')
+    write_file(folder / 'cost.md', text)
     print(text)
     print(
         f'figures: {folder / "cost.json"}, table: {folder / "cost.md"}, plot: {plot_costs(rows, folder / "cost.png")}'
@@ -110,7 +112,7 @@ def plot_costs(rows: Sequence[Row], path: Path) -> Path:
         axes.grid(axis='y', alpha=0.3)
         axes.margins(y=0.15)
     panels[1].legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    write_image(path, figure.savefig, dpi=110)
     return path
 
 

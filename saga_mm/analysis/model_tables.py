@@ -13,6 +13,7 @@ from torch import nn
 from saga_mm.apis import create_backbone, list_backbones
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file
 from saga_mm.models.attention import TokenMixer, build_attention
 from saga_mm.ops import Grid
 
@@ -220,8 +221,7 @@ def report_models(golden: str | Path, size: tuple[int, int], only: Sequence[str]
             print(parts[-1], flush=True)
     report = '\n'.join(parts)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(report, encoding='utf-8')
+        write_file(out, report)
     if '| NO |' in report or 'not finite |' in report:
         raise SagaError('some figures are not what they should be: see NO and "not finite" in the tables')
     return report

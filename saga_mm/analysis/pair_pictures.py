@@ -11,6 +11,7 @@ import torch
 
 from saga_mm.datasets.survey import scale_to
 from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 
 from .subjects import make_folder
 
@@ -71,5 +72,5 @@ def _draw_page(pairs: list[tuple[str, np.ndarray]], path: Path) -> Path:
     for axes, (name, image) in zip(figure.axes, pairs):
         axes.imshow(image)
         axes.set_title(name[-40:].replace('$', r'\$'), fontsize=7)
-    figure.savefig(path, dpi=100)
+    write_image(path, figure.savefig, dpi=100)
     return path

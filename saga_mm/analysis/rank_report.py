@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file, write_image
 
 from .rank import SHARE, LayerRank, collect_ranks
 from .report import format_table
@@ -115,7 +116,7 @@ def rank_rows(ranks: Ranks) -> list[tuple[str, ...]]:
 def write_json(ranks: Ranks, path: Path, about: dict[str, Any]) -> Path:
     """Write what was measured, and on what, as JSON."""
     layers = {label: [asdict(rank) for rank in each] for label, each in ranks.items()}
-    path.write_text(json.dumps({**about, 'ranks': layers}, indent=1) + '\n', encoding='utf-8')
+    write_file(path, json.dumps({**about, 'ranks': layers}, indent=1) + '\n')
     return path
 
 
@@ -140,7 +141,7 @@ def plot_ranks(ranks: Ranks, path: Path, title: str, share: float = SHARE) -> Pa
                 plot.set_xlabel('stage.block')
     lines = axes[0, 1].get_legend_handles_labels()
     figure.legend(*lines, loc='outside lower center', ncols=5, fontsize=9)
-    figure.savefig(path, dpi=120)
+    write_image(path, figure.savefig, dpi=120)
     return path
 
 

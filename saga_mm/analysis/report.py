@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from saga_mm.datasets.images import open_picture
 from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 
 from .metrics import is_error, is_metric, metric_name, number
 
@@ -67,7 +69,6 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
     from matplotlib.figure import Figure
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(11, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
     losses = {name: points for name, points in series.items() if 'loss' in name}
@@ -85,7 +86,7 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+    write_image(path, figure.savefig, dpi=120)
     return path
 
 
@@ -100,13 +101,12 @@ def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, wi
     if not images:
         raise SagaError(f'no pictures to put into {path}')
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [Image.open(image).convert('RGB') for image in images]
+    pictures = [open_picture(image).convert('RGB') for image in images]
     pictures = [picture.resize((width, round(width * picture.height / picture.width))) for picture in pictures]
     height = max(picture.height for picture in pictures)
     rows = -(-len(pictures) // columns)
     sheet = Image.new('RGB', (columns * width, rows * height), 'white')
     for i, picture in enumerate(pictures):
         sheet.paste(picture, (i % columns * width, i // columns * height))
-    sheet.save(path)
+    write_image(path, sheet.save)
     return path

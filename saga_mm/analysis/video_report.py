@@ -21,6 +21,7 @@ from saga_mm.datasets.progress import progress_meter
 from saga_mm.datasets.video import VideoKind, VideoReader
 from saga_mm.datasets.video_writer import VideoWriter
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.saga_unet import ARCHS
 from saga_mm.models.enhancement.weights import build_enhancer, load_weights
@@ -111,9 +112,9 @@ def report_video(
         'frames_per_second': speed.rate,
         'flicker': flicker._asdict(),
     }
-    (folder / 'video.json').write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
+    write_file(folder / 'video.json', json.dumps(written, indent=2) + '\n')
     text = f'{EXPLANATION}\n\n{described(about)}\n\n{name}, {place}:\n\n{tables(speed, flicker)}\n'
-    (folder / 'video.md').write_text(text, encoding='utf-8')
+    write_file(folder / 'video.md', text)
     print(f'{text}\nfigures: {folder / "video.json"}, table: {folder / "video.md"}')
     return speed, flicker
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from saga_mm.errors import SagaError
+from saga_mm.files import Draft, write_error
 
 TILE = 256
 # offsets of a plain TIFF file have 32 bits; its pixels may grow a little when they are compressed
@@ -22,7 +22,7 @@ MAP_LEVEL, COLOUR_LEVEL = 6, 3
 
 
 class RowWriter:
-    """Writes a picture from top to bottom under ``NAME.part`` and renames it when it is complete. A context manager.
+    """Writes a picture from top to bottom; the file appears when it is complete. A context manager.
 
     Left by an exception, or closed before the last row, it leaves nothing behind.
     """
@@ -34,14 +34,16 @@ class RowWriter:
         self.deep = palette is not None and len(palette) > 256
         self.dtype = np.dtype(np.uint16 if self.deep else np.uint8)
         self.done = 0
-        self._unfinished = path.with_name(f'{path.name}.part')
         self._file: BinaryIO | None = None
+        self._draft = Draft(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._unfinished.open('wb')
+            self._file = self._draft.temporary.open('wb')
             self._start()
         except OSError as error:
             raise self._failed(error) from error
+        except BaseException:
+            self.discard()
+            raise
 
     def write(self, rows: np.ndarray) -> None:
         """Append rows: ``(n, width)`` indices into the palette, or ``(n, width, 3)`` RGB.
@@ -74,12 +76,10 @@ class RowWriter:
             raise ValueError(f'{self.path}: closed after {self.done} of {self.height} rows')
         try:
             self._finish()
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._unfinished, self.path)
         except OSError as error:
             raise self._failed(error) from error
+        self._draft.publish()
 
     def discard(self) -> None:
         """Stop, and remove what was written."""
@@ -87,7 +87,7 @@ class RowWriter:
             # closing writes what is still in a buffer, which a full disk refuses
             with suppress(OSError):
                 self._file.close()
-            self._unfinished.unlink(missing_ok=True)
+        self._draft.discard()
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -100,7 +100,7 @@ class RowWriter:
 
     def _failed(self, error: OSError) -> SagaError:
         self.discard()
-        return SagaError(f'{self.path}: could not be written ({error.strerror or error})')
+        return write_error(self.path, error)
 
     def __enter__(self) -> RowWriter:
         return self

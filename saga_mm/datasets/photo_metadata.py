@@ -35,7 +35,10 @@ EXIF_NAME = b'Exif\0\0'
 # tags of a TIFF file that say how its pixels are laid out
 LAYOUT = (*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, *range(322, 326), 338, 339)
 ICC_TAG = 34675
+STRIP_OFFSETS, STRIP_SIZES = 273, 279
 LONG8 = 16
+# of the types of a directory's entries that hold offsets and sizes
+LETTERS = {3: 'H', 4: 'I', LONG8: 'Q'}
 
 
 def upright_exif(exif: bytes, size: tuple[int, int]) -> bytes:
@@ -130,8 +133,13 @@ def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> No
 
 
 def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> None:
-    """Copy a PNG file with this EXIF and this profile in place of all that it says beside its pixels."""
+    """Copy a PNG file with this EXIF and this profile in place of all that it says beside its pixels.
+
+    Raises:
+        ValueError: The file is cut off or damaged.
+    """
     target.write(source.read(len(PNG_HEAD)))
+    kind = b''
     for kind, data in _png_chunks(source):
         if kind in PNG_KEPT:
             _write_chunk(target, kind, data)
@@ -140,23 +148,35 @@ def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> Non
                 _write_chunk(target, b'iCCP', b'ICC profile\0\0' + zlib.compress(icc))
             if exif:
                 _write_chunk(target, b'eXIf', exif)
+    if kind != b'IEND':
+        raise ValueError('a PNG file without its end')
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     while head := file.read(8):
         length, kind = struct.unpack('>I4s', head)
-        yield kind, file.read(length)
-        file.seek(4, 1)
+        data = file.read(length)
+        if file.read(4) != _checksum(kind, data):
+            raise ValueError(f'a chunk {kind!r} of a PNG file with a wrong checksum')
+        yield kind, data
 
 
 def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    file.write(struct.pack('>I4s', len(data), kind) + data + struct.pack('>I', zlib.crc32(data, zlib.crc32(kind))))
+    file.write(struct.pack('>I4s', len(data), kind) + data + _checksum(kind, data))
+
+
+def _checksum(kind: bytes, data: bytes) -> bytes:
+    return struct.pack('>I', zlib.crc32(data, zlib.crc32(kind)))
 
 
 def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes) -> None:
     """Give a little-endian TIFF file, open for reading and writing, a directory with this EXIF and this profile.
 
     The tags that lay out its pixels are taken over; of the rest nothing stays.
+
+    Raises:
+        ValueError: Pixels are missing from the file.
+        struct.error: Its directory is.
     """
     file.seek(0)
     head = file.read(8)
@@ -168,6 +188,7 @@ def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes) -> None:
     file.seek(struct.unpack_from(f'<{address}', head, place)[0])
     (count,) = struct.unpack(f'<{number}', file.read(struct.calcsize(number)))
     entries = [one for one in _split(file.read(count * size), size) if _tag(one) in LAYOUT]
+    _require_strips(file, {_tag(one): one for one in entries}, address)
     told = ImageFileDirectory_v2(head)
     tags = Image.Exif()
     tags.load(EXIF_NAME + exif if exif else b'')
@@ -187,6 +208,25 @@ def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes) -> None:
     file.write(struct.pack(f'<{number}', len(entries)) + b''.join(sorted(entries, key=_tag)) + bytes(8))
     file.seek(place)
     file.write(struct.pack(f'<{address}', end + len(data)))
+
+
+def _require_strips(file: BinaryIO, entries: dict[int, bytes], address: str) -> None:
+    """Raise where strips end beyond the file."""
+    end = file.seek(0, 2)
+    offsets, sizes = (_numbers(file, entries[tag], address) for tag in (STRIP_OFFSETS, STRIP_SIZES))
+    if not offsets or max(map(sum, zip(offsets, sizes, strict=True))) > end:
+        raise ValueError('a TIFF file that lacks strips')
+
+
+def _numbers(file: BinaryIO, entry: bytes, address: str) -> tuple[int, ...]:
+    """The values of an entry of a directory: in the entry where they fit, else where its address says."""
+    _, kind, count = struct.unpack_from(f'<2H{address}', entry)
+    form = f'<{count}{LETTERS[kind]}'
+    length, room = struct.calcsize(form), struct.calcsize(address)
+    if length <= room:
+        return struct.unpack_from(form, entry, len(entry) - room)
+    file.seek(struct.unpack(f'<{address}', entry[-room:])[0])
+    return struct.unpack(form, file.read(length))
 
 
 def _split(entries: bytes, size: int) -> list[bytes]:

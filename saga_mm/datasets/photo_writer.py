@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import os
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from fcntl import ioctl
 from pathlib import Path
-from typing import Any, Protocol
+from termios import FIONREAD
+from threading import Thread
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image
 
 from saga_mm.errors import SagaError
+from saga_mm.files import Draft, library_error
 
 from .image_check import reason_of
 from .large_image import LONGEST, image_library
@@ -70,7 +80,7 @@ def open_photo_writer(path: str | Path, photo: Source) -> PhotoWriter:
     bits in PNG, transparency is laid on white.
 
     Args:
-        path: As for ``write_photo``. It is a whole file or none: until then it has the name ``NAME.part``.
+        path: As for ``write_photo``. The file appears when it is complete.
         photo: The source, open until the writer is closed.
 
     Raises:
@@ -135,19 +145,31 @@ class PhotoWriter(RowWriter):
 
 
 class _StreamWriter(PhotoWriter):
-    """By OpenImageIO; what it says beside the pixels is replaced at the end."""
+    """By OpenImageIO, row by row, with metadata of ours in place of its own.
+
+    TIFF gets another directory at its end. PNG is written to a second temporary file and copied. JPEG comes through a
+    pipe and is copied as it comes, because libjpeg ends the whole process where it cannot write.
+    """
 
     names = ('JPEG', 'PNG', 'TIFF')
 
     def __init__(self, path: Path, photo: Source, kind: PhotoKind) -> None:
         self._library = image_library()
         self._output = self._library.ImageOutput.create(kind.format.lower())
-        # a directory can be added at the end of a TIFF file; the others are copied
-        self._pixels = path.with_name(f'{path.name}.part' if kind.format == 'TIFF' else f'{path.name}.pixels.part')
+        self._pipe: _Pipe | None = None
+        self._pixels: Draft | None = None
         super().__init__(path, photo, kind)
 
     def _start(self) -> None:
         library, kind = self._library, self.kind
+        exif, icc = kind.exif, kind.icc
+        target = str(self._draft.temporary)
+        if kind.format == 'JPEG':
+            self._pipe = _Pipe(lambda source: copy_jpeg(source, self._file, exif, icc))
+            target = self._pipe.path
+        elif kind.format == 'PNG':
+            self._pixels = Draft(self.path)
+            target = str(self._pixels.temporary)
         tiff = kind.format == 'TIFF'
         sample = {8: library.UINT8, 16: library.UINT16, 32: library.FLOAT}[kind.depth]
         spec = library.ImageSpec(self.width, self.height, self.channels, sample)
@@ -160,32 +182,102 @@ class _StreamWriter(PhotoWriter):
         settings['tiff:bigtiff'] = int(spec.image_bytes() > PLAIN_TIFF)
         for name, value in settings.items():
             spec.attribute(name, value)
-        self._check(self._output.open(str(self._pixels), spec))
+        opened = self._output.open(target, spec)
+        if self._pipe is not None:
+            self._pipe.start()
+        self._check(opened)
 
     def _put(self, rows: np.ndarray) -> None:
-        self._check(self._output.write_scanlines(self.done, self.done + len(rows), 0, rows))
+        written = self._output.write_scanlines(self.done, self.done + len(rows), 0, rows)
+        # the library keeps some errors to itself until it is asked
+        self._check(written and not self._output.has_error)
 
     def _finish(self) -> None:
-        self._check(self._output.close())
+        if self._pipe is not None:
+            self._pipe.wait_until_empty()
+        closed = self._output.close()
+        if self._pipe is not None:
+            self._pipe.join()
+        self._check(closed)
         exif, icc = self.kind.exif, self.kind.icc
-        if self.kind.format == 'TIFF':
-            with self._pixels.open('r+b') as file:
-                complete_tiff(file, exif, icc)
-            return
-        with self._pixels.open('rb') as file:
-            (copy_jpeg if self.kind.format == 'JPEG' else copy_png)(file, self._file, exif, icc)
-        self._pixels.unlink()
+        try:
+            if self.kind.format == 'TIFF':
+                with self._draft.temporary.open('r+b') as file:
+                    complete_tiff(file, exif, icc)
+            elif self._pixels is not None:
+                with self._pixels.temporary.open('rb') as file:
+                    copy_png(file, self._file, exif, icc)
+                self._pixels.discard()
+        except (ValueError, struct.error) as error:
+            raise library_error(self.path, 'the file was not written to its end') from error
 
     def discard(self) -> None:
         """Stop, and remove what was written."""
-        if self._file is not None:
-            self._output.close()
-            self._pixels.unlink(missing_ok=True)
+        if self._pipe is not None:
+            self._pipe.wait_until_empty()
+        self._output.close()
+        if self._pipe is not None:
+            self._pipe.join()
+        if self._pixels is not None:
+            self._pixels.discard()
         super().discard()
 
     def _check(self, done: bool) -> None:
+        if self._pipe is not None and self._pipe.error is not None:
+            raise self._pipe.error
         if not done:
-            raise OSError(reason_of(self._output.geterror(), str(self._pixels)))
+            raise library_error(self.path, reason_of(self._output.geterror(), str(self._draft.temporary)))
+
+
+class _Pipe:
+    """A path to write to; what arrives is taken by a function in another thread.
+
+    If the function fails, the rest is read and dropped, so that the writer never waits and never meets an error.
+
+    Args:
+        take: Is given what arrives, as a file.
+
+    Attributes:
+        path: To be opened by the writer before :meth:`start`.
+        error: Of the function, if it failed.
+    """
+
+    def __init__(self, take: Callable[[BinaryIO], None]) -> None:
+        self._take = take
+        self._source, self._sink = os.pipe()
+        self._thread = Thread(target=self._run, daemon=True)
+        self.path = f'/dev/fd/{self._sink}'
+        self.error: OSError | None = None
+
+    def start(self) -> None:
+        """Begin to take; from here on the writer alone keeps the pipe open."""
+        os.close(self._sink)
+        self._thread.start()
+
+    def wait_until_empty(self) -> None:
+        """Wait until all that was written has been read.
+
+        OpenImageIO holds Python's lock while it closes a file. The last bytes, fewer than a pipe holds, then have room.
+        """
+        with suppress(OSError):
+            while self._thread.is_alive() and struct.unpack('i', ioctl(self._source, FIONREAD, bytes(4)))[0]:
+                time.sleep(1e-3)
+
+    def join(self) -> None:
+        """Wait for the end, once the writer has closed the path."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with os.fdopen(self._source, 'rb') as source:
+            try:
+                self._take(source)
+            except OSError as error:
+                self.error = error
+            except (ValueError, struct.error):
+                self.error = OSError('what was encoded is incomplete')
+            while source.read(2**16):
+                pass
 
 
 class _PillowWriter(PhotoWriter):
@@ -205,6 +297,8 @@ class _PillowWriter(PhotoWriter):
             options['quality'] = self.kind.quality
         try:
             image = Image.fromarray(self._held.squeeze(2) if self.channels == 1 else self._held)
-            image.save(self._file, self.kind.format, **options)
+            encoded = io.BytesIO()
+            image.save(encoded, self.kind.format, **options)
         except ValueError as error:
             raise OSError(reason_of(error, str(self.path))) from error
+        self._file.write(encoded.getbuffer())

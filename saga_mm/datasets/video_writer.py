@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saga_mm.errors import SagaError
+from saga_mm.files import FULL, Draft, write_error
 
 from .video import THREADS, VideoKind, library
 
@@ -47,12 +48,14 @@ ENCODERS = {
     '.wmv': Encoder('asf', 'wmv2', FINE, steady=True),
     **dict.fromkeys(('.mpg', '.mpeg'), Encoder('mpeg', 'mpeg2video', FINE, steady=True)),
 }
+# errors of a disk, and not of a codec
+DISK = (*FULL, errno.EFBIG, errno.EIO)
 # of the source's file, not of what it shows
 OF_FILE = ('major_brand', 'minor_version', 'compatible_brands', 'encoder', 'duration')
 
 
 class VideoWriter:
-    """A video file that appears under its name when it is complete; until then it is ``NAME.part``.
+    """A video file that appears when it is complete.
 
     Used as a context manager: an error leaves nothing behind.
 
@@ -71,16 +74,18 @@ class VideoWriter:
         self._encoder = ENCODERS.get(self.path.suffix.lower())
         if self._encoder is None:
             raise SagaError(f'{path}: is no kind of video that is written; name one of {", ".join(ENCODERS)}')
-        self._unfinished = self.path.with_name(f'{self.path.name}.part')
         self._last = -1
         options = {'movflags': 'faststart'} if self._encoder.container in ('mp4', 'mov', '3gp') else {}
+        self._draft = Draft(self.path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container = self._av.open(
-                f'file:{self._unfinished}', 'w', format=self._encoder.container, container_options=options
+                f'file:{self._draft.temporary}', 'w', format=self._encoder.container, container_options=options
             )
-        except OSError as error:
-            raise SagaError(f'{path}: cannot be written ({error.strerror})') from error
+        except BaseException as error:
+            self._draft.discard()
+            if isinstance(error, OSError):
+                raise write_error(path, error) from error
+            raise
         try:
             self._container.metadata.update(_of_content(kind.metadata or {}))
             self._stream = self._add_pictures()
@@ -116,11 +121,12 @@ class VideoWriter:
         try:
             self._mux(self._stream.encode(None))
             self._container.close()
-            os.replace(self._unfinished, self.path)
-        except OSError as error:
-            raise SagaError(f'{self.path}: cannot be written ({error.strerror})') from error
-        finally:
-            self._unfinished.unlink(missing_ok=True)
+        except BaseException as error:
+            self._discard()
+            if isinstance(error, OSError):
+                raise write_error(self.path, error) from error
+            raise
+        self._draft.publish()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -160,6 +166,8 @@ class VideoWriter:
         except self._av.FFmpegError as error:
             if self._sounds and not isinstance(error, OSError):
                 raise self._no_sound(list(self._sounds.values())) from error
+            if error.errno in DISK:
+                raise write_error(self.path, error) from error
             size = f'{self.kind.width} x {self.kind.height}'
             raise SagaError(
                 f'{self.path}: {size} pixels cannot be encoded ({error.strerror}); name a .mkv file with -o'
@@ -173,7 +181,7 @@ class VideoWriter:
         try:
             self._container.mux(packets)
         except OSError as error:
-            raise SagaError(f'{self.path}: cannot be written ({error.strerror})') from error
+            raise write_error(self.path, error) from error
 
     def _discard(self) -> None:
         try:
@@ -181,7 +189,7 @@ class VideoWriter:
         except (OSError, ValueError):
             pass
         finally:
-            self._unfinished.unlink(missing_ok=True)
+            self._draft.discard()
 
 
 def _of_content(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmseg.evaluation import IoUMetric
+from PIL import Image
 
+from saga_mm.files import write_image
 from saga_mm.registry import METRICS
 
 
@@ -19,6 +23,18 @@ class ClassIoUMetric(IoUMetric):
     """
 
     _per_class: np.ndarray | None = None
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """As in mmseg; class maps appear when they are complete."""
+        folder, self.output_dir = self.output_dir, None
+        try:
+            super().process(data_batch, data_samples)
+        finally:
+            self.output_dir = folder
+        for sample in data_samples if folder is not None else ():
+            ids = sample['pred_sem_seg']['data'].squeeze().cpu().numpy() + bool(sample.get('reduce_zero_label'))
+            path = Path(folder, f'{Path(sample["img_path"]).stem}.png')
+            write_image(path, Image.fromarray(ids.astype(np.uint8)).save)
 
     def total_area_to_metrics(self, *areas: Any) -> dict[str, np.ndarray]:
         """As in mmseg, where it is static; the figures of the classes are kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmengine.evaluator import BaseMetric
 from saga_mm.errors import SagaError
 from saga_mm.evaluation.niqe import load_niqe, niqe
 from saga_mm.evaluation.quality import gt_mean, luma, mae, psnr, quantize, ssim
+from saga_mm.files import write_file
 from saga_mm.registry import METRICS
 
 Measure = Callable[[torch.Tensor, torch.Tensor], float]
@@ -157,14 +159,11 @@ def _load_lpips() -> Measure:
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w', encoding='utf-8', newline='') as file:
-            if path.suffix == '.json':
-                json.dump(rows, file, indent=1, ensure_ascii=False)
-            else:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
-    except OSError as error:
-        raise SagaError(f'{path}: cannot be written ({error.strerror})') from error
+    if path.suffix == '.json':
+        write_file(path, json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    text = io.StringIO(newline='')
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue())

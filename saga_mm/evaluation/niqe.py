@@ -7,8 +7,6 @@ that the user names, or fits with :func:`fit_niqe_folder` from photographs of hi
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +15,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from saga_mm.archives import read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.evaluation.quality import Image, gaussian_window, luma, smooth
+from saga_mm.files import write_file
 
 BLOCK = 96
 FEATURES = 36
@@ -53,12 +53,15 @@ def load_niqe(path: str | Path) -> NaturalModel:
         SagaError: If the file cannot be read, or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            mean, covariance = (np.asarray(file[f'{key}_pris_param'], np.float64) for key in ('mu', 'cov'))
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(path)
+    except Exception as error:  # damaged files raise almost anything
         raise SagaError(f'{path}: cannot be read as an .npz of NIQE parameters ({error})') from error
-    except KeyError as error:
-        raise SagaError(f'{path}: has no mu_pris_param and cov_pris_param; fit one with fit_niqe_folder') from error
+    if not {'mu_pris_param', 'cov_pris_param'} <= arrays.keys():
+        raise SagaError(f'{path}: has no mu_pris_param and cov_pris_param; fit one with fit_niqe_folder')
+    try:
+        mean, covariance = (arrays[f'{key}_pris_param'].astype(np.float64) for key in ('mu', 'cov'))
+    except (ValueError, TypeError) as error:
+        raise SagaError(f'{path}: cannot be read as an .npz of NIQE parameters ({error})') from error
     if mean.size != FEATURES or covariance.shape != (FEATURES, FEATURES):
         raise SagaError(f'{path}: mean {mean.shape} and covariance {covariance.shape} are not of {FEATURES} features')
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
@@ -68,7 +71,8 @@ def load_niqe(path: str | Path) -> NaturalModel:
 
 def save_niqe(model: NaturalModel, path: str | Path) -> None:
     """Write a model for :func:`load_niqe`."""
-    np.savez(path, mu_pris_param=model.mean.numpy()[None], cov_pris_param=model.covariance.numpy())
+    mean, covariance = model.mean.numpy()[None], model.covariance.numpy()
+    write_file(path, lambda file: np.savez(file, mu_pris_param=mean, cov_pris_param=covariance))
 
 
 def niqe(image: Image, model: NaturalModel) -> float:

@@ -90,7 +90,7 @@ def test_the_size_decides_on_big_tiff(tmp_path):
     for width, version in ((20_000, 42), (100_000, 43)):
         writer = write_rows(tmp_path / 'a.tif', 60_000, width, [[0, 0, 0]])
         writer._file.flush()
-        assert struct.unpack('<H', (tmp_path / 'a.tif.part').read_bytes()[2:4])[0] == version
+        assert struct.unpack('<H', next(tmp_path.glob('*.part')).read_bytes()[2:4])[0] == version
         writer.discard()
 
 
@@ -109,15 +109,8 @@ def test_nothing_is_left_of_what_is_not_completed(tmp_path):
 def _interrupted(path, values: np.ndarray) -> None:
     with write_rows(path, *values.shape[:2]) as writer:
         writer.write(values[:4])
-        assert path.with_name('a.png.part').exists()
+        assert len(list(path.parent.glob('*.part'))) == 1
         raise KeyboardInterrupt
-
-
-def test_replaces_what_an_interrupted_run_left(tmp_path):
-    (tmp_path / 'a.png.part').write_bytes(bytes(100_000))
-    values = pixels(20, 30, None)
-    write(tmp_path / 'a.png', values, None)
-    check(tmp_path / 'a.png', values, None)
 
 
 def test_a_folder_is_made(tmp_path):

@@ -1,5 +1,9 @@
 import io
+import os
 import struct
+import subprocess
+import sys
+import threading
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -466,6 +470,64 @@ def test_a_whole_file_or_the_one_before(tmp_path, picture, name):
     assert path.read_text() == 'before' and len(list(tmp_path.iterdir())) == 1
     write_photo(path, photo, photo.pixels)
     assert photo_size(path) == (HEIGHT, WIDTH)
+
+
+WRITE_WITHIN = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from saga_mm.datasets.photo import read_photo
+from saga_mm.datasets.photo_writer import write_photo
+from saga_mm.errors import SagaError
+
+
+def found(target, whole):
+    if target.read_bytes() == b'before':
+        return 'before'
+    return 'whole' if np.array_equal(read_photo(target).pixels, whole) else 'half'
+
+
+for source in map(Path, sys.argv[1:]):
+    target = source.with_name(source.name[2:]) / source.name
+    photo = read_photo(source)
+    write_photo(target, photo, photo.pixels)
+    whole, size = read_photo(target).pixels, target.stat().st_size
+    for limit in (0, 1, 5000, size // 3, size * 9 // 10, size - 4097, size - 300, size - 1, size):
+        target.write_bytes(b'before')
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max(limit, 0),) * 2)
+            try:
+                write_photo(target, photo, photo.pixels)
+            except SagaError as error:
+                os._exit(3 if f'{target}: could not be written' in str(error) else 4)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(status, found(target, whole), len(os.listdir(target.parent)), source.name)
+"""
+
+
+def test_a_disk_that_is_full_at_any_place(tmp_path):
+    """Nothing of it dies inside a library, claims to be done, or leaves a half file."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8))
+    names = ('a.jpg', 'a.png', 'a.tif', 'a.webp', 'a.bmp')
+    for name in names:
+        noise.save(tmp_path / name, **({} if name == 'a.bmp' else {'exif': exif_of()}))
+    command = [sys.executable, '-c', WRITE_WITHIN, *(tmp_path / name for name in names)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.stdout.splitlines() == [
+        line for name in names for line in [*8 * [f'3 before 1 {name}'], f'0 whole 1 {name}']
+    ], run.stderr
+
+
+def test_an_encoder_that_is_interrupted_ends_its_thread(tmp_path, picture):
+    photo = Photo(picture[..., :3] / np.float32(255), None, PhotoKind(HEIGHT, WIDTH))
+    handles = len(os.listdir('/dev/fd'))
+    for _ in range(5):
+        writer = open_photo_writer(tmp_path / 'a.jpg', photo)
+        writer.write(photo.pixels[:70])
+        writer.discard()
+    assert threading.active_count() == 1 and len(os.listdir('/dev/fd')) == handles and not os.listdir(tmp_path)
 
 
 def test_opencv_reads_what_is_written(tmp_path, deep):

@@ -1,5 +1,8 @@
 import gc
 import os
+import subprocess
+import sys
+import textwrap
 from fractions import Fraction
 from pathlib import Path
 
@@ -196,11 +199,57 @@ def test_no_video(make_video, tmp_path):
         VideoReader(tmp_path / 'sound.mp4')
 
 
+def test_streams_in_a_code_that_nobody_knows(make_video, tmp_path):
+    content = make_video(tmp_path / 'a.mkv', pictures(), sound='aac').read_bytes()
+    (tmp_path / 'picture.mkv').write_bytes(content.replace(b'V_MPEG4/ISO/AVC', b'V_MPEGX/ISO/AVC'))
+    (tmp_path / 'sound.mkv').write_bytes(content.replace(b'A_AAC', b'A_XYZ'))
+    with pytest.raises(SagaError, match=r'picture\.mkv: its pictures are in a code that FFmpeg does not know'):
+        VideoReader(tmp_path / 'picture.mkv')
+    with VideoReader(tmp_path / 'sound.mkv') as video:
+        assert len(list(video.read())) == len(pictures()) and not video.sounds
+        assert video.missing == 'sound in a code that FFmpeg does not know was left out'
+
+
+def test_a_full_disk(tmp_path):
+    write = """
+        import os, resource, sys
+        import numpy as np
+        from fractions import Fraction
+        from saga_mm.datasets.video import VideoKind
+        from saga_mm.datasets.video_writer import VideoWriter
+        from saga_mm.errors import SagaError
+
+        def make(path):
+            with VideoWriter(path, VideoKind(48, 64, Fraction(10), Fraction(1, 1000))) as writer:
+                for time, frame in enumerate(np.random.default_rng(0).integers(0, 256, (5, 48, 64, 3), np.uint8)):
+                    writer.write(frame, 100 * time)
+
+        paths = sys.argv[1:]
+        for path in paths:
+            make(path)
+        for path in paths:
+            size = os.path.getsize(path)
+            os.unlink(path)
+            for limit in (0, 100, size // 2, size - 1):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+                try:
+                    make(path)
+                    print('done', limit, size)
+                except SagaError as error:
+                    print(error)
+        print(os.listdir(os.path.dirname(path)))
+    """
+    paths = [tmp_path / name for name in ('a.mp4', 'a.mkv', 'a.avi')]
+    run = subprocess.run([sys.executable, '-c', textwrap.dedent(write), *paths], capture_output=True, text=True)
+    lines = [f'{path}: could not be written (File too large)' for path in paths for _ in range(4)]
+    assert run.stdout.splitlines() == [*lines, '[]'], run.stderr
+
+
 def test_file_is_there_when_complete(tmp_path):
     target = tmp_path / 'out' / 'a.mp4'
     with VideoWriter(target, KIND) as writer:
         writer.write(pictures()[0], 0)
-        assert os.listdir(target.parent) == ['a.mp4.part']
+        assert [name[-5:] for name in os.listdir(target.parent)] == ['.part']
     assert os.listdir(target.parent) == ['a.mp4']
     before = target.read_bytes()
     with pytest.raises(ValueError, match='shape'), VideoWriter(target, KIND) as writer:
@@ -213,10 +262,10 @@ def test_what_cannot_be_written(make_video, tmp_path):
         with pytest.raises(SagaError, match=words) as caught:
             VideoWriter(path, KIND, sounds)
         assert str(caught.value).startswith(str(path)) and '\n' not in str(caught.value)
-        assert not path.exists() and not path.with_name(f'{path.name}.part').exists()
+        assert not path.exists() and not list(tmp_path.rglob('*.part'))
 
     refused(tmp_path / 'a.gif', r'name one of \.mp4')
     (tmp_path / 'file').touch()
-    refused(tmp_path / 'file' / 'a.mp4', 'cannot be written')
+    refused(tmp_path / 'file' / 'a.mp4', 'could not be written')
     with VideoReader(make_video(tmp_path / 'a.mp4', pictures(), sound='aac')) as reader:
         refused(tmp_path / 'b.webm', r'sound \(aac\); name a \.mkv', reader.sounds)

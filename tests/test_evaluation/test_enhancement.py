@@ -171,7 +171,7 @@ def test_wrong_images_are_named():
 
 def test_out_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(SagaError, match=r'figures.csv: cannot be written'):
+    with pytest.raises(SagaError, match=r'figures.csv: could not be written'):
         evaluate([sample()], out_file=tmp_path / 'file' / 'figures.csv')
 
 

@@ -179,6 +179,20 @@ def test_skipped_unless_overwritten(photos, weights, capsys):
     assert Image.open(made).mode == 'L'
 
 
+@pytest.mark.slow
+def test_three_at_once_into_one_folder(photos, weights, tmp_path, start_tool):
+    words = [photos, '-o', tmp_path / 'out', '--overwrite', '--weights', weights, '--device', 'cpu']
+    runs = [start_tool('enhance.py', *words, cwd=tmp_path) for _ in range(3)]
+    for process in runs:
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0 and f'{len(GOOD)} done, 0 skipped, 0 failed' in out, err
+    assert run(weights, photos, out=str(tmp_path / 'alone')) == 0
+    for name in GOOD:
+        both = [read_photo(tmp_path / folder / name).pixels for folder in ('out', 'alone')]
+        assert np.array_equal(*both)
+    assert not list((tmp_path / 'out').rglob('.*'))
+
+
 def test_compare(weights, tmp_path):
     Image.fromarray(picture((40, 200))).save(tmp_path / 'a.png')
     Image.fromarray(picture((40, 200))).save(tmp_path / 'a.tif')

@@ -120,7 +120,7 @@ def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeyp
     write = VideoWriter.write
 
     def press_after_three(writer: VideoWriter, pixels: np.ndarray, time: int) -> None:
-        assert os.listdir(tmp_path / 'out') == ['a.mp4.part']
+        assert [name[-5:] for name in os.listdir(tmp_path / 'out')] == ['.part']
         write(writer, pixels, time)
         if time >= 3 * writer.kind.time_base.denominator // 10:
             signal.raise_signal(signal.SIGINT)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saga_mm.files import write_image
+
 from .cases import Row
 from .protocol import spread
 
@@ -60,7 +62,7 @@ def _figure(rows: Sequence[Row], unit: str, draw: Callable[[Axes, list[Row], dic
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=110)
+    write_image(path, figure.savefig, dpi=110)
     return path
 
 

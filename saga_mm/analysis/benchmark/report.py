@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saga_mm.analysis.model_tables import markdown
+from saga_mm.files import write_file
 
 from .cases import Case, Row
 from .machine import described
@@ -47,9 +48,7 @@ class Report:
         """Write ``benchmark.json`` and ``benchmark.md``, each whole or not at all."""
         texts = {'benchmark.json': json.dumps(self.as_dict(), indent=1) + '\n', 'benchmark.md': self.as_markdown()}
         for name, text in texts.items():
-            draft = folder / f'{name}.part'
-            draft.write_text(text, encoding='utf-8')
-            draft.replace(folder / name)
+            write_file(folder / name, text)
         return [folder / name for name in texts]
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from saga_mm.analysis.benchmark.machine import described
 from saga_mm.analysis.benchmark.protocol import paired, spread
 from saga_mm.analysis.model_tables import markdown
+from saga_mm.files import write_file
 
 from .check import Check
 from .cores import CALLED, CoreRow
@@ -50,9 +51,7 @@ class Report:
         """Write both files, each whole or not at all."""
         texts = {JSON: json.dumps(asdict(self), indent=1) + '\n', TABLES: self.as_markdown()}
         for name, text in texts.items():
-            draft = folder / f'{name}.part'
-            draft.write_text(text, encoding='utf-8')
-            draft.replace(folder / name)
+            write_file(folder / name, text)
         return [folder / name for name in texts]
 
     def as_markdown(self) -> str:

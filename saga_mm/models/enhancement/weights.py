@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
+from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
 
@@ -31,7 +35,8 @@ SUFFIX, HEADER, FORMAT = '.npz', 'header', 1
 PARTS = ('backbone', 'neck', 'head', 'pad_divisor')
 # keys whose values are names in the registry
 NAMES = ('type', 'attention')
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
+# the largest number in a model's config; modules for each parameter; bytes of tables that are not stored
+LARGEST, MOST_MODULES, MOST_TABLES = 65_536, 20, 2**26
 
 
 class Weights(NamedTuple):
@@ -83,7 +88,14 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
     config = header['model']
     _require_known(path, config)
     try:
-        model = build_enhancer(config)
+        shapes = _shapes(config, len(state))
+        if shapes == {name: value.shape for name, value in state.items()}:
+            model = build_enhancer(config)
+            # values of float16 are cast by the copy
+            model.load_state_dict(state)
+            return model.eval()
+    except _OtherModel:
+        pass
     except Exception as error:
         # a constructor may raise anything for arguments that it does not know
         reason = (str(error).splitlines() or [''])[0]
@@ -91,12 +103,7 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
         raise SagaError(
             f'weights {path}: their model, written by saga_mm {written}, cannot be built by {__version__} ({reason})'
         ) from error
-    try:
-        # values of float16 are cast by the copy
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise SagaError(f'weights {path}: do not fit the model that their header names; the file is wrong') from error
-    return model.eval()
+    raise SagaError(f'weights {path}: do not fit the model that their header names; the file is wrong')
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
@@ -106,12 +113,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         SagaError: It is damaged, or was not written by :func:`save_weights`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = read_arrays(path)
         header = json.loads(arrays.pop(HEADER).tobytes())
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, *ZIP_ERRORS) as error:
-        hint = ''
+    except Exception as error:  # damaged files raise almost anything
+        hint = f' ({error})' if isinstance(error, ArchiveError) else ''
         if Path(path).suffix in ('.pth', '.pt', '.ckpt'):
             hint = '; tools/publish_weights.py makes one of a checkpoint'
         raise SagaError(f'weights {path}: no complete file of weights of saga_mm{hint}') from error
@@ -160,17 +166,7 @@ def save_weights(
     arrays = {name: _stored(path, name, value, dtype) for name, value in state.items()}
     header = {'format': FORMAT, 'model': config, 'version': __version__, 'licence': licence, **facts}
     arrays[HEADER] = np.frombuffer(json.dumps(header, indent=1).encode(), np.uint8)
-    unfinished = path.with_name(f'{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open('wb') as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise SagaError(f'{path}: could not be written ({error.strerror or error})') from error
+    write_file(path, lambda file: np.savez_compressed(file, **arrays))
     return header
 
 
@@ -182,6 +178,46 @@ def enhancer_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def build_enhancer(config: Mapping[str, Any]) -> LowLightEnhancer:
     """A model without losses from such a config."""
     return LowLightEnhancer(**config, losses=())
+
+
+class _OtherModel(Exception):
+    """A model of which a file cannot be, raised while it is built."""
+
+
+def _shapes(config: Mapping[str, Any], count: int) -> dict[str, torch.Size]:
+    """Shapes of the tensors of a model by name, found without memory for them.
+
+    Raises:
+        _OtherModel: It has more parameters than ``count``, or tables that no enhancer needs.
+    """
+    parameters, modules = 0, 0
+
+    def count_parameter(*_: Any) -> None:
+        nonlocal parameters
+        parameters += 1
+        if parameters > count:
+            raise _OtherModel
+
+    def count_module(*_: Any) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > MOST_MODULES * (count + 1):
+            raise _OtherModel
+
+    hooks = (
+        register_module_parameter_registration_hook(count_parameter),
+        register_module_module_registration_hook(count_module),
+    )
+    try:
+        with torch.device('meta'):
+            model = build_enhancer(config)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    state = model.state_dict()
+    if sum(table.nbytes for name, table in model.named_buffers() if name not in state) > MOST_TABLES:
+        raise _OtherModel
+    return {name: value.shape for name, value in state.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -198,6 +234,8 @@ def _require_known(path: Path, value: Any, key: str = '') -> None:
     elif isinstance(value, list):
         for part in value:
             _require_known(path, part, key)
+    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+        raise SagaError(f'{path}: {key}={value!r} is no part of saga_mm {__version__}, and no others are run')
     elif isinstance(value, str):
         known = value.removeprefix('saga_mm.') in MODELS.module_dict if key in NAMES else re.fullmatch(r'[\w-]*', value)
         if not known:

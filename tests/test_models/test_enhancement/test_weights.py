@@ -164,6 +164,38 @@ def test_weights_of_another_model_than_the_header_says(file):
         load_weights(file)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    'arch',
+    [
+        # layers without end, maps that no memory holds, numbers that are none
+        {**ARCH, 'depths': (60_000, 1, 1)},
+        {**ARCH, 'embed_dims': (60_000, 60_000, 60_000)},
+        {**ARCH, 'embed_dims': (8, 8, 16) * 20, 'depths': (1, 1, 1) * 20, 'num_heads': (0, 1, 2) * 20},
+        {**ARCH, 'mlp_ratio': 60_000},
+        {**ARCH, 'depths': (10**12, 1, 1)},
+        {**ARCH, 'mlp_ratio': 1e300},
+        {**ARCH, 'mlp_ratio': float('nan')},
+    ],
+)
+def test_a_header_that_asks_for_a_huge_model(file, arch):
+    rewrite(file, header={'model': {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': arch}}})
+    with pytest.raises(SagaError, match=r'do not fit the model|is no part of saga_mm|cannot be built'):
+        load_weights(file)
+
+
+def test_files_that_unpack_to_more_than_weights_do(file):
+    rewrite(file, bomb=np.zeros(50_000_000, np.uint8))
+    content = np.load(file)
+    np.savez_compressed(file, **content)
+    with pytest.raises(SagaError, match='it unpacks to more than 8 times its size'):
+        load_weights(file)
+    deep = b'[' * 200_000
+    np.savez(file, header=np.frombuffer(deep, np.uint8))
+    with pytest.raises(SagaError, match='no complete file of weights'):
+        load_weights(file)
+
+
 def test_pickles_are_not_opened(file, tmp_path):
     target = tmp_path / 'touched'
     rewrite(file, extra=np.array([Payload(target)], object))
