@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from saga_mm.archives import ArchiveError
+from saga_mm.datasets.images import refuse_programs
+from saga_mm.engine.unpickling import read_pickle
 from saga_mm.errors import SagaError
+from saga_mm.files import is_draft, write_file
 
+_kept: dict[str, dict[str, Any]] = {}
 MapLocation = str | torch.device | Callable | None
 
-NUMPY_KINDS = '?bBhHiIlLqQefdgFD'
 # keys under which published files keep averaged weights
 AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict')
 
@@ -45,6 +46,8 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'c
         SagaError: The file is missing, damaged, no checkpoint, or would run code when read.
     """
     file = Path(path).expanduser()
+    if (kept := _kept.pop(os.path.abspath(file), None)) is not None:
+        return kept
     if file.is_dir():
         raise SagaError(f'checkpoint {path}: is a folder; name one .pth file in it')
     if not file.is_file():
@@ -52,12 +55,12 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'c
     if file.stat().st_size == 0:
         raise SagaError(f'checkpoint {path}: is empty (0 bytes), as a save that was cut short leaves it')
     try:
-        checkpoint = _load_weights_only(file, map_location)
+        checkpoint = read_pickle(file, map_location)
     except UnpicklingError as error:
         raise SagaError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        if 'TorchScript' in str(error):
-            raise SagaError(f'checkpoint {path}: is a TorchScript program, not weights; it was not loaded') from error
+    except ArchiveError as error:
+        raise SagaError(f'checkpoint {path}: was not loaded, since {error}') from error
+    except Exception as error:  # damaged files raise almost anything
         raise SagaError(
             f'checkpoint {path}: is damaged, incomplete or not a checkpoint at all; an unbroken copy of it is needed'
         ) from error
@@ -66,6 +69,14 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'c
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
+
+
+def keep(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
+    """Give what was read of a file to the next :func:`load_checkpoint` of the same path.
+
+    The file is then read once, and may meanwhile be replaced by a training that goes on.
+    """
+    _kept[os.path.abspath(os.path.expanduser(path))] = checkpoint
 
 
 def state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
@@ -78,22 +89,44 @@ def load_state(path: str | os.PathLike[str], map_location: MapLocation = 'cpu') 
     return state_of(load_checkpoint(path, map_location))
 
 
-def make_loading_safe() -> None:
-    """Send every checkpoint that mmengine loads through :func:`load_checkpoint`; may be called again.
+def make_files_safe() -> None:
+    """Have the stack read and write files as this package does; may be called again.
 
-    This covers ``--resume``, ``load_from`` and ``init_cfg=dict(type='Pretrained')`` on both stacks, and makes torch
-    itself refuse unsafe files in the few paths that remain (model-zoo URLs). The tools call it first of all. Importing
-    ``saga_mm`` does not: a plugin that changes how its host loads files could keep the host from its own.
+    - Every checkpoint that mmengine loads goes through :func:`load_checkpoint`: ``--resume``, ``load_from`` and
+      ``init_cfg=dict(type='Pretrained')`` on both stacks. torch itself refuses unsafe files in the few paths that
+      remain (model-zoo URLs).
+    - Pictures that are PostScript programs are not opened.
+    - Files that mmengine and mmcv write appear when they are complete.
+
+    The tools call it first of all. Importing ``saga_mm`` does not: a plugin that changes how its host handles files
+    could keep the host from its own.
     """
+    from mmengine.fileio import LocalBackend
     from mmengine.runner import checkpoint as stack
 
+    refuse_programs()
+    LocalBackend.put, LocalBackend.put_text = _put, _put_text
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     stack.CheckpointLoader.register_scheme('', load_from_local, force=True)
     stack.CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
     if hasattr(stack, '_safe_torch_load'):
         # the maintained stack's loader of the remaining schemes allows getattr, and retries unsafely
-        stack._safe_torch_load = lambda file, map_location=None, **_: _load_weights_only(file, map_location)
+        stack._safe_torch_load = lambda file, map_location=None, **_: read_pickle(Path(file), map_location)
+
+
+def _put(backend: Any, obj: bytes, filepath: str | os.PathLike[str]) -> None:
+    """What mmengine calls to write bytes."""
+    if is_draft(filepath):
+        # it will get its name when it is complete
+        Path(filepath).write_bytes(obj)
+    else:
+        write_file(filepath, obj)
+
+
+def _put_text(backend: Any, obj: str, filepath: str | os.PathLike[str], encoding: str = 'utf-8') -> None:
+    """What mmengine calls to write text."""
+    write_file(filepath, obj.encode(encoding))
 
 
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
@@ -117,68 +150,14 @@ def load_from_http(filename: str, map_location: MapLocation = None, **_: Any) ->
     return load_checkpoint(target, map_location)
 
 
-class _Name:
-    """Stands in for a class of which a checkpoint needs a function or two, but never the class itself."""
-
-
-_ONE_CYCLE = _Name()
-
-
-def _attribute(owner: Any, name: str) -> Any:
-    """Read under the name of ``getattr`` when a checkpoint refers to a method: the few that occur, and no other."""
-    from mmengine.logging import HistoryBuffer
-    from mmengine.optim import OneCycleParamScheduler
-
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
-        return getattr(HistoryBuffer, name)
-    if owner is _ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
-        return getattr(OneCycleParamScheduler, name)
-    raise UnpicklingError(f'GLOBAL getattr({getattr(owner, "__name__", type(owner).__name__)}, {str(name)!r})')
-
-
-def _allowed() -> list[tuple[Any, str]]:
-    from mmengine.logging import HistoryBuffer
-
-    array = np.zeros(1)
-    rebuild, scalar = array.__reduce__()[0], array[0].__reduce__()[0]
-    allowed: list[tuple[Any, str]] = [
-        (_attribute, 'builtins.getattr'),
-        (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_ONE_CYCLE, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
-        (np.ndarray, 'numpy.ndarray'),
-        (np.dtype, 'numpy.dtype'),
-    ]
-    # numpy 2 moved these; files of either version are read with either
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(rebuild, f'{module}._reconstruct'), (scalar, f'{module}.scalar')]
-    kinds = {type(np.dtype(kind)) for kind in NUMPY_KINDS}
-    return allowed + [(kind, f'{kind.__module__}.{kind.__qualname__}') for kind in kinds]
-
-
-@contextmanager
-def _only_allowed() -> Iterator[None]:
-    """Our list and what the user's own code has allowed, except for ``getattr``, which we read our own way."""
-    others = torch.serialization.get_safe_globals()
-    kept = [entry for entry in others if (entry[0] if isinstance(entry, tuple) else entry) is not getattr]
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(kept + _allowed())
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(others)
-
-
-def _load_weights_only(file: Any, map_location: MapLocation) -> Any:
-    with _only_allowed(), warnings.catch_warnings():
-        # of other pickle protocols and TorchScript; both end in an error of ours
-        warnings.simplefilter('ignore')
-        return torch.load(file, map_location=map_location, weights_only=True)
-
-
 def _refusal(path: str | os.PathLike[str], reason: str) -> str:
     named = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', reason)
     called = re.search(r'unrecognized function (.+)', reason)
+    if named and named[1].startswith('torch._utils._rebuild_'):
+        return (
+            f'checkpoint {path}: was not loaded, since it holds tensors that are not plain numbers ({named[1]}), but '
+            'sparse, quantised, or without data; save dense weights'
+        )
     what = named[1] if named else called[1].strip() if called else None
     if what is None:
         return f'checkpoint {path}: was not written by torch.save, or is damaged; it was not loaded'

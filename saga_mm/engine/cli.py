@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import saga_mm
 from saga_mm.errors import SagaError
+from saga_mm.files import FULL, write_error
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -37,6 +38,12 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     except SagaError as error:
         sys.stdout.flush()
         print(f'{prefix}error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.stdout.flush()
+        print(f'{prefix}error: {write_error(error.filename or os.getcwd(), error)}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\n{prefix}{interrupted}', file=sys.stderr)

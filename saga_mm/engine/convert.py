@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from saga_mm.apis.backbones import VARIANTS
 from saga_mm.engine.published import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused
 from saga_mm.engine.weights import Match
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file
 from saga_mm.ops import Grid, resize_table
 from saga_mm.version import __version__
 
@@ -111,7 +113,7 @@ def convert_file(
         'fresh': conversion.fresh,
         'saga_mm': __version__,
     }
-    _write(path, {'meta': meta, 'state_dict': conversion.state})
+    write_file(path, partial(torch.save, {'meta': meta, 'state_dict': conversion.state}))
     return conversion
 
 
@@ -217,19 +219,3 @@ def _check_destination(source: Path, path: Path, force: bool) -> None:
         raise SagaError(f'{path}: is the source itself; name another file to write')
     if not force:
         raise SagaError(f'{path}: exists already; --force replaces it')
-
-
-def _write(path: Path, checkpoint: dict[str, Any]) -> None:
-    unfinished = path.with_name(f'{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open('wb') as handle:
-                torch.save(checkpoint, handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:
-        raise SagaError(f'{path}: could not be written ({getattr(error, "strerror", None) or error})') from error

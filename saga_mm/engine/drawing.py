@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from saga_mm.analysis.overlay import add_legend, class_shares, overlay
 from saga_mm.errors import SagaError
+from saga_mm.files import write_image
 
 
 class OutputNames:
@@ -103,7 +104,7 @@ def draw_maps(image: np.ndarray, maps: Sequence[np.ndarray], metainfo: Mapping[s
     shares = np.sum([class_shares(each, len(classes)) for each in maps], axis=0)
     shown = [index for index in np.argsort(-shares, kind='stable') if shares[index]]
     legend = add_legend(picture, [classes[index] for index in shown], [palette[index] for index in shown])
-    Image.fromarray(legend).save(path, quality=92)
+    write_image(path, Image.fromarray(legend).save, quality=92)
 
 
 def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:
@@ -115,17 +116,17 @@ def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     for index, (name, picture) in enumerate(pictures.items()):
         canvas.paste(Image.fromarray(picture), (index * width, 2 * size))
         draw.text((index * width + size // 2, size // 3), name, fill='black', font=ImageFont.load_default(size))
-    canvas.save(path, quality=92)
+    write_image(path, canvas.save, quality=92)
 
 
 def save_map(classes: np.ndarray, palette: Sequence[Sequence[int]], path: Path) -> None:
     """Save a class map ``(H, W)`` as PNG: of up to 256 classes with their colours, of more with 16 bits."""
     if classes.dtype != np.uint8:
-        Image.fromarray(classes.astype(np.uint16)).save(path)
+        write_image(path, Image.fromarray(classes.astype(np.uint16)).save)
         return
     picture = Image.fromarray(classes)
     picture.putpalette(np.asarray(palette, np.uint8).tobytes())
-    picture.save(path)
+    write_image(path, picture.save)
 
 
 def read_rgb(path: str) -> Any:

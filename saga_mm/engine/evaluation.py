@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from saga_mm.analysis.metrics import metric_table
 from saga_mm.engine.build import config_mistakes
-from saga_mm.engine.checkpoint import load_state
+from saga_mm.engine.checkpoint import keep, load_checkpoint, state_of
 from saga_mm.engine.own_data import leaf_datasets
 from saga_mm.engine.prepare import RunOptions, check, read
 from saga_mm.engine.progress import is_speaker, say
@@ -23,6 +23,7 @@ from saga_mm.engine.runner import build_runner
 from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
+from saga_mm.files import full_disk_named, write_file
 
 
 @dataclass
@@ -64,8 +65,10 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     model = check(cfg, training=False, launcher=options.launcher)
-    check_match(model, load_state(checkpoint), checkpoint)
-    del model
+    loaded = load_checkpoint(checkpoint)
+    check_match(model, state_of(loaded), checkpoint)
+    keep(checkpoint, loaded)
+    del model, loaded
     cfg.load_from, cfg.resume = str(checkpoint), False
     runner = build_runner(cfg)
     if options.show_dir:
@@ -74,7 +77,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
         draw = partial(task.draw, score_thr=score_thr)
         runner.register_hook(DrawHook(options.show_dir, images, draw, task.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')
-    with config_mistakes(cfg):
+    with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         metrics = runner.test()
     if is_speaker():
         print(metric_table(metrics))
@@ -96,7 +99,7 @@ def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Pa
         name: None if isinstance(value, float) and math.isnan(value) else value for name, value in metrics.items()
     }
     summary = {'config': options.config, 'checkpoint': str(checkpoint), 'metrics': figures, 'results': results}
-    out.write_text(json.dumps(summary, indent=2, default=float) + '\n', encoding='utf-8')
+    write_file(out, json.dumps(summary, indent=2, default=float) + '\n')
     return results
 
 

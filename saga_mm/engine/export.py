@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from saga_mm.errors import SagaError
+from saga_mm.files import Draft
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.weights import find_weights, load_weights, read_weights
 from saga_mm.version import __version__
@@ -123,21 +124,12 @@ def export_onnx(
         raise SagaError(f'--opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}')
     _require(*NEEDED)
     model = copy.deepcopy(model).cpu().float().eval()
-    unfinished = path.with_name(f'{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # opened first: what follows takes a minute
-        with unfinished.open('wb') as file:
-            proto = onnx_model(model, {'version': __version__, **LAYOUT, **(facts or {})}, opset)
-            content = proto.SerializeToString()
-            difference = _checked(path, content, model) if _installed(RUNTIME) else None
-            file.write(content)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise SagaError(f'{path}: could not be written ({error.strerror or error})') from error
-    finally:
-        if path.parent.is_dir():
-            unfinished.unlink(missing_ok=True)
+    # created first: what follows takes a minute
+    with Draft(path) as draft:
+        proto = onnx_model(model, {'version': __version__, **LAYOUT, **(facts or {})}, opset)
+        content = proto.SerializeToString()
+        difference = _checked(path, content, model) if _installed(RUNTIME) else None
+        draft.temporary.write_bytes(content)
     return Exported(path, len(content), difference)
 
 

@@ -2,57 +2,145 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
-from mmengine.dist import is_main_process
+from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 
+from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.optimizer_state import check_optimizer_state, parameter_names
 from saga_mm.errors import SagaError
+from saga_mm.files import Draft, remove_leftovers, write_file
 from saga_mm.registry import HOOKS
 
-UNFINISHED = '.part'
+BEST = 'best_'
+NAMES = 'parameters'
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook`` with two orders changed, and one number.
+    """mmengine's ``CheckpointHook``, with other ways to write, to remove and to resume.
 
-    A file is written beside its final name and renamed once it is on the disk, where mmengine writes in place (and
-    after each new best result rewrites the newest checkpoint). What ``max_keep_ckpts`` or ``save_best`` makes
-    superfluous is removed after its successor is complete, where mmengine removes it first. The epoch in the file is
-    the one that the hook means, where ``FlexibleRunner`` counts one too many after a validation and skips an epoch.
+    - A file appears when it is complete and on the disk, where mmengine writes in place (and after each new best result
+      rewrites the newest checkpoint).
+    - What ``max_keep_ckpts`` or ``save_best`` makes superfluous is removed after its successor is complete, where
+      mmengine removes it first. Only files of the output folder are removed, whatever a resumed checkpoint names.
+    - The state of an optimizer is compared with the model's parameters before it is loaded.
+    - The epoch in the file is the one that the hook means, where ``FlexibleRunner`` counts one too many after a
+      validation and skips an epoch.
 
-    Args: those of ``CheckpointHook``. Storage that is not a local folder, and strategies that write folders, behave as
-    in mmengine.
+    Args: those of ``CheckpointHook``. Storage that is not a local folder, and strategies that write folders, are used
+    as mmengine uses them.
     """
 
     _position: dict | None = None
 
     def before_train(self, runner: Any) -> None:
+        superfluous = self._take_over_kept(runner)
         super().before_train(runner)
+        self._take_over_best(runner)
         if type(self.file_backend) is LocalBackend and _saves_files(runner):
-            self.file_backend = _LateRemoval()
+            self.file_backend = _LateRemoval(self.out_dir)
             if is_main_process() and os.path.isdir(self.out_dir):
-                for rest in Path(self.out_dir).glob(f'*{UNFINISHED}'):
-                    rest.unlink()
+                remove_leftovers(self.out_dir)
+                for step in superfluous:
+                    self.file_backend.remove(os.path.join(self.out_dir, self.filename_tmpl.format(step)))
+                self.file_backend.remove_superfluous(set())
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if self._position is not None:
             checkpoint['meta'].update(self._position)
+        if 'optimizer' in checkpoint:
+            checkpoint['meta'][NAMES] = parameter_names(runner.optim_wrapper, runner.model)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if runner._resume and 'optimizer' in checkpoint:
+            names = checkpoint['meta'].get(NAMES)
+            check_optimizer_state(runner.optim_wrapper, checkpoint['optimizer'], runner.model, names)
+
+    def _take_over_kept(self, runner: Any) -> list[int]:
+        """Of the steps whose files a resumed checkpoint counts, keep as many as are wanted, and give the others."""
+        info = runner.message_hub.runtime_info
+        if 'keep_ckpt_ids' not in info:
+            return []
+        ids = info['keep_ckpt_ids']
+        ids = [step for step in ids if type(step) is int and step >= 0] if isinstance(ids, (list, tuple)) else []
+        count = max(0, len(ids) - self.max_keep_ckpts) if self.max_keep_ckpts > 0 else 0
+        runner.message_hub.update_info('keep_ckpt_ids', ids[count:])
+        return ids[:count]
+
+    def _take_over_best(self, runner: Any) -> None:
+        """Where a resumed checkpoint names its best one, take the file of that name in the output folder, or none."""
+        if self.save_best is None:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = self._own(self.best_ckpt_path)
+            found = {'best_ckpt': self.best_ckpt_path}
+        else:
+            self.best_ckpt_path_dict = {key: self._own(path) for key, path in self.best_ckpt_path_dict.items()}
+            found = {f'best_ckpt_{key}': path for key, path in self.best_ckpt_path_dict.items()}
+        for key, path in found.items():
+            if path is not None:
+                runner.message_hub.update_info(key, path)
+
+    def _own(self, path: Any) -> str | None:
+        name = os.path.basename(path) if isinstance(path, str) else ''
+        if not name.startswith(BEST):
+            return None
+        own = self.file_backend.join_path(self.out_dir, name)
+        return own if self.file_backend.isfile(own) or self.file_backend.isdir(own) else None
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        if not isinstance(self.file_backend, _LateRemoval):
+            super()._save_checkpoint_with_step(runner, step, meta)
+            return
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                oldest = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                self.file_backend.remove(os.path.join(self.out_dir, oldest))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = os.path.join(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         with self._safely(runner) as writer:
-            super()._save_checkpoint_with_step(writer, step, meta)
+            writer.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                write_file(os.path.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
         with self._safely(runner) as writer:
             super()._save_best_checkpoint(writer, metrics)
+
+    @master_only
+    def _publish_model(self, runner: Any, ckpt_path: str) -> None:
+        if not isinstance(self.file_backend, _LateRemoval):
+            super()._publish_model(runner, ckpt_path)
+            return
+        checkpoint = {key: part for key, part in load_checkpoint(ckpt_path).items() if key in self.published_keys}
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        digest = hashlib.sha256(content.getbuffer()).hexdigest()
+        write_file(f'{os.path.splitext(ckpt_path)[0]}-{digest[:8]}.pth', content.getvalue())
 
     @contextmanager
     def _safely(self, runner: Any) -> Iterator[Any]:
@@ -65,23 +153,35 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _LateRemoval(LocalBackend):
-    """Local files, of which removed ones stay until their successors are written."""
+    """Local files, of which removed ones stay until their successors are written.
 
-    def __init__(self) -> None:
+    Nothing but files that lie directly in one folder is ever removed.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = os.path.abspath(folder)
         self._superfluous: list[str] = []
 
     def remove(self, filepath: str | Path) -> None:
-        self._superfluous.append(os.path.abspath(filepath))
+        path = os.path.abspath(filepath)
+        if os.path.dirname(path) == self._folder:
+            self._superfluous.append(path)
+
+    def rmtree(self, dir_path: str | Path) -> None:
+        """Folders are not removed: none of them is a checkpoint of ours."""
 
     def remove_superfluous(self, written: set[str]) -> None:
         for path in self._superfluous:
-            if path not in written and os.path.isfile(path):
+            if path not in written and os.path.isfile(path) and is_main_process():
                 os.remove(path)
         self._superfluous.clear()
 
 
 class _Writer:
-    """A runner whose ``save_checkpoint`` writes under another name and renames; in all else the runner itself."""
+    """A runner whose ``save_checkpoint`` writes whole files or none; in all else the runner itself."""
 
     def __init__(self, hook: AtomicCheckpointHook, runner: Any) -> None:
         self._hook = hook
@@ -93,20 +193,16 @@ class _Writer:
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict, **kwargs: Any) -> None:
         final = os.path.join(out_dir, filename)
-        unfinished = final + UNFINISHED
         self._hook._position = {key: meta[key] for key in ('epoch', 'iter')}
         try:
-            self._runner.save_checkpoint(out_dir, filename + UNFINISHED, *args, meta=meta, **kwargs)
             if is_main_process():
-                _flush(unfinished)
-                os.replace(unfinished, final)
-                _flush(out_dir)
-        except OSError as error:
-            if os.path.exists(unfinished):
-                os.remove(unfinished)
+                with Draft(final) as draft:
+                    self._runner.save_checkpoint(out_dir, draft.temporary.name, *args, meta=meta, **kwargs)
+            else:
+                self._runner.save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+        except SagaError as error:
             raise SagaError(
-                f'checkpoint {final}: could not be written ({error.strerror or error}); the earlier ones are whole. '
-                'Make room and continue with --resume'
+                f'checkpoint {error}; the earlier ones are whole. Make room and continue with --resume'
             ) from error
         finally:
             self._hook._position = None
@@ -117,12 +213,3 @@ def _saves_files(runner: Any) -> bool:
     """Whether checkpoints are files; DeepSpeed's and others' are folders, written by all ranks."""
     strategy = getattr(runner, 'strategy', None)
     return strategy is None or type(strategy) in (SingleDeviceStrategy, DDPStrategy)
-
-
-def _flush(path: str) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -25,6 +25,7 @@ from saga_mm.engine.progress import say
 from saga_mm.engine.resume import find_best
 from saga_mm.engine.task import task_of
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file, write_image
 from saga_mm.models.strips import label_rows
 from saga_mm.ops import MemoryRows
 
@@ -165,9 +166,8 @@ def _report(rows: list[Row], options: ModeOptions, work_dir: Path) -> None:
     ]
     print(format_table(header, cells))
     out = Path(options.out or work_dir / 'modes.json')
-    out.parent.mkdir(parents=True, exist_ok=True)
     written = {'config': options.config, 'checkpoint': options.checkpoint, 'rows': [asdict(row) for row in rows]}
-    out.write_text(json.dumps(written, indent=2) + '\n', encoding='utf-8')
+    write_file(out, json.dumps(written, indent=2) + '\n')
     say(f'figures are in {out}, the plot is {_plot(rows, out.with_suffix(".png"))}')
 
 
@@ -184,5 +184,5 @@ def _plot(rows: list[Row], path: Path) -> Path:
         axes.set(title=title, xlabel='longest side, pixels', yscale='linear' if name == 'miou' else 'log')
         axes.grid(alpha=0.3)
     panels[0].legend()
-    figure.savefig(path, dpi=110)
+    write_image(path, figure.savefig, dpi=110)
     return path

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.images import find_images
 from saga_mm.datasets.progress import progress_bar
-from saga_mm.engine.checkpoint import make_loading_safe
+from saga_mm.engine.checkpoint import make_files_safe
 from saga_mm.engine.cli import load_config
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
@@ -18,6 +20,7 @@ from saga_mm.engine.resume import find_best
 from saga_mm.engine.stack import require_stack, require_stack_for
 from saga_mm.engine.task import task_of
 from saga_mm.errors import SagaError
+from saga_mm.files import write_file
 
 if TYPE_CHECKING:
     from saga_mm.engine.writing import Writer
@@ -59,7 +62,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     Raises:
         SagaError: Something was wrong before the first picture; or, after all others are done, some could not be read.
     """
-    make_loading_safe()
+    make_files_safe()
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
@@ -77,6 +80,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     writer = task.writer(predictor, out, root, pictures, score_thr, memory)
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
+    results = _Results(options, checkpoint, writer, len(pictures))
     try:
         for picture in progress_bar(pictures, len(pictures), 'predicting'):
             name = os.path.relpath(picture, root)
@@ -88,8 +92,9 @@ def predict(options: PredictOptions) -> dict[str, Any]:
                 # too large for the memory, too thin for the network, ...: the other pictures can still be done
                 reason = ' '.join(str(error).split()) or type(error).__name__
                 failed.append({'file': name, 'reason': f'{picture}: {reason[:200]}'})
+            results.keep(done, failed)
     finally:
-        result = _write(options, checkpoint, writer, done, failed)
+        result = results.write(done, failed)
     say(f'{writer.summary(done)} and {RESULTS} are in {out}')
     if failed:
         listed = '\n  '.join(entry['reason'] for entry in failed)
@@ -97,20 +102,38 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     return result
 
 
-def _write(
-    options: PredictOptions,
-    checkpoint: Path,
-    writer: Writer,
-    done: list[dict[str, Any]],
-    failed: list[dict[str, str]],
-) -> dict[str, Any]:
-    run = {'config': options.config, 'checkpoint': str(checkpoint)}
-    result = {**run, **writer.head(), 'failed': failed, 'images': done}
-    # one line an image, for people and for diff
-    rows = ',\n  '.join(json.dumps(image, ensure_ascii=False) for image in done)
-    head = json.dumps({**result, 'images': []}, indent=1, ensure_ascii=False).removesuffix('[]\n}')
-    (writer.out / RESULTS).write_text(f'{head}[\n  {rows}\n ]\n}}\n', encoding='utf-8')
-    return result
+class _Results:
+    """``predictions.json``: written anew while pictures are predicted, so that a run that is killed leaves its results.
+
+    Until the end the file says under ``left`` how many pictures are still to be done.
+    """
+
+    def __init__(self, options: PredictOptions, checkpoint: Path, writer: Writer, count: int) -> None:
+        self.run = {'config': options.config, 'checkpoint': str(checkpoint)}
+        self.writer, self.count = writer, count
+        self._written, self._cost = time.monotonic(), 0.0
+
+    def keep(self, done: list[dict[str, Any]], failed: list[dict[str, str]]) -> None:
+        """Write the results so far, unless that would take more than a twentieth of the time."""
+        started = time.monotonic()
+        if started - self._written < 20 * self._cost:
+            return
+        # what cannot be written now is written later, or reported at the end
+        with suppress(SagaError):
+            self.write(done, failed)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def write(self, done: list[dict[str, Any]], failed: list[dict[str, str]]) -> dict[str, Any]:
+        """Write the file, and return what it holds."""
+        left = self.count - len(done) - len(failed)
+        head = {**self.run, **self.writer.head(), **({'left': left} if left else {})}
+        result = {**head, 'failed': failed, 'images': done}
+        # one line an image, for people and for diff
+        rows = ',\n  '.join(json.dumps(image, ensure_ascii=False) for image in done)
+        start = json.dumps({**result, 'images': []}, indent=1, ensure_ascii=False).removesuffix('[]\n}')
+        write_file(self.writer.out / RESULTS, f'{start}[\n  {rows}\n ]\n}}\n')
+        return result
 
 
 def _check_out(out: Path, root: Path) -> None:

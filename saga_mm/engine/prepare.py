@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.engine.build import build_model, check_optimizer
-from saga_mm.engine.checkpoint import load_state, make_loading_safe
+from saga_mm.engine.checkpoint import load_state, make_files_safe
 from saga_mm.engine.cli import load_config
 from saga_mm.engine.options import set_launcher, set_work_dir
 from saga_mm.engine.own_data import OwnData, class_counts, leaf_datasets, use_own_data
@@ -56,7 +56,7 @@ def read(options: RunOptions, training: bool) -> Config:
     Raises:
         SagaError: The stack or the config is not in order.
     """
-    make_loading_safe()
+    make_files_safe()
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)

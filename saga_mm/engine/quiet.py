@@ -75,6 +75,8 @@ def hush() -> None:
     for message in WARNING_NOISE:
         warnings.filterwarnings('ignore', message=f'(?is){message}')
     warnings.filterwarnings('default', module=r'saga_mm(\.|$)')
+    # a log that cannot be written on is told of by the results that cannot either, and not by a traceback a line
+    logging.raiseExceptions = False
     _hush_prints()
     _hush_coco()
 

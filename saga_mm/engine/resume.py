@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.checkpoint import keep, load_checkpoint
 from saga_mm.errors import SagaError
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
+ATTEMPTS = 5
 
 
 def load_training_state(path: str | Path) -> dict[str, Any]:
@@ -60,6 +61,8 @@ def find_newest(work_dir: str | Path) -> tuple[Path | None, list[str]]:
 def find_best(path: str | Path) -> Path:
     """A checkpoint file as it is; of a training's folder, the best checkpoint in it, or else the newest.
 
+    What is found in a folder is read at once and kept for :func:`load_checkpoint`.
+
     Raises:
         SagaError: There is no such file, or the folder has no checkpoint.
     """
@@ -68,11 +71,22 @@ def find_best(path: str | Path) -> Path:
         if not path.exists():
             raise SagaError(f'checkpoint {path}: no such file')
         return path
-    best = sorted(path.glob('best_*.pth'), key=lambda file: file.stat().st_mtime)
-    found = best[-1] if best else find_newest(path)[0]
-    if found is None:
-        raise SagaError(f'checkpoint {path}: the folder holds no checkpoint; train there first, or name a .pth file')
-    return found
+    for _ in range(ATTEMPTS):
+        best = max(path.glob('best_*.pth'), key=_time, default=None)
+        found = best or find_newest(path)[0]
+        if found is None:
+            raise SagaError(
+                f'checkpoint {path}: the folder holds no checkpoint; train there first, or name a .pth file'
+            )
+        try:
+            keep(found, load_checkpoint(found))
+            return found
+        except SagaError as error:
+            failure = error
+            # a training that goes on in the folder has replaced the file by a better one
+            if found.exists():
+                break
+    raise failure
 
 
 def _candidates(work_dir: Path) -> list[Path]:
@@ -84,7 +98,15 @@ def _candidates(work_dir: Path) -> list[Path]:
         if named:
             folders.add(Path(named).resolve().parent)
     found = [path for folder in folders for path in folder.glob('*.pth') if _step(path) is not None]
-    return sorted(found, key=lambda path: (_step(path), path.stat().st_mtime), reverse=True)
+    return sorted(found, key=lambda path: (_step(path), _time(path)), reverse=True)
+
+
+def _time(path: Path) -> float:
+    """When a file was written; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0
 
 
 def _step(path: Path) -> int | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-from contextlib import redirect_stdout
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from mmengine.config import Config
@@ -20,6 +22,7 @@ from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.progress import ProgressHook
 from saga_mm.engine.quiet import calm
 from saga_mm.engine.task import Task, task_of
+from saga_mm.files import write_file
 
 
 def build_runner(cfg: Config) -> Any:
@@ -31,7 +34,7 @@ def build_runner(cfg: Config) -> Any:
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
     _calm_loggers()
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
-    with config_mistakes(cfg), redirect_stdout(io.StringIO()):
+    with config_mistakes(cfg), redirect_stdout(io.StringIO()), _whole_configs():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _calm_loggers()
     runner.register_hook(ProgressHook())
@@ -51,6 +54,22 @@ class LightPredictionHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         self.task.lighten(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+
+
+@contextmanager
+def _whole_configs() -> Iterator[None]:
+    """Have the copy of the config that mmengine writes into the work folder appear complete or not at all."""
+    dump = Config.dump
+
+    def dump_whole(cfg: Config, file: str | os.PathLike[str] | None = None) -> str | None:
+        text = dump(cfg)
+        return text if file is None else write_file(file, text)
+
+    Config.dump = dump_whole
+    try:
+        yield
+    finally:
+        Config.dump = dump
 
 
 def _calm_loggers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 
 from saga_mm.analysis.metrics import metric_name, number
 from saga_mm.engine.build import config_mistakes
-from saga_mm.engine.checkpoint import state_of
+from saga_mm.engine.checkpoint import keep, state_of
 from saga_mm.engine.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.engine.prepare import RunOptions, check, check_load_from, read
 from saga_mm.engine.progress import is_speaker, say
@@ -23,6 +24,7 @@ from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
+from saga_mm.files import full_disk_named, locked_folder
 
 
 @dataclass
@@ -50,6 +52,12 @@ def train(options: TrainOptions) -> Any:
         SagaError: Something was wrong before the training started.
     """
     cfg = read(options, training=True)
+    busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
+    with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
+        return _train(cfg, options)
+
+
+def _train(cfg: Config, options: TrainOptions) -> Any:
     if options.amp:
         set_amp(cfg)
     if options.auto_scale_lr:
@@ -61,7 +69,7 @@ def train(options: TrainOptions) -> Any:
     del model
     runner = build_runner(cfg)
     say('reading the data')
-    with config_mistakes(cfg):
+    with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         runner.train()
     _summarise(runner, options)
     return runner
@@ -78,6 +86,7 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
         return
     checkpoint = load_training_state(file)
     check_match(model, state_of(checkpoint), file)
+    keep(file, checkpoint)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
     cfg.resume, cfg.load_from = True, str(file)
 
@@ -113,7 +122,9 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
     lines: dict[str, Any] = {}
     last = Path(runner.work_dir) / 'last_checkpoint'
     newest = last.read_text().strip() if last.is_file() else hub.get('last_ckpt')
-    best = hub.get('best_ckpt') or newest
+    best = hub.get('best_ckpt')
+    if not isinstance(best, str) or not os.path.exists(best):
+        best = newest
     if 'best_score' in hub:
         lines['best result'] = f'{number(hub["best_score"])}{_best_key(runner)}'
     lines['best checkpoint'], lines['newest'] = best, newest

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from saga_mm.errors import SagaError
@@ -22,7 +23,8 @@ class Match:
         matched: Names whose weights the model takes over.
         missing: Names of the model that the weights lack.
         unexpected: Names that the model does not have.
-        reshaped: Names that both have, in different shapes, as ``name (8, 4), not (8, 2)``: the file's shape first.
+        reshaped: Names that both have, in different shapes, as ``name (8, 4), not (8, 2)``: the file's shape first; and
+            those that are no dense tensors in the file.
     """
 
     matched: list[str] = field(default_factory=list)
@@ -47,7 +49,9 @@ def compare(module: nn.Module, state: Mapping[str, Any]) -> Match:
     for name, value in state.items():
         if name not in own:
             match.unexpected.append(name)
-        elif isinstance(value, Tensor) and isinstance(own[name], Tensor) and value.shape != own[name].shape:
+        elif isinstance(own[name], Tensor) and not _is_dense(value):
+            match.reshaped.append(f'{name} is {_kind(value)}')
+        elif isinstance(own[name], Tensor) and value.shape != own[name].shape:
             match.reshaped.append(f'{name} {tuple(value.shape)}, not {tuple(own[name].shape)}')
         else:
             match.matched.append(name)
@@ -84,6 +88,15 @@ def check_match(
         f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '
         f'model has {_first(module.state_dict())}{_prefix_hint(module, state)}'
     )
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether a value is a tensor whose numbers can be copied into a weight."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
+
+
+def _kind(value: Any) -> str:
+    return 'a tensor without plain numbers' if isinstance(value, Tensor) else f'a {type(value).__name__}'
 
 
 def _first(names: Iterable[str]) -> str:

@@ -1,4 +1,6 @@
+import itertools
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,12 +9,13 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 import pytest
+import torch
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
 
-from saga_mm.engine.checkpoint import load_checkpoint, make_loading_safe
+from saga_mm.engine.checkpoint import load_checkpoint, make_files_safe
 from saga_mm.engine.hooks import AtomicCheckpointHook
 from saga_mm.engine.resume import find_newest
 from saga_mm.errors import SagaError
@@ -31,7 +34,7 @@ def _safe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
         patch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
-        make_loading_safe()
+        make_files_safe()
         yield
 
 
@@ -92,16 +95,130 @@ def test_kill_while_writing_loses_no_finished_checkpoint(toy_runner, killed, cas
 
 
 def test_full_disk_is_said_in_one_line_and_leaves_the_earlier_ones(tmp_path, toy_runner, monkeypatch):
-    put = LocalBackend.put
+    put, numbers = LocalBackend.put, itertools.count(1)
 
     def full(self: LocalBackend, obj: bytes, filepath: str) -> None:
-        if 'epoch_3' in str(filepath):
+        # each epoch writes three times
+        if next(numbers) == 7:
             put(self, obj[:100], filepath)
             raise OSError(28, 'No space left on device')
         put(self, obj, filepath)
 
     monkeypatch.setattr(LocalBackend, 'put', full)
-    with pytest.raises(SagaError, match=r'epoch_3\.pth: could not be written \(No space left on device\)'):
+    with pytest.raises(
+        SagaError, match=r'epoch_3\.pth: could not be written \(No space left on device: .* left\); the earlier'
+    ):
         toy_runner(str(tmp_path)).train()
     assert names(tmp_path) == ['best_acc_epoch_2.pth', 'epoch_2.pth']
     assert find_newest(tmp_path)[0] == tmp_path / 'epoch_2.pth'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, toy_runner) -> Path:
+    """Folder of a training of two epochs, whose best result is better than any that follows."""
+    folder = tmp_path_factory.mktemp('trained') / 'work'
+    toy_runner(str(folder), epochs=2).train()
+    return folder
+
+
+def changed(source: Path, target: Path, change: Callable[[dict], None]) -> Path:
+    """A checkpoint whose facts of the run are changed."""
+    checkpoint = load_checkpoint(source)
+    change(checkpoint)
+    torch.save(checkpoint, target)
+    return target
+
+
+@pytest.mark.parametrize('runner_type', RUNNERS)
+def test_a_checkpoint_removes_nothing_outside_the_work_folder(tmp_path, toy_runner, trained, runner_type):
+    outside = tmp_path / 'outside'
+    (outside / 'folder').mkdir(parents=True)
+    for name in ('file', 'best_acc_epoch_1.pth', 'folder/file'):
+        (outside / name).write_text('precious')
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / 'best_link.pth').symlink_to(outside / 'file')
+    (work / 'config.py').touch()
+    paths = [outside / 'file', outside / 'folder', outside / 'best_acc_epoch_1.pth', work / 'best_link.pth']
+    paths += [work / 'config.py', work / '..' / 'outside' / 'file', 7]
+    for path in paths:
+
+        def name_best(checkpoint: dict, path: object = path) -> None:
+            info = checkpoint['message_hub']['runtime_info']
+            info.update(best_ckpt=path if isinstance(path, int) else str(path), best_score=0.0)
+            info['keep_ckpt_ids'] = ['../../outside/file', -1, 2.5, None, 1, 2]
+
+        start = changed(trained / 'epoch_2.pth', tmp_path / 'start.pth', name_best)
+        runner = toy_runner(str(work), runner_type, epochs=3, load_from=str(start), resume=True)
+        runner.train()
+        assert (work / 'best_acc_epoch_3.pth').is_file() and (work / 'epoch_3.pth').is_file()
+        assert (work / 'config.py').is_file()
+        assert sorted(outside.rglob('*')) == sorted(
+            outside / name for name in ('file', 'best_acc_epoch_1.pth', 'folder', 'folder/file')
+        )
+
+
+def test_a_training_that_goes_on_elsewhere_leaves_the_first_folder(tmp_path, toy_runner, trained):
+    before = names(trained)
+    toy_runner(str(tmp_path), epochs=4, load_from=str(trained / 'epoch_2.pth'), resume=True).train()
+    assert names(trained) == before == ['best_acc_epoch_2.pth', 'epoch_2.pth']
+    # the toy's figures begin anew, and none is better than the best of the first folder
+    assert names(tmp_path) == ['epoch_4.pth']
+
+
+def test_a_copied_folder_removes_its_own_best_checkpoint(tmp_path, toy_runner, trained):
+    copy = tmp_path / 'copy'
+    shutil.copytree(trained, copy)
+    start = changed(
+        copy / 'epoch_2.pth', copy / 'epoch_2.pth', lambda c: c['message_hub']['runtime_info'].update(best_score=0.5)
+    )
+    runner = toy_runner(str(copy), epochs=3, load_from=str(start), resume=True)
+    runner.train()
+    assert names(copy) == ['best_acc_epoch_3.pth', 'epoch_3.pth'] and (trained / 'best_acc_epoch_2.pth').is_file()
+    assert runner.message_hub.get_info('best_ckpt') == str(copy / 'best_acc_epoch_3.pth')
+
+
+def test_fewer_checkpoints_are_kept_after_a_change_of_the_setting(tmp_path, toy_runner):
+    toy_runner(str(tmp_path), epochs=3, keep=3).train()
+    assert [name for name in names(tmp_path) if name[0] == 'e'] == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    toy_runner(str(tmp_path), load_from=str(tmp_path / 'epoch_3.pth'), resume=True).train()
+    assert [name for name in names(tmp_path) if name[0] == 'e'] == ['epoch_4.pth']
+
+
+def test_a_folder_with_the_name_of_a_checkpoint_stays(tmp_path, toy_runner):
+    (tmp_path / 'epoch_1.pth' / 'inside').mkdir(parents=True)
+    start = tmp_path / 'epoch_2.pth'
+    toy_runner(str(tmp_path / 'a'), epochs=2).train()
+    changed(
+        tmp_path / 'a' / 'epoch_2.pth', start, lambda c: c['message_hub']['runtime_info'].update(keep_ckpt_ids=[1, 2])
+    )
+    toy_runner(str(tmp_path), epochs=3, load_from=str(start), resume=True).train()
+    assert (tmp_path / 'epoch_1.pth' / 'inside').is_dir()
+
+
+def test_what_others_left_unfinished_stays(tmp_path, toy_runner):
+    (tmp_path / 'download.part').write_text('of a browser')
+    (tmp_path / 'epoch_9.pth.part').write_text('of somebody')
+    toy_runner(str(tmp_path), epochs=1).train()
+    assert names(tmp_path) == ['best_acc_epoch_1.pth', 'epoch_1.pth', 'epoch_9.pth.part']
+    assert (tmp_path / 'download.part').exists()
+
+
+@pytest.mark.parametrize('runner_type', RUNNERS)
+def test_the_state_of_another_optimizer_is_refused(tmp_path, toy_runner, trained, runner_type):
+    def enlarge(checkpoint: dict) -> None:
+        checkpoint['optimizer']['state'][0]['momentum_buffer'] = torch.zeros(1000)
+
+    for change, words in (
+        (enlarge, 'momentum_buffer has the shape'),
+        (lambda checkpoint: checkpoint['meta'].update(parameters=['other']), 'other where the model has weight'),
+    ):
+        start = changed(trained / 'epoch_2.pth', tmp_path / 'start.pth', change)
+        with pytest.raises(SagaError, match=words):
+            toy_runner(str(tmp_path / 'work'), runner_type, load_from=str(start), resume=True).train()
+
+
+def test_published_files_are_whole(tmp_path, toy_runner):
+    toy_runner(str(tmp_path), epochs=1, published_keys=['meta', 'state_dict']).train()
+    files = [name for name in names(tmp_path) if name.startswith('epoch_1-')]
+    assert len(files) == 1 and load_checkpoint(tmp_path / files[0]).keys() == {'meta', 'state_dict'}

@@ -1,8 +1,11 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from saga_mm.engine import resume
+from saga_mm.engine.checkpoint import load_checkpoint
 from saga_mm.engine.resume import find_best, find_newest, load_training_state
 from saga_mm.errors import SagaError
 
@@ -60,6 +63,33 @@ def test_best_of_a_folder(tmp_path):
         save(tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (1e9 - age, 1e9 - age))
     assert find_best(tmp_path) == tmp_path / 'best_b_epoch_2.pth'
+
+
+def test_a_best_checkpoint_that_a_training_replaces_meanwhile(tmp_path, monkeypatch):
+    save(tmp_path / 'best_acc_iter_1.pth')
+    replaced = []
+
+    def load(path: Path) -> dict:
+        if not replaced:
+            replaced.append(path)
+            path.unlink()
+            save(tmp_path / 'best_acc_iter_2.pth', meta={'epoch': 1, 'iter': 2})
+        return load_checkpoint(path)
+
+    monkeypatch.setattr(resume, 'load_checkpoint', load)
+    found = find_best(tmp_path)
+    assert found == tmp_path / 'best_acc_iter_2.pth' and replaced == [tmp_path / 'best_acc_iter_1.pth']
+    # what was found can be loaded once, whatever becomes of the file
+    found.unlink()
+    assert load_checkpoint(found)['meta']['iter'] == 2
+    with pytest.raises(SagaError, match='no such file'):
+        load_checkpoint(found)
+
+
+def test_a_damaged_best_checkpoint_is_said_at_once(tmp_path):
+    (tmp_path / 'best_acc_iter_1.pth').write_bytes(b'PK\3\4')
+    with pytest.raises(SagaError, match='damaged'):
+        find_best(tmp_path)
 
 
 @pytest.mark.parametrize('lacking', ['optimizer', 'message_hub', 'meta'])

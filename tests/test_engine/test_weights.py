@@ -32,6 +32,24 @@ def test_part_of_the_names():
         check_match(model(), state, 'a.pth')
 
 
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [
+        ('text', 'a str'),
+        (None, 'a NoneType'),
+        (torch.eye(3).to_sparse(), 'a tensor without plain numbers'),
+        (torch.zeros(3, 4, device='meta'), 'a tensor without plain numbers'),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_does_not_fit(value, words):
+    state = model().state_dict() | {'0.weight': value}
+    with pytest.raises(SagaError, match=rf'0\.weight is {words}'):
+        check_match(model(), state, 'a.pth')
+    state = dict.fromkeys(state, value)
+    with pytest.raises(SagaError, match='none of its'):
+        check_match(model(), state, 'a.pth', partly=True)
+
+
 def test_long_lists_are_cut():
     state = {f'w{i}': torch.zeros(1) for i in range(50)} | model().state_dict()
     assert '50 unexpected (w0, w1, w2, and 47 more)' in str(compare(model(), state))

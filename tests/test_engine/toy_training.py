@@ -15,7 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, TensorDataset
 
-from saga_mm.engine.checkpoint import make_loading_safe
+from saga_mm.engine.checkpoint import make_files_safe
 from saga_mm.engine.hooks import AtomicCheckpointHook
 
 COUNTER = itertools.count()
@@ -52,7 +52,15 @@ class Growing:
         return {'acc': float(self.score)}
 
 
-def toy_runner(work_dir: str, runner_type: str = 'Runner', epochs: int = 4, hook: type = AtomicCheckpointHook, **more):
+def toy_runner(
+    work_dir: str,
+    runner_type: str = 'Runner',
+    epochs: int = 4,
+    hook: type = AtomicCheckpointHook,
+    keep: int = 1,
+    published_keys: list[str] | None = None,
+    **more,
+):
     """A runner of 4 epochs of 2 iterations that keeps one checkpoint and the best one."""
     from mmengine.evaluator import Evaluator
 
@@ -60,7 +68,7 @@ def toy_runner(work_dir: str, runner_type: str = 'Runner', epochs: int = 4, hook
         pass
 
     loader = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=2)
-    checkpoint = hook(interval=1, max_keep_ckpts=1, save_best='acc', rule='greater')
+    checkpoint = hook(interval=1, max_keep_ckpts=keep, save_best='acc', rule='greater', published_keys=published_keys)
     options = dict(
         model=Number(),
         work_dir=work_dir,
@@ -97,6 +105,6 @@ def die_while_writing(number: int) -> None:
 
 
 if __name__ == '__main__':
-    make_loading_safe()
+    make_files_safe()
     die_while_writing(int(sys.argv[3]))
     toy_runner(sys.argv[1], sys.argv[2]).train()

@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,7 @@ def test_a_folder(inside, tiny, pictures, tmp_path, capsys):
     assert Image.open(out / 'sub' / 'a.jpg').size == (50, 120)
 
     result = json.loads((out / 'predictions.json').read_text())
+    assert 'left' not in result
     assert [image['file'] for image in result['images']] == ['a.jpg', 'a.png', 'sub/a.png']
     assert [entry['file'] for entry in result['failed']] == ['cut.jpg', 'thin.png']
     image = result['images'][2]
@@ -110,6 +113,24 @@ def test_mistakes(inside, tiny, pictures, planted, tmp_path):
             predict(options(tiny, **{'source': str(pictures), **change}))
         assert '\n' not in str(caught.value)
     assert not target.exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_what_it_found(trained, tiny, pictures, tmp_path, start_tool):
+    for number in range(100):
+        shutil.copy(pictures / 'a.png', pictures / f'{number:03}.png')
+    out = tmp_path / 'out'
+    results = out / 'predictions.json'
+    out.mkdir()
+    results.write_text('earlier')
+    process = start_tool('predict.py', tiny, CHECKPOINT, pictures, '--out', out, '--score-thr', 0, cwd=trained)
+    while results.read_text() == 'earlier' and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    found = json.loads(results.read_text())
+    assert found['images'] and found['left'] == 105 - len(found['images']) - len(found['failed'])
+    assert all((out / image['drawn']).is_file() for image in found['images'])
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ from saga_mm.engine.evaluation import EvalOptions, evaluate
 from saga_mm.engine.own_data import OwnData
 from saga_mm.engine.training import TrainOptions, train
 from saga_mm.errors import SagaError
+from saga_mm.files import locked_folder
 
 WORK = Path('work_dirs/tiny')
 NOISE = re.compile(r'warn|deprecat|OneDL|copypaste|creating index|System environment|INFO|Traceback', re.IGNORECASE)
@@ -110,6 +112,25 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tiny, tmp_path):
             train(TrainOptions(config=tiny, work_dir=str(tmp_path / name), **options))
         assert '\n' not in str(caught.value), name
         assert not list((tmp_path / name).glob('*.pth')), name
+
+
+def test_one_training_in_a_folder_at_a_time(inside, tiny, tmp_path):
+    options = TrainOptions(config=tiny, work_dir=str(tmp_path / 'out'))
+    with locked_folder(tmp_path / 'out', 'busy'), pytest.raises(SagaError, match=r'--work-dir .*out: another training'):
+        train(options)
+    assert os.listdir(tmp_path / 'out') == []
+
+
+def test_weights_that_are_no_numbers(inside, tiny, tmp_path):
+    checkpoint = load_checkpoint(WORK / 'epoch_2.pth')
+    checkpoint['state_dict'] = dict.fromkeys(checkpoint['state_dict'], 'text') | {'more': torch.ones(1)}
+    file = str(tmp_path / 'a.pth')
+    torch.save(checkpoint, file)
+    for start in ({'resume': file}, {'cfg_options': {'load_from': file}}):
+        with pytest.raises(SagaError, match='none of its'):
+            train(TrainOptions(config=tiny, work_dir=str(tmp_path / 'out'), **start))
+    with pytest.raises(SagaError, match='none of its'):
+        evaluate(EvalOptions(config=tiny, checkpoint=file))
 
 
 def test_pretrained_and_load_from_say_what_they_leave_out(inside, tiny, tmp_path, capsys):

@@ -1,0 +1,134 @@
+"""Whether the state of an optimizer in a checkpoint is of a model's parameters, found out before it is loaded.
+
+Fused optimizers do not compare shapes: a state that is smaller than its parameter makes them write past its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from saga_mm.errors import SagaError
+
+
+def parameter_names(wrapper: Any, model: nn.Module) -> list[str] | None:
+    """Names of the parameters of an optimizer, in its order; None for several optimizers."""
+    if not isinstance(getattr(wrapper, 'optimizer', None), Optimizer):
+        return None
+    names = {parameter: name.removeprefix('module.') for name, parameter in model.named_parameters()}
+    return [names.get(parameter, '') for group in wrapper.optimizer.param_groups for parameter in group['params']]
+
+
+def check_optimizer_state(wrapper: Any, state: Any, model: nn.Module, names: Any = None) -> None:
+    """Refuse the state of other parameters, and bring tensors of it into the memory layout of their parameters.
+
+    Args:
+        wrapper: mmengine's wrapper of an optimizer, or of several by name.
+        state: What the checkpoint holds; tensors in it may be replaced.
+        model: The model, for names.
+        names: Names of the parameters that the state is of, in their order, if the checkpoint knows them.
+
+    Raises:
+        SagaError: Groups, parameters, their names or shapes are others.
+    """
+    if not isinstance(state, dict):
+        raise _refused(f'it is a {type(state).__name__}')
+    optimizer = getattr(wrapper, 'optimizer', None)
+    if isinstance(optimizer, Optimizer):
+        own = parameter_names(wrapper, model)
+        _check(optimizer, state, own)
+        if isinstance(names, list) and names != own:
+            other = next((f'{a} where the model has {b}' for a, b in zip(names, own) if a != b), 'another number')
+            raise _refused(f'its parameters are others, or in another order ({other})')
+        return
+    for name, part in getattr(wrapper, 'optim_wrappers', {}).items():
+        if name not in state:
+            raise _refused(f'it has nothing for the optimizer {name}')
+        check_optimizer_state(part, state[name], model)
+
+
+def _check(optimizer: Optimizer, state: dict[str, Any], names: Sequence[str]) -> None:
+    groups, kept = state.get('param_groups'), state.get('state')
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise _refused('it has no groups of parameters')
+    if not isinstance(kept, dict) or not all(isinstance(entry, dict) for entry in kept.values()):
+        raise _refused('it has nothing for each parameter')
+    if len(groups) != len(optimizer.param_groups):
+        raise _refused(f'it has {len(groups)} groups of parameters, the optimizer {len(optimizer.param_groups)}')
+    place, seen = 0, set()
+    for number, (group, own) in enumerate(zip(groups, optimizer.param_groups)):
+        _check_options(number, group, own)
+        ids = group.get('params')
+        if not isinstance(ids, list) or len(ids) != len(own['params']):
+            count = len(ids) if isinstance(ids, list) else 'no'
+            raise _refused(f'its group {number} is of {count} parameters, the optimizer has {len(own["params"])}')
+        for index, parameter in zip(ids, own['params']):
+            if type(index) is not int or index in seen:
+                raise _refused(f'its group {number} does not number its parameters')
+            seen.add(index)
+            if index in kept:
+                _check_entry(optimizer, own, parameter, kept[index], names[place])
+            place += 1
+    if not seen.issuperset(kept):
+        raise _refused('it holds something for parameters of no group')
+
+
+def _check_options(number: int, group: dict[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse a group with an option of another kind than the optimizer's; one that it lacks is the optimizer's."""
+    for name, value in own.items():
+        if name != 'params' and _kind(group.setdefault(name, value)) != _kind(value):
+            raise _refused(f'its group {number} has {name}={str(group[name])[:40]}, and the optimizer {value!r}')
+
+
+def _kind(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return bool
+    if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
+        return float
+    return [_kind(inner) for inner in value] if isinstance(value, (list, tuple)) else type(value)
+
+
+def _check_entry(
+    optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Parameter, entry: dict[str, Any], name: str
+) -> None:
+    wanted = _kept_for(optimizer, group, parameter)
+    held = {key: value for key, value in entry.items() if isinstance(value, Tensor)}
+    if wanted is not None and {key for key in wanted if key not in entry}:
+        raise _refused(f'for {name} it lacks {", ".join(sorted(set(wanted) - set(entry)))}')
+    for key, value in held.items():
+        shape = wanted.get(key) if wanted is not None else parameter.shape if value.numel() > 1 else value.shape
+        if shape is not None and value.shape != shape:
+            raise _refused(f'for {name}, {key} has the shape {tuple(value.shape)}, not {tuple(shape)}')
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise _refused(f'for {name}, {key} holds no plain numbers')
+        if value.shape == parameter.shape and value.stride() != parameter.stride():
+            # kernels go through both as they lie in memory
+            entry[key] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+
+
+def _kept_for(optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Parameter) -> dict[str, torch.Size] | None:
+    """Names and shapes of the tensors that an optimizer keeps for a parameter, by a step of one like it.
+
+    None where the optimizer cannot be built anew or steps otherwise.
+    """
+    like = nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype))
+    like.grad = torch.zeros_like(like)
+    options = {name: value for name, value in group.items() if name != 'params'}
+    try:
+        trial = type(optimizer)([{**options, 'params': [like]}])
+        trial.step()
+    except Exception:  # optimizers of other libraries may raise anything
+        return None
+    return {key: value.shape for key, value in trial.state[like].items() if isinstance(value, Tensor)}
+
+
+def _refused(reason: str) -> SagaError:
+    return SagaError(
+        f'--resume: the state of the optimizer in the checkpoint is not of this model and its settings: {reason}. Use '
+        'the config and the version that it was trained with, or start anew from its weights with --cfg-options '
+        'load_from=FILE'
+    )
