@@ -59,11 +59,11 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if self._position is not None:
             checkpoint['meta'].update(self._position)
-        if 'optimizer' in checkpoint:
+        if 'optimizer' in checkpoint and _saves_files(runner):
             checkpoint['meta'][NAMES] = parameter_names(runner.optim_wrapper, runner.model)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        if runner._resume and 'optimizer' in checkpoint:
+        if runner._resume and 'optimizer' in checkpoint and _saves_files(runner):
             names = checkpoint['meta'].get(NAMES)
             check_optimizer_state(runner.optim_wrapper, checkpoint['optimizer'], runner.model, names)
 

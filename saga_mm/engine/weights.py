@@ -92,7 +92,7 @@ def check_match(
 
 def _is_dense(value: Any) -> bool:
     """Whether a value is a tensor whose numbers can be copied into a weight."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
 
 
 def _kind(value: Any) -> str:

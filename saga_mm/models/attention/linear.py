@@ -87,8 +87,8 @@ class LinearAttention(TokenMixer):
         if self.table_size:
             self.key_table = nn.Parameter(torch.zeros(1, self.table_size[0] * self.table_size[1], embed_dims))
         self.apply(init_weights)
-        # unknown names fail here, not at the first image
-        token = torch.zeros(1, 1, num_heads, self.head_dim)
+        # unknown names fail here, not at the first image; on a real device, where the model may be built without memory
+        token = torch.zeros(1, 1, 1, 2, device='cpu')
         write_state(token, token, feature_map=feature_map, normalizer=normalizer)
 
     @staticmethod

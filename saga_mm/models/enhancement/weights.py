@@ -20,6 +20,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
@@ -35,8 +36,8 @@ SUFFIX, HEADER, FORMAT = '.npz', 'header', 1
 PARTS = ('backbone', 'neck', 'head', 'pad_divisor')
 # keys whose values are names in the registry
 NAMES = ('type', 'attention')
-# the largest number in a model's config; modules for each parameter; bytes of tables that are not stored
-LARGEST, MOST_MODULES, MOST_TABLES = 65_536, 20, 2**26
+# the largest number in a model's config; parameters and modules for each stored tensor; bytes of tables not stored
+LARGEST, MOST_REGISTERED, MOST_TABLES = 65_536, 20, 2**26
 
 
 class Weights(NamedTuple):
@@ -184,32 +185,36 @@ class _OtherModel(Exception):
     """A model of which a file cannot be, raised while it is built."""
 
 
+class _WithoutRandomNumbers(TorchFunctionMode):
+    """Leaves weights as they are where they are to be drawn, which torch without memory imports its compiler for."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, '__name__', '') in ('normal_', 'uniform_', 'trunc_normal_'):
+            return args[0] if args else kwargs['tensor']
+        return func(*args, **(kwargs or {}))
+
+
 def _shapes(config: Mapping[str, Any], count: int) -> dict[str, torch.Size]:
     """Shapes of the tensors of a model by name, found without memory for them.
 
     Raises:
-        _OtherModel: It has more parameters than ``count``, or tables that no enhancer needs.
+        _OtherModel: It has far more layers than ``count`` tensors are of, or tables that no enhancer needs.
     """
-    parameters, modules = 0, 0
+    registered = 0
 
-    def count_parameter(*_: Any) -> None:
-        nonlocal parameters
-        parameters += 1
-        if parameters > count:
+    def count_one(*_: Any) -> None:
+        nonlocal registered
+        registered += 1
+        # some are registered anew by a subclass
+        if registered > MOST_REGISTERED * (count + 1):
             raise _OtherModel
 
-    def count_module(*_: Any) -> None:
-        nonlocal modules
-        modules += 1
-        if modules > MOST_MODULES * (count + 1):
-            raise _OtherModel
-
-    hooks = (
-        register_module_parameter_registration_hook(count_parameter),
-        register_module_module_registration_hook(count_module),
-    )
+    hooks = [
+        register_module_parameter_registration_hook(count_one),
+        register_module_module_registration_hook(count_one),
+    ]
     try:
-        with torch.device('meta'):
+        with torch.device('meta'), _WithoutRandomNumbers():
             model = build_enhancer(config)
     finally:
         for hook in hooks:

@@ -12,6 +12,7 @@ from saga_mm.errors import SagaError
 from saga_mm.models.enhancement import weights as module
 from saga_mm.models.enhancement.weights import (
     FOLDER,
+    _shapes,
     build_enhancer,
     find_weights,
     load_weights,
@@ -116,6 +117,21 @@ def test_other_trunks_and_necks(tmp_path):
     save_weights(tmp_path / 'pvt.npz', config, built.state_dict(), torch.float32)
     image = torch.rand(1, 3, 33, 40)
     assert torch.equal(load_weights(tmp_path / 'pvt.npz').enhance(image), built.enhance(image))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'dims'),
+    [
+        ({'type': 'saga_mm.PVTv2', 'arch': 'b0', 'attention': 'mala'}, [32, 64, 160, 256]),
+        ({'type': 'saga_mm.Swin', 'arch': 'tiny', 'attention': 'focused'}, [96, 192, 384, 768]),
+        ({'type': 'saga_mm.CSwin', 'arch': 'tiny'}, [64, 128, 256, 512]),
+        ({'type': 'saga_mm.RAVLT', 'arch': 'tiny'}, [64, 128, 256, 512]),
+    ],
+)
+def test_shapes_are_found_without_memory(backbone, dims):
+    config = {'backbone': backbone, 'head': {'in_channels': dims, 'strides': [4, 8, 16, 32], 'channels': 16}}
+    state = build_enhancer(config).state_dict()
+    assert _shapes(config, len(state)) == {name: value.shape for name, value in state.items()}
 
 
 def test_by_name(file, monkeypatch):
