@@ -14,29 +14,51 @@ MAGIC = b'PK\x03\x04'
 ENCRYPTED = 0x1
 # how many times its size a compressed archive may unpack to; weights shrink by a few percent
 MOST_TIMES, SMALL = 8, 2**20
-STEP = 2**20
+STEP = 2**24
 
 
 class ArchiveError(ValueError):
     """An archive that is not read, and why, in a few words."""
 
 
-def check_stored(path: str | os.PathLike[str]) -> None:
-    """Check an archive whose members are not compressed: sizes by its directory, content by its checksums.
+def stored_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The members of an archive that is not compressed, by name.
+
+    Args:
+        archive: The archive.
+        size: Bytes of its file.
 
     Raises:
-        ArchiveError: Members are compressed, encrypted, damaged, of one name, or together larger than the file.
+        ArchiveError: Members are compressed, encrypted, of one name, or together larger than the file.
     """
-    with _opened(path) as archive:
-        members = _members(archive)
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ArchiveError('it is compressed, which torch.save never does')
-        if sum(member.file_size for member in members) > Path(path).stat().st_size:
-            raise ArchiveError('its members overlap, so that it would unpack to more than it is')
-        for member in members:
-            with archive.open(member) as file:
-                while file.read(STEP):
-                    pass
+    members = _members(archive)
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+        raise ArchiveError('it is compressed, which torch.save never does')
+    if sum(member.file_size for member in members.values()) > size:
+        raise ArchiveError('its members overlap, so that it would unpack to more than it is')
+    return members
+
+
+def read_into(file: BinaryIO, content: np.ndarray, whole: bool = True) -> None:
+    """Fill an array of bytes from a file.
+
+    Args:
+        file: The file; of a member of an archive the checksum is compared at its end.
+        content: ``(N,)`` uint8.
+        whole: Whether the file must end there.
+
+    Raises:
+        EOFError: The file ends before.
+        ArchiveError: It does not end there.
+    """
+    view = memoryview(content)
+    while len(view):
+        count = file.readinto(view[:STEP])
+        if not count:
+            raise EOFError('the content ends early')
+        view = view[count:]
+    if whole and file.read(1):
+        raise ArchiveError('it holds more than it says')
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -50,7 +72,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         Exception: Almost any, of a damaged file.
     """
     with _opened(path) as archive:
-        members = _members(archive)
+        members = list(_members(archive).values())
         if sum(member.file_size for member in members) > max(SMALL, MOST_TIMES * Path(path).stat().st_size):
             raise ArchiveError(f'it unpacks to more than {MOST_TIMES} times its size')
         arrays = {}
@@ -68,13 +90,14 @@ def _opened(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members = archive.infolist()
     if any(member.flag_bits & ENCRYPTED for member in members):
         raise ArchiveError('it is encrypted')
-    if len({member.filename for member in members}) < len(members):
+    by_name = {member.filename: member for member in members}
+    if len(by_name) < len(members):
         raise ArchiveError('two of its members have one name')
-    return members
+    return by_name
 
 
 def _read_array(file: BinaryIO, size: int) -> np.ndarray:
@@ -86,8 +109,6 @@ def _read_array(file: BinaryIO, size: int) -> np.ndarray:
     count = math.prod(shape) * dtype.itemsize
     if count > size:
         raise ArchiveError('it holds an array of another size than its place')
-    content = file.read(count)
-    # reads to the end, where the checksum is compared
-    if len(content) != count or file.read(1):
-        raise ArchiveError('it holds an array of another size than its place')
-    return np.frombuffer(bytearray(content), dtype).reshape(shape, order='F' if fortran else 'C')
+    content = np.empty(count, np.uint8)
+    read_into(file, content)
+    return content.view(dtype).reshape(shape, order='F' if fortran else 'C')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,7 @@ except ImportError:  # Windows
     fcntl = None
 
 PREFIX, SUFFIX = '.saga_mm-', '.part'
+NAME = re.compile(rf'{re.escape(PREFIX)}[0-9a-f]{{12}}{re.escape(SUFFIX)}')
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # bytes that are left on a disk which a library found full
 FULL_BELOW = 2**20
@@ -128,8 +130,7 @@ def write_file(path: str | os.PathLike[str], content: bytes | str | Callable[[Bi
 
 def is_draft(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the temporary name of a :class:`Draft`."""
-    name = os.path.basename(path)
-    return name.startswith(PREFIX) and name.endswith(SUFFIX)
+    return bool(NAME.fullmatch(os.path.basename(path)))
 
 
 def write_image(path: str | os.PathLike[str], save: Callable[..., object], **options: object) -> None:
@@ -204,7 +205,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     if key in _swept or fcntl is None:
         return
     _swept.add(key)
-    for rest in Path(folder).glob(f'{PREFIX}*{SUFFIX}'):
+    for rest in filter(is_draft, Path(folder).glob(f'{PREFIX}*{SUFFIX}')):
         with suppress(OSError):
             handle = os.open(rest, os.O_RDWR | os.O_NOFOLLOW)
             try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from saga_mm.archives import ArchiveError, check_stored, read_arrays
+from saga_mm.archives import ArchiveError, read_arrays, read_into, stored_members
 
 
 def archive(path: Path, members: dict[str, bytes], kind: int = zipfile.ZIP_STORED) -> Path:
@@ -21,6 +21,14 @@ def npy(array: np.ndarray, **options: object) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array, **options)
     return file.getvalue()
+
+
+def check_stored(path: Path) -> None:
+    """Read all members of an archive that is not compressed."""
+    with zipfile.ZipFile(path) as file:
+        for name, member in stored_members(file, path.stat().st_size).items():
+            with file.open(name) as content:
+                read_into(content, np.empty(member.file_size, np.uint8))
 
 
 def test_sizes_and_checksums_of_what_torch_saves(tmp_path):
@@ -50,7 +58,7 @@ def test_archives_that_torch_does_not_write_are_refused(tmp_path):
         check_stored(tmp_path / 'c.zip')
     (tmp_path / 'd.zip').write_bytes(b'no archive')
     with pytest.raises(ArchiveError, match='no zip'):
-        check_stored(tmp_path / 'd.zip')
+        read_arrays(tmp_path / 'd.zip')
 
 
 def test_members_that_lie_over_each_other_are_refused(tmp_path):

@@ -150,19 +150,19 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path, hold):
     hold('draft')
     killed = hold('draft')
     (tmp_path / 'download.part').touch()
-    (tmp_path / '.saga_mm-notes.txt').touch()
+    (tmp_path / '.saga_mm-notes.part').touch()
     assert len(names(tmp_path)) == 4
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     remove_leftovers(tmp_path)
     left = [name for name in names(tmp_path) if is_draft(name)]
     # the other one is being written
-    assert len(left) == 1 and {'download.part', '.saga_mm-notes.txt'} < set(names(tmp_path))
+    assert len(left) == 1 and {'download.part', '.saga_mm-notes.part'} < set(names(tmp_path))
 
 
 def test_links_in_place_of_leftovers_lead_nowhere(tmp_path):
     (tmp_path / 'kept').touch()
-    (tmp_path / f'{files.PREFIX}0{files.SUFFIX}').symlink_to(tmp_path / 'kept')
+    (tmp_path / f'{files.PREFIX}0123456789ab{files.SUFFIX}').symlink_to(tmp_path / 'kept')
     remove_leftovers(tmp_path)
     assert (tmp_path / 'kept').exists()
 

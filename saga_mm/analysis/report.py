@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from saga_mm.datasets.images import open_picture
+from saga_mm.datasets.images import read_picture
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
 
@@ -94,14 +94,14 @@ def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, wi
     """Put pictures of about one shape side by side into one image file.
 
     Raises:
-        SagaError: If there is no picture.
+        SagaError: If there is no picture, or one cannot be read.
     """
     from PIL import Image
 
     if not images:
         raise SagaError(f'no pictures to put into {path}')
     path = Path(path)
-    pictures = [open_picture(image).convert('RGB') for image in images]
+    pictures = [Image.fromarray(read_picture(image)) for image in images]
     pictures = [picture.resize((width, round(width * picture.height / picture.width))) for picture in pictures]
     height = max(picture.height for picture in pictures)
     rows = -(-len(pictures) // columns)

@@ -1,15 +1,13 @@
 """Reading checkpoints without running what is in them.
 
-A ``.pth`` file is a pickle, and a pickle can call anything. Everything here goes through torch's ``weights_only``
-unpickler with a list of the few names that a checkpoint of mmengine's holds besides tensors. That list has no bare
-``getattr``: with it, a file can walk from any allowed function to ``exec``, although ``weights_only`` is on.
+A ``.pth`` file is a pickle, and a pickle can call anything. Everything here goes through our own interpreter
+(:mod:`saga_mm.engine.unpickling`), which knows the few names that a checkpoint of mmengine's holds besides tensors.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,26 +19,25 @@ from torch import Tensor
 
 from saga_mm.archives import ArchiveError
 from saga_mm.datasets.images import refuse_programs
-from saga_mm.engine.unpickling import read_pickle
+from saga_mm.engine.torch_file import read_torch_file
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft, write_file
 
 _kept: dict[str, dict[str, Any]] = {}
-MapLocation = str | torch.device | Callable | None
 
 # keys under which published files keep averaged weights
 AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict')
 
 
-def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'cpu') -> dict[str, Any]:
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a checkpoint file; nothing in it is executed.
 
     Args:
         path: The file.
-        map_location: Where the tensors go, as in :func:`torch.load`.
 
     Returns:
         A dict with ``state_dict``, the weights by name, beside whatever else the file holds (``meta``, ``optimizer``).
+        Tensors are on the CPU.
 
     Raises:
         SagaError: The file is missing, damaged, no checkpoint, or would run code when read.
@@ -55,7 +52,7 @@ def load_checkpoint(path: str | os.PathLike[str], map_location: MapLocation = 'c
     if file.stat().st_size == 0:
         raise SagaError(f'checkpoint {path}: is empty (0 bytes), as a save that was cut short leaves it')
     try:
-        checkpoint = read_pickle(file, map_location)
+        checkpoint = read_torch_file(file)
     except UnpicklingError as error:
         raise SagaError(_refusal(path, str(error))) from error
     except ArchiveError as error:
@@ -84,9 +81,9 @@ def state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {re.sub(r'^module\.', '', name): value for name, value in checkpoint['state_dict'].items()}
 
 
-def load_state(path: str | os.PathLike[str], map_location: MapLocation = 'cpu') -> dict[str, Tensor]:
+def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The weights in a checkpoint file; see :func:`load_checkpoint`."""
-    return state_of(load_checkpoint(path, map_location))
+    return state_of(load_checkpoint(path))
 
 
 def make_files_safe() -> None:
@@ -112,7 +109,7 @@ def make_files_safe() -> None:
     stack.CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
     if hasattr(stack, '_safe_torch_load'):
         # the maintained stack's loader of the remaining schemes allows getattr, and retries unsafely
-        stack._safe_torch_load = lambda file, map_location=None, **_: read_pickle(Path(file), map_location)
+        stack._safe_torch_load = lambda file, map_location=None, **_: read_torch_file(Path(file))
 
 
 def _put(backend: Any, obj: bytes, filepath: str | os.PathLike[str]) -> None:
@@ -129,12 +126,12 @@ def _put_text(backend: Any, obj: str, filepath: str | os.PathLike[str], encoding
     write_file(filepath, obj.encode(encoding))
 
 
-def load_from_local(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """What mmengine calls for a path; its log names a loader by what follows ``load_from_``."""
-    return load_checkpoint(filename, map_location)
+    return load_checkpoint(filename)
 
 
-def load_from_http(filename: str, map_location: MapLocation = None, **_: Any) -> dict[str, Any]:
+def load_from_http(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
     """What mmengine calls for a URL: download once into torch's cache, then :func:`load_checkpoint`."""
     from mmengine.dist import barrier, get_rank
 
@@ -147,7 +144,7 @@ def load_from_http(filename: str, map_location: MapLocation = None, **_: Any) ->
         except (URLError, OSError, RuntimeError) as error:
             raise SagaError(f'checkpoint {filename}: could not be downloaded: {error}') from error
     barrier()
-    return load_checkpoint(target, map_location)
+    return load_checkpoint(target)
 
 
 def _refusal(path: str | os.PathLike[str], reason: str) -> str:
@@ -160,7 +157,7 @@ def _refusal(path: str | os.PathLike[str], reason: str) -> str:
         )
     what = named[1] if named else called[1].strip() if called else None
     if what is None:
-        return f'checkpoint {path}: was not written by torch.save, or is damaged; it was not loaded'
+        return f'checkpoint {path}: was not written by torch.save, or is damaged ({reason}); it was not loaded'
     return (
         f'checkpoint {path}: refused, and nothing in it was loaded: it holds {what}, and reading that could run code. '
         'A checkpoint needs only tensors and plain values; if you made the file, save the state_dict alone'

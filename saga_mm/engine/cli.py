@@ -43,7 +43,9 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         if error.errno not in FULL:
             raise
         sys.stdout.flush()
-        print(f'{prefix}error: {write_error(error.filename or os.getcwd(), error)}', file=sys.stderr)
+        # without a name it is what the tool prints
+        reason = write_error(error.filename, error) if error.filename else f'the output: {error.strerror}'
+        print(f'{prefix}error: {reason}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\n{prefix}{interrupted}', file=sys.stderr)

@@ -94,7 +94,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _own(self, path: Any) -> str | None:
         name = os.path.basename(path) if isinstance(path, str) else ''
-        if not name.startswith(BEST):
+        if not name.startswith(BEST) or not name.endswith(os.path.splitext(self.filename_tmpl)[1]):
             return None
         own = self.file_backend.join_path(self.out_dir, name)
         return own if self.file_backend.isfile(own) or self.file_backend.isdir(own) else None

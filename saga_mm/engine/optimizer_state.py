@@ -59,29 +59,34 @@ def _check(optimizer: Optimizer, state: dict[str, Any], names: Sequence[str]) ->
         raise _refused('it has nothing for each parameter')
     if len(groups) != len(optimizer.param_groups):
         raise _refused(f'it has {len(groups)} groups of parameters, the optimizer {len(optimizer.param_groups)}')
-    place, seen = 0, set()
+    place = 0
     for number, (group, own) in enumerate(zip(groups, optimizer.param_groups)):
         _check_options(number, group, own)
-        ids = group.get('params')
-        if not isinstance(ids, list) or len(ids) != len(own['params']):
-            count = len(ids) if isinstance(ids, list) else 'no'
-            raise _refused(f'its group {number} is of {count} parameters, the optimizer has {len(own["params"])}')
-        for index, parameter in zip(ids, own['params']):
-            if type(index) is not int or index in seen:
-                raise _refused(f'its group {number} does not number its parameters')
-            seen.add(index)
-            if index in kept:
-                _check_entry(optimizer, own, parameter, kept[index], names[place])
+        count = len(own['params'])
+        if group.get('params') != list(range(place, place + count)):
+            raise _refused(f'its group {number} is of other parameters than the {count} of the optimizer')
+        for parameter in own['params']:
+            entry = kept.get(place)
+            wanted = _kept_for(optimizer, number, group, parameter)
+            if entry is not None:
+                _check_entry(wanted, parameter, entry, names[place])
+            elif wanted and not kept:
+                raise _refused(f'it lacks {", ".join(wanted)} of all parameters')
             place += 1
-    if not seen.issuperset(kept):
+    if any(index not in range(place) for index in kept):
         raise _refused('it holds something for parameters of no group')
 
 
 def _check_options(number: int, group: dict[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse a group with an option of another kind than the optimizer's; one that it lacks is the optimizer's."""
+    """Refuse a group with an option of another kind than the optimizer's.
+
+    Options that the group lacks, and switches, are set as the optimizer has them: they choose kernels and what is kept.
+    """
     for name, value in own.items():
         if name != 'params' and _kind(group.setdefault(name, value)) != _kind(value):
             raise _refused(f'its group {number} has {name}={str(group[name])[:40]}, and the optimizer {value!r}')
+        if _kind(value) is bool:
+            group[name] = value
 
 
 def _kind(value: Any) -> Any:
@@ -93,27 +98,42 @@ def _kind(value: Any) -> Any:
 
 
 def _check_entry(
-    optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Parameter, entry: dict[str, Any], name: str
+    wanted: Mapping[str, torch.Size] | None, parameter: nn.Parameter, entry: dict[str, Any], name: str
 ) -> None:
-    wanted = _kept_for(optimizer, group, parameter)
-    held = {key: value for key, value in entry.items() if isinstance(value, Tensor)}
-    if wanted is not None and {key for key in wanted if key not in entry}:
-        raise _refused(f'for {name} it lacks {", ".join(sorted(set(wanted) - set(entry)))}')
-    for key, value in held.items():
-        shape = wanted.get(key) if wanted is not None else parameter.shape if value.numel() > 1 else value.shape
+    if wanted is not None:
+        lacking = [key for key in wanted if entry.get(key) is None]
+        more = [str(key) for key, value in entry.items() if value is not None and key not in wanted]
+        if lacking or more:
+            raise _refused(f'for {name} it {"lacks" if lacking else "also has"} {", ".join(lacking or more)}')
+    for key, value in entry.items():
+        shape = (wanted or {}).get(key)
+        if isinstance(value, (int, float)) and shape in (None, ()):
+            continue
+        if value is not None and not isinstance(value, Tensor):
+            raise _refused(f'for {name}, {key} is a {type(value).__name__}')
+        if value is None:
+            continue
         if shape is not None and value.shape != shape:
             raise _refused(f'for {name}, {key} has the shape {tuple(value.shape)}, not {tuple(shape)}')
-        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() != parameter.is_complex():
             raise _refused(f'for {name}, {key} holds no plain numbers')
         if value.shape == parameter.shape and value.stride() != parameter.stride():
             # kernels go through both as they lie in memory
             entry[key] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
-def _kept_for(optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Parameter) -> dict[str, torch.Size] | None:
+def _kept_for(
+    optimizer: Optimizer, number: int, group: Mapping[str, Any], parameter: nn.Parameter
+) -> dict[str, torch.Size] | None:
     """Names and shapes of the tensors that an optimizer keeps for a parameter, by a step of one like it.
 
-    None where the optimizer cannot be built anew or steps otherwise.
+    None for optimizers that are not torch's, where they cannot be built anew.
+
+    Args:
+        optimizer: The optimizer.
+        number: Of the group, for the message.
+        group: The options in the checkpoint, which the optimizer will take.
+        parameter: The parameter.
     """
     like = nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype))
     like.grad = torch.zeros_like(like)
@@ -121,7 +141,9 @@ def _kept_for(optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Para
     try:
         trial = type(optimizer)([{**options, 'params': [like]}])
         trial.step()
-    except Exception:  # optimizers of other libraries may raise anything
+    except Exception as error:  # optimizers of other libraries may raise anything
+        if type(optimizer).__module__.startswith('torch.optim'):
+            raise _refused(f'its group {number} has settings that are none ({error})') from error
         return None
     return {key: value.shape for key, value in trial.state[like].items() if isinstance(value, Tensor)}
 

@@ -72,6 +72,8 @@ def set_work_dir(cfg: Config, config: str | os.PathLike[str], work_dir: str | No
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
         raise SagaError(f'--work-dir {cfg.work_dir}: cannot be made ({error.strerror})') from error
+    if not os.access(cfg.work_dir, os.W_OK):
+        raise SagaError(f'--work-dir {cfg.work_dir}: cannot be written to; name another folder')
 
 
 def set_amp(cfg: Config) -> None:
@@ -134,8 +136,15 @@ def set_launcher(cfg: Config, launcher: str) -> None:
 
 
 def use_atomic_checkpoints(cfg: Config) -> None:
-    """Put our checkpoint hook wherever a config asks for mmengine's."""
+    """Put our checkpoint hook wherever a config asks for mmengine's, by any of its names or by the class."""
+    from mmengine.hooks import CheckpointHook
+    from mmengine.registry import HOOKS, DefaultScope
+
     cfg.default_hooks = {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}, **(cfg.get('default_hooks') or {})}
     for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
-        if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        kind = hook.get('type') if isinstance(hook, dict) else None
+        if isinstance(kind, str):
+            with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+                kind = HOOKS.get(kind)
+        if kind is CheckpointHook:
             hook['type'] = 'saga_mm.AtomicCheckpointHook'

@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from saga_mm.engine.checkpoint import keep, load_checkpoint
 from saga_mm.errors import SagaError
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
 ATTEMPTS = 5
+INSTEAD = 'resume from an iter_ or epoch_ file, or start anew from its weights with --cfg-options load_from='
 
 
 def load_training_state(path: str | Path) -> dict[str, Any]:
@@ -26,10 +29,51 @@ def load_training_state(path: str | Path) -> dict[str, Any]:
     if lacking:
         raise SagaError(
             f'checkpoint {path}: training cannot continue from it, since it holds no {lacking[0]} (best_*.pth files do '
-            'not); resume from an iter_ or epoch_ file, or start anew from its weights with --cfg-options '
-            f'load_from={path}'
+            f'not); {INSTEAD}{path}'
+        )
+    wrong = _wrong_fields(checkpoint)
+    if wrong:
+        raise SagaError(
+            f'checkpoint {path}: training cannot continue from it, since its {wrong} is not what mmengine writes; '
+            f'{INSTEAD}{path}'
         )
     return checkpoint
+
+
+def _wrong_fields(checkpoint: dict[str, Any]) -> str | None:
+    """The first of the facts of a run that is of another kind than the run needs."""
+    meta, hub = checkpoint['meta'], checkpoint['message_hub']
+    for key in ('epoch', 'iter'):
+        if type(meta[key]) is not int or meta[key] < 0:
+            return f'meta.{key} ({str(meta[key])[:40]})'
+    if not isinstance(meta.get('seed'), (int, type(None))):
+        return 'meta.seed'
+    for key in ('log_scalars', 'runtime_info', 'resumed_keys'):
+        if not isinstance(hub.setdefault(key, {}), dict):
+            return f'message_hub.{key}'
+    for key, value in hub['runtime_info'].items():
+        if str(key).startswith('best_score') and not isinstance(value, (int, float, np.number)):
+            return f'message_hub.runtime_info.{key}'
+    schedulers = checkpoint.get('param_schedulers', [])
+    if isinstance(schedulers, dict):
+        schedulers = [scheduler for each in schedulers.values() if isinstance(each, list) for scheduler in each]
+    if not isinstance(schedulers, list) or not all(isinstance(scheduler, dict) for scheduler in schedulers):
+        return 'param_schedulers'
+    return None
+
+
+def stay_inside(checkpoint: dict[str, Any], work_dir: str | Path) -> None:
+    """Have the paths of best checkpoints in a training's state lead to files of their names in a folder.
+
+    A hook removes such a file when there is a better one, and may not be ours.
+    """
+    info = checkpoint['message_hub']['runtime_info']
+    for key in [key for key in info if str(key).startswith('best_ckpt')]:
+        name = Path(info[key]).name if isinstance(info[key], str) else ''
+        if name.startswith('best_') and name.endswith('.pth'):
+            info[key] = str(Path(work_dir, name))
+        else:
+            del info[key]
 
 
 def find_newest(work_dir: str | Path) -> tuple[Path | None, list[str]]:

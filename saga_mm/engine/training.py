@@ -19,7 +19,7 @@ from saga_mm.engine.checkpoint import keep, state_of
 from saga_mm.engine.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.engine.prepare import RunOptions, check, check_load_from, read
 from saga_mm.engine.progress import is_speaker, say
-from saga_mm.engine.resume import find_newest, load_training_state
+from saga_mm.engine.resume import find_newest, load_training_state, stay_inside
 from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
@@ -86,9 +86,21 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
         return
     checkpoint = load_training_state(file)
     check_match(model, state_of(checkpoint), file)
+    _check_average(model, checkpoint.get('ema_state_dict'), file)
+    stay_inside(checkpoint, cfg.work_dir)
     keep(file, checkpoint)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
     cfg.resume, cfg.load_from = True, str(file)
+
+
+def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
+    """Refuse averaged weights of another model; mmengine keeps them beside a count of steps, under ``module.``."""
+    if averaged is None:
+        return
+    steps = averaged.get('steps') if isinstance(averaged, dict) else None
+    if not isinstance(steps, torch.Tensor) or steps.ndim:
+        raise SagaError(f'checkpoint {file}: its ema_state_dict holds no averaged weights with a count of steps')
+    check_match(model, {name.removeprefix('module.'): averaged[name] for name in averaged if name != 'steps'}, file)
 
 
 def _file_to_resume(cfg: Config, resume: str) -> Path | None:

@@ -1,212 +1,223 @@
-"""What a checkpoint may hold, and how it is made of a file without calling anything that the file chooses.
+"""An interpreter for the pickles in checkpoints that calls nothing but what is written here.
 
-torch's ``weights_only`` unpickler calls what a list of names allows. Its own list also allows what reads memory that a
-file addresses (arrays of objects), takes as much memory as a file names (``bytearray``, storages), or sets attributes
-of anything (``_rebuild_from_type_v2``). Files that name any of these are refused before they are read, and numpy's
-constructors are replaced by ours.
+Python's unpicklers call what a file names, and torch's ``weights_only`` one what a list of names allows. That list is
+not enough: with it a file can replace the methods of a dict, have numpy read objects at addresses of the file's choice,
+and take any amount of memory and time. Here a name stands for one of a few functions of ours, each of which checks its
+arguments, and what comes out is plain: dicts, lists, tuples, texts, numbers, tensors, arrays and mmengine's logs.
 """
 
 from __future__ import annotations
 
-import math
 import pickletools
 import re
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from saga_mm.archives import MAGIC, ArchiveError, check_stored
-
-NUMPY_KINDS = '?bBhHiIlLqQefdgFD'
-NO_RECORD = (None, None, None, -1, -1, 0)
-PLAIN = (
-    'collections.OrderedDict',
-    'collections.Counter',
-    'torch._utils._rebuild_tensor',
-    'torch._utils._rebuild_tensor_v2',
-    'torch._utils._rebuild_parameter',
-    'torch.Size',
-    'torch.device',
-    '_codecs.encode',
-    'builtins.set',
-    'builtins.complex',
+from saga_mm.engine.plain_values import (
+    FUNCTIONS,
+    Name,
+    NumberKind,
+    Storage,
+    StorageKind,
+    Trusted,
+    Unfinished,
+    exactly,
+    module_versions,
+    plain_key,
 )
-# storages and kinds of numbers; torch itself knows which of these there are
-NUMBERS = re.compile(r'torch\.(\w+Storage|[a-z]\w*\d+\w*|bool)')
+
+STORAGES = {
+    **{'Float': torch.float32, 'Double': torch.float64, 'Half': torch.float16, 'BFloat16': torch.bfloat16},
+    **{'Long': torch.int64, 'Int': torch.int32, 'Short': torch.int16, 'Char': torch.int8, 'Byte': torch.uint8},
+    **{'Bool': torch.bool, 'ComplexFloat': torch.complex64, 'ComplexDouble': torch.complex128},
+}
 # names of Python 2
 OLD_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
-# of the old format: a magic number, a version, facts of the machine, and the checkpoint
-OLD_PICKLES = 4
+VALUES = (
+    *('BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT'),
+    *('BINUNICODE', 'SHORT_BINUNICODE', 'BINBYTES', 'SHORT_BINBYTES', 'BINSTRING', 'SHORT_BINSTRING'),
+)
+CONSTANTS: dict[str, Callable[[], Any]] = {
+    'NONE': lambda: None,
+    'NEWTRUE': lambda: True,
+    'NEWFALSE': lambda: False,
+    'EMPTY_TUPLE': tuple,
+    'EMPTY_LIST': list,
+    'EMPTY_DICT': dict,
+}
+TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
+# how deeply what is read may be nested, and how much it may hold where all that is shared counts each time
+DEEPEST, MOST_PARTS = 100, 10_000_000
+# bytes that calls may make beside four times as many as the file has: arrays are made of bytes, which are made of texts
+SMALL = 2**20
 
 
-def read_pickle(path: Path, map_location: Any) -> Any:
-    """Read what ``torch.save`` wrote.
+def read_pickle(file: BinaryIO, size: int, load_storage: Callable[[tuple], Tensor]) -> Any:
+    """Read one pickle, and leave the file behind it.
+
+    Args:
+        file: Open at the pickle.
+        size: Bytes of the whole file, which bound what is made of it.
+        load_storage: Gives the numbers of a storage, flat, by its persistent id.
 
     Raises:
-        UnpicklingError: The file names something that a checkpoint does not need, or is none of ``torch.save``.
-        ArchiveError: Its members are not what ``torch.save`` writes.
-        Exception: Almost any, of a damaged file.
+        UnpicklingError: The pickle names something that a checkpoint does not need; its message begins with ``GLOBAL``
+            and the name. Or it is none that ``torch.save`` writes.
     """
-    with path.open('rb') as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            _check_archive(path)
-        else:
-            file.seek(0)
-            _require_plain(file, OLD_PICKLES)
-    with only_plain(), warnings.catch_warnings():
-        # of other pickle protocols and TorchScript; both end in an error of ours
-        warnings.simplefilter('ignore')
-        return torch.load(path, map_location=map_location, weights_only=True)
-
-
-@contextmanager
-def only_plain() -> Iterator[None]:
-    """Our names and what the user's own code has allowed, except for ``getattr``, which we read our own way."""
-    others = torch.serialization.get_safe_globals()
-    kept = [entry for entry in others if (entry[0] if isinstance(entry, tuple) else entry) is not getattr]
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(kept + _ours())
     try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(others)
+        read = _Interpreter(size, load_storage).run(file)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UnpicklingError(f'no pickle of torch.save ({error})') from error
+    _require_tree(read)
+    return read
 
 
-def _check_archive(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if any(name.endswith('constants.pkl') for name in names):
-            raise ArchiveError('it is a TorchScript program, not weights')
-        check_stored(path)
-        # whichever of them torch takes for the checkpoint
-        for name in names:
-            if name.endswith('.pkl'):
-                with archive.open(name) as pickled:
-                    _require_plain(pickled, 1)
+class _Interpreter:
+    def __init__(self, size: int, load_storage: Callable[[tuple], Tensor]) -> None:
+        self.left, self.load_storage = 4 * size + SMALL, load_storage
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.trusted = _trusted()
+        self.trusted_types: set[type] = set()
 
-
-def _require_plain(file: BinaryIO, pickles: int) -> None:
-    """Refuse pickles that name what a checkpoint does not need."""
-    allowed = {*PLAIN, *(name for _, name in _ours()), *_of_user()}
-    for _ in range(pickles):
-        for name in _names(file):
-            if name not in allowed and not NUMBERS.fullmatch(name):
-                raise UnpicklingError(f'GLOBAL {name}')
-
-
-def _names(file: BinaryIO) -> Iterator[str]:
-    """What a pickle names, in its order."""
-    try:
+    def run(self, file: BinaryIO) -> Any:
         for code, argument, _ in pickletools.genops(file):
-            if code.name == 'GLOBAL':
-                module, _, name = argument.partition(' ')
-                yield f'{OLD_MODULES.get(module, module)}.{name}'
-            elif code.name in ('STACK_GLOBAL', 'INST', 'OBJ', 'EXT1', 'EXT2', 'EXT4'):
-                raise UnpicklingError('names that torch.save does not write')
-    except ValueError as error:
-        raise UnpicklingError('no pickle') from error
+            self._do(code.name, argument)
+        return self.stack.pop()
+
+    def _do(self, code: str, argument: Any) -> None:
+        stack = self.stack
+        if code in VALUES:
+            stack.append(argument)
+        elif code in CONSTANTS:
+            stack.append(CONSTANTS[code]())
+        elif code in ('BINPUT', 'LONG_BINPUT'):
+            self.memo[argument] = stack[-1]
+            if isinstance(stack[-1], Unfinished):
+                stack[-1].places.append(argument)
+        elif code in ('BINGET', 'LONG_BINGET'):
+            stack.append(self.memo[argument])
+        elif code == 'MARK':
+            self.marks.append(len(stack))
+        elif code == 'TUPLE' or code in TUPLES:
+            stack.append(tuple(self._pop(TUPLES.get(code))))
+        elif code in ('APPEND', 'APPENDS'):
+            items = self._pop(1 if code == 'APPEND' else None)
+            exactly(stack[-1], list).extend(items)
+        elif code in ('SETITEM', 'SETITEMS'):
+            items = self._pop(2 if code == 'SETITEM' else None)
+            target = exactly(stack[-1], dict, OrderedDict, Counter)
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                target[plain_key(key)] = value
+        elif code == 'GLOBAL':
+            stack.append(self._find(argument))
+        elif code == 'BINPERSID':
+            stack.append(Storage(self.load_storage(exactly(stack.pop(), tuple))))
+        elif code in ('REDUCE', 'NEWOBJ'):
+            function, arguments = self._pop(2)
+            stack.append(self._call(function, exactly(arguments, tuple), code == 'NEWOBJ'))
+        elif code == 'BUILD':
+            thing, state = self._pop(2)
+            stack.append(self._build(thing, state))
+        elif code not in ('PROTO', 'STOP'):
+            raise UnpicklingError(f'{code} is no code of torch.save')
+
+    def _pop(self, count: int | None) -> list[Any]:
+        """The last ``count`` things on the stack, or all since the last mark."""
+        start = self.marks.pop() if count is None else len(self.stack) - count
+        if not (self.marks[-1] if self.marks else 0) <= start <= len(self.stack):
+            raise UnpicklingError('a stack without the things that are taken from it')
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def _find(self, argument: str) -> Any:
+        module, _, name = argument.partition(' ')
+        named = f'{OLD_MODULES.get(module, module)}.{name}'
+        storage = re.fullmatch(r'torch\.(\w+)Storage', named)
+        if storage and storage[1] in STORAGES:
+            return StorageKind(STORAGES[storage[1]])
+        if named.startswith('torch.') and isinstance(getattr(torch, named[6:], None), torch.dtype):
+            return getattr(torch, named[6:])
+        if named in FUNCTIONS:
+            return Name(named)
+        if named in self.trusted:
+            return Trusted(self.trusted[named])
+        raise UnpicklingError(f'GLOBAL {named}')
+
+    def _call(self, function: Any, arguments: tuple, new: bool) -> Any:
+        if isinstance(function, Trusted):
+            made = function.thing.__new__(function.thing, *arguments) if new else function.thing(*arguments)
+            self.trusted_types.add(type(made))
+            return made
+        if not isinstance(function, Name):
+            raise UnpicklingError('a call of what is no function')
+        return FUNCTIONS[function.name](self, *arguments)
+
+    def _build(self, thing: Any, state: Any) -> Any:
+        """Give a state to what was just made; arrays are only made now."""
+        if isinstance(thing, Unfinished):
+            built = thing.build(self, state)
+            self.memo.update(dict.fromkeys(thing.places, built))
+            return built
+        if type(thing) is OrderedDict:
+            # attributes of a dict could be methods of it; a state dict has the versions of its modules
+            if '_metadata' in exactly(state, dict):
+                thing._metadata = module_versions(state['_metadata'])
+        elif isinstance(thing, NumberKind):
+            thing.set_order(state)
+        elif type(thing) in self.trusted_types:
+            getattr(thing, '__setstate__', vars(thing).update)(state)
+        else:
+            raise UnpicklingError(f'a state of a {type(thing).__name__}')
+        return thing
+
+    def spend(self, count: int) -> None:
+        """Count what a call makes; a file could have the same thing made again and again."""
+        self.left -= count
+        if self.left < 0:
+            raise UnpicklingError('it makes more than it holds')
 
 
-def _of_user() -> list[str]:
-    """The names that the user's own code has allowed."""
-    return [
-        entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
-        for entry in torch.serialization.get_safe_globals()
+def _trusted() -> dict[str, Any]:
+    """What the user's own code has allowed, by name; never ``getattr``."""
+    entries = torch.serialization.get_safe_globals()
+    named = [
+        entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}') for entry in entries
     ]
+    return {name: thing for thing, name in named if thing is not getattr}
 
 
-def _ours() -> list[tuple[Any, str]]:
-    """What is read under which name."""
-    from mmengine.logging import HistoryBuffer
-
-    ours: list[tuple[Any, str]] = [
-        (_attribute, 'builtins.getattr'),
-        (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_ONE_CYCLE, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
-        (_no_bytes, 'builtins.bytes'),
-        (_ARRAY, 'numpy.ndarray'),
-        (_KindOfNumber, 'numpy.dtype'),
-    ]
-    # numpy 2 moved these; files of either version are read with either
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        ours += [(_Array, f'{module}._reconstruct'), (_scalar, f'{module}.scalar')]
-    return ours
+# of the interpreter, and no values
+INNER = (Name, Trusted, StorageKind, Storage, NumberKind, Unfinished)
 
 
-class _Name:
-    """Stands in for a class of which a checkpoint needs the name, or a function or two, but never the class itself."""
-
-
-_ONE_CYCLE, _ARRAY = _Name(), _Name()
-
-
-def _attribute(owner: Any, name: str) -> Any:
-    """Read under the name of ``getattr`` when a checkpoint refers to a method: the few that occur, and no other."""
-    from mmengine.logging import HistoryBuffer
-    from mmengine.optim import OneCycleParamScheduler
-
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
-        return getattr(HistoryBuffer, name)
-    if owner is _ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
-        return getattr(OneCycleParamScheduler, name)
-    raise UnpicklingError(f'GLOBAL getattr({getattr(owner, "__name__", type(owner).__name__)}, {str(name)!r})')
-
-
-def _no_bytes(*_: Any) -> bytes:
-    """Read under the name of ``bytes``, which the pickles of torch call for empty ones alone."""
-    return b''
-
-
-class _KindOfNumber:
-    """Read under the name of ``numpy.dtype``: numbers alone, no objects, records or texts."""
-
-    def __init__(self, kind: str, *_: Any) -> None:
-        self.dtype = np.dtype(kind) if isinstance(kind, str) and re.fullmatch(r'[?a-zA-Z]\d{0,2}', kind) else None
-        if self.dtype is None or self.dtype.char not in NUMPY_KINDS:
-            raise UnpicklingError(f'GLOBAL numpy.dtype({str(kind)[:40]!r})')
-
-    def __setstate__(self, state: Any) -> None:
-        # version, byte order, what only records have, and perhaps metadata
-        if not isinstance(state, tuple) or state[1] not in ('<', '>', '|', '=') or state[2:8] != NO_RECORD:
-            raise UnpicklingError('a kind of number that cannot be read')
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class _Array(np.ndarray):
-    """Read under the name of numpy's ``_reconstruct``: an empty array, to be filled by its state.
-
-    The content is compared with the shape before numpy sees either. Pickled again it is a plain array.
-    """
-
-    def __new__(cls, *_: Any) -> _Array:
-        return np.zeros(0, np.uint8).view(cls)
-
-    def __setstate__(self, state: Any) -> None:
-        *_, shape, kind, fortran, content = state
-        dims = shape if isinstance(shape, tuple) and len(shape) <= 32 else (-1,)
-        if (
-            not isinstance(kind, _KindOfNumber)
-            or not isinstance(content, bytes)
-            or not all(type(dim) is int and dim >= 0 for dim in dims)
-            or math.prod(dims) * kind.dtype.itemsize != len(content)
-        ):
-            raise UnpicklingError('an array whose content does not fit its shape')
-        super().__setstate__((1, dims, kind.dtype, bool(fortran), content))
-
-    def __reduce__(self) -> Any:
-        return np.array(self, subok=False).__reduce__()
-
-
-def _scalar(kind: Any, content: Any = b'') -> Any:
-    """Read under the name of numpy's ``scalar``."""
-    if not isinstance(kind, _KindOfNumber) or not isinstance(content, bytes) or len(content) != kind.dtype.itemsize:
-        raise UnpicklingError('a number whose content does not fit its kind')
-    return np.frombuffer(content, kind.dtype)[0]
+def _require_tree(root: Any) -> None:
+    """Refuse what holds itself, is nested too deeply, or unfolds to far more than it is."""
+    sizes: dict[int, int] = {}
+    path: set[int] = set()
+    left: list[tuple[Any, bool]] = [(root, False)]
+    while left:
+        value, done = left.pop()
+        if id(value) in sizes:
+            continue
+        if isinstance(value, INNER):
+            raise UnpicklingError(f'a {type(value).__name__} as a value')
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        if done:
+            path.discard(id(value))
+            sizes[id(value)] = 1 + sum(sizes.get(id(part), 1) for part in inner)
+            if sizes[id(value)] > MOST_PARTS:
+                raise UnpicklingError('it unfolds to far more than it is')
+        elif isinstance(value, (dict, list, tuple)):
+            if id(value) in path or len(path) >= DEEPEST:
+                raise UnpicklingError('it holds itself, or is nested too deeply')
+            path.add(id(value))
+            left.append((value, True))
+            left += [(part, False) for part in inner if isinstance(part, (dict, list, tuple, *INNER))]

@@ -49,7 +49,7 @@ def compare(module: nn.Module, state: Mapping[str, Any]) -> Match:
     for name, value in state.items():
         if name not in own:
             match.unexpected.append(name)
-        elif isinstance(own[name], Tensor) and not _is_dense(value):
+        elif isinstance(own[name], Tensor) and not _is_dense(value, own[name]):
             match.reshaped.append(f'{name} is {_kind(value)}')
         elif isinstance(own[name], Tensor) and value.shape != own[name].shape:
             match.reshaped.append(f'{name} {tuple(value.shape)}, not {tuple(own[name].shape)}')
@@ -90,9 +90,11 @@ def check_match(
     )
 
 
-def _is_dense(value: Any) -> bool:
+def _is_dense(value: Any, own: Tensor) -> bool:
     """Whether a value is a tensor whose numbers can be copied into a weight."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.is_complex() == own.is_complex()
 
 
 def _kind(value: Any) -> str:

@@ -139,8 +139,9 @@ def test_a_checkpoint_removes_nothing_outside_the_work_folder(tmp_path, toy_runn
     work.mkdir()
     (work / 'best_link.pth').symlink_to(outside / 'file')
     (work / 'config.py').touch()
+    (work / 'best_notes.txt').touch()
     paths = [outside / 'file', outside / 'folder', outside / 'best_acc_epoch_1.pth', work / 'best_link.pth']
-    paths += [work / 'config.py', work / '..' / 'outside' / 'file', 7]
+    paths += [work / 'config.py', work / 'best_notes.txt', work / '..' / 'outside' / 'file', 7]
     for path in paths:
 
         def name_best(checkpoint: dict, path: object = path) -> None:
@@ -152,7 +153,7 @@ def test_a_checkpoint_removes_nothing_outside_the_work_folder(tmp_path, toy_runn
         runner = toy_runner(str(work), runner_type, epochs=3, load_from=str(start), resume=True)
         runner.train()
         assert (work / 'best_acc_epoch_3.pth').is_file() and (work / 'epoch_3.pth').is_file()
-        assert (work / 'config.py').is_file()
+        assert (work / 'config.py').is_file() and (work / 'best_notes.txt').is_file()
         assert sorted(outside.rglob('*')) == sorted(
             outside / name for name in ('file', 'best_acc_epoch_1.pth', 'folder', 'folder/file')
         )

@@ -3,6 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 
 from saga_mm.engine.options import (
     add_data_options,
@@ -94,6 +95,15 @@ def test_launchers_on_a_cpu(monkeypatch):
     cfg = Config(dict(runner_type='FlexibleRunner', find_unused_parameters=True))
     set_launcher(cfg, 'pytorch')
     assert cfg.strategy == dict(type='DDPStrategy', model_wrapper=wrapper)
+
+
+@pytest.mark.parametrize(
+    'name', ['CheckpointHook', 'mmengine.CheckpointHook', 'mmengine.hooks.CheckpointHook', CheckpointHook]
+)
+def test_the_checkpoint_hook_by_any_name(name):
+    cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=name)), default_scope='mmengine'))
+    use_atomic_checkpoints(cfg)
+    assert cfg.default_hooks.checkpoint.type == 'saga_mm.AtomicCheckpointHook'
 
 
 def test_atomic_checkpoints():

@@ -6,7 +6,7 @@ import torch
 
 from saga_mm.engine import resume
 from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.resume import find_best, find_newest, load_training_state
+from saga_mm.engine.resume import find_best, find_newest, load_training_state, stay_inside
 from saga_mm.errors import SagaError
 
 
@@ -49,6 +49,32 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
     save(tmp_path / 'elsewhere' / 'iter_7.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'elsewhere' / 'iter_7.pth'))
     assert find_newest(tmp_path)[0] == tmp_path / 'elsewhere' / 'iter_7.pth'
+
+
+@pytest.mark.parametrize(
+    ('change', 'named'),
+    [
+        ({'meta': {'epoch': 1, 'iter': 'abc'}}, r'meta\.iter'),
+        ({'meta': {'epoch': -1, 'iter': 5}}, r'meta\.epoch'),
+        ({'meta': {'epoch': 1, 'iter': True}}, r'meta\.iter'),
+        ({'meta': {'epoch': 1, 'iter': 5, 'seed': 'x'}}, r'meta\.seed'),
+        ({'message_hub': {'runtime_info': [1]}}, r'message_hub\.runtime_info'),
+        ({'message_hub': {'runtime_info': {'best_score': 'x'}}}, r'runtime_info\.best_score'),
+        ({'param_schedulers': 5}, 'param_schedulers'),
+        ({'param_schedulers': {'a': [5]}}, 'param_schedulers'),
+    ],
+)
+def test_facts_of_a_run_of_another_kind(tmp_path, change, named):
+    save(tmp_path / 'iter_5.pth', **change)
+    with pytest.raises(SagaError, match=rf'iter_5\.pth: training cannot continue from it, since its {named}'):
+        load_training_state(tmp_path / 'iter_5.pth')
+
+
+def test_paths_of_best_checkpoints_stay_inside(tmp_path):
+    paths = {'best_ckpt': '/etc/best_a.pth', 'best_ckpt_b': '../../passwd', 'best_ckpt_c': 5, 'other': '/etc'}
+    checkpoint = {'message_hub': {'runtime_info': paths}}
+    stay_inside(checkpoint, tmp_path)
+    assert paths == {'best_ckpt': str(tmp_path / 'best_a.pth'), 'other': '/etc'}
 
 
 def test_best_of_a_folder(tmp_path):

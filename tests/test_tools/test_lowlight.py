@@ -217,3 +217,15 @@ def test_as_a_user_runs_it(enhanced, start_tool):
     assert re.search(r'PSNR \(gamma 0\.3\) +\d+\.\d+\n', ends[0][0])
     assert re.search(r'PSNR +\d+\.\d+ +\d+\.\d+ +[24]\n', ends[1][0])
     assert re.fullmatch(r'error: --train-mask: for segmentation, .*\n', ends[3][1])
+
+
+def test_averaged_weights_of_another_model_are_not_resumed(inside, tmp_path):
+    for change, words in (
+        ({'steps': torch.zeros(3)}, 'holds no averaged weights'),
+        ({'module.x': torch.ones(1)}, 'unexpected'),
+    ):
+        checkpoint = load_checkpoint(CHECKPOINT)
+        checkpoint['ema_state_dict'].update(change)
+        torch.save(checkpoint, tmp_path / 'a.pth')
+        with pytest.raises(SagaError, match=words):
+            train(TrainOptions(config=TINY, work_dir=str(tmp_path / 'out'), resume=str(tmp_path / 'a.pth')))

@@ -11,6 +11,8 @@ from torch import nn
 from saga_mm.ops import round_up
 from saga_mm.registry import MODELS
 
+LARGEST_DIVISOR = 256
+
 
 @MODELS.register_module()
 class LowLightPreprocessor(BaseDataPreprocessor):
@@ -70,6 +72,8 @@ class LowLightEnhancer(BaseModel):
         known = {key: getattr(self.backbone, name) for key, name in told.items() if hasattr(self.backbone, name)}
         self.head = MODELS.build({'type': 'saga_mm.EnhancementHead', **known, **(head or {})})
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        if type(pad_divisor) is not int or not 1 <= pad_divisor <= LARGEST_DIVISOR:
+            raise ValueError(f'pad_divisor must be a number from 1 to {LARGEST_DIVISOR}, got {pad_divisor!r}')
         self.pad_divisor = pad_divisor
 
     def forward(

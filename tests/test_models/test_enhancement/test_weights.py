@@ -200,6 +200,13 @@ def test_a_header_that_asks_for_a_huge_model(file, arch):
         load_weights(file)
 
 
+@pytest.mark.parametrize('divisor', [65_536, 0, -8, 0.5, [], True])
+def test_a_header_that_asks_for_a_huge_padding(file, divisor):
+    rewrite(file, header={'model': {**CONFIG, 'pad_divisor': divisor}})
+    with pytest.raises(SagaError, match=r'cannot be built by .*pad_divisor must be a number from 1 to 256'):
+        load_weights(file)
+
+
 def test_files_that_unpack_to_more_than_weights_do(file):
     rewrite(file, bomb=np.zeros(50_000_000, np.uint8))
     content = np.load(file)
