@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import zipfile
@@ -56,8 +57,8 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
                 read_into(file, loaded[key].numpy())
         return _numbers(loaded[key], kind, count)
 
-    with archive.open(mains[0]) as file:
-        return read_pickle(file, size, load)
+    # read to its end first, where the checksum is compared
+    return read_pickle(io.BytesIO(archive.read(mains[0])), size, load)
 
 
 def _read_old(file: BinaryIO, size: int) -> Any:
