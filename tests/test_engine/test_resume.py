@@ -59,7 +59,7 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
         ({'meta': {'epoch': 1, 'iter': True}}, r'meta\.iter'),
         ({'meta': {'epoch': 1, 'iter': 5, 'seed': 'x'}}, r'meta\.seed'),
         ({'message_hub': {'runtime_info': [1]}}, r'message_hub\.runtime_info'),
-        ({'message_hub': {'runtime_info': {'best_score': 'x'}}}, r'runtime_info\.best_score'),
+        ({'message_hub': {'runtime_info': {'best_score': 'x'}}}, r'message_hub\.runtime_info\.best_score'),
         ({'param_schedulers': 5}, 'param_schedulers'),
         ({'param_schedulers': {'a': [5]}}, 'param_schedulers'),
     ],
