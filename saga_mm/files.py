@@ -53,6 +53,7 @@ class Draft:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
         self._handle: int | None = None
+        self._process = os.getpid()
         try:
             make_folder(self.path.parent)
             _require_file(self.path)
@@ -85,8 +86,10 @@ class Draft:
     def discard(self) -> None:
         """Remove the temporary file. Does nothing after :meth:`publish`."""
         if self._handle is not None:
-            with suppress(OSError):
-                self.temporary.unlink(missing_ok=True)
+            # a process that was forked has its own copy of this draft, and not the file
+            if self._process == os.getpid():
+                with suppress(OSError):
+                    self.temporary.unlink(missing_ok=True)
             self._close()
 
     def _close(self) -> None:
@@ -264,10 +267,16 @@ def _create(folder: Path) -> tuple[Path, int]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if fcntl is None:
             return path, handle
-        with suppress(OSError):
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # another process may have taken it for a leftover before it was locked
-        if os.fstat(handle).st_nlink:
+            mine = True
+        except BlockingIOError:
+            mine = False
+        except OSError:
+            # a file system without locks
+            mine = True
+        # another process may take it for a leftover before it is locked
+        if mine and os.fstat(handle).st_nlink:
             return path, handle
         os.close(handle)
 

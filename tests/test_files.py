@@ -210,3 +210,14 @@ def test_a_forked_process_does_not_hold_the_lock_on(tmp_path):
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_forked_process_leaves_the_draft_of_its_parent(tmp_path):
+    with Draft(tmp_path / 'a.txt') as draft:
+        draft.temporary.write_text('new')
+        child = os.fork()
+        if child == 0:
+            draft.discard()
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert (tmp_path / 'a.txt').read_text() == 'new'

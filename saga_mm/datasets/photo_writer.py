@@ -7,12 +7,11 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from fcntl import ioctl
 from pathlib import Path
 from termios import FIONREAD
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -229,10 +228,11 @@ class _StreamWriter(PhotoWriter):
             raise library_error(self.path, reason_of(self._output.geterror(), str(self._draft.temporary)))
 
 
-class _Pipe:
+class _Pipe(io.RawIOBase):
     """A path to write to; what arrives is taken by a function in another thread.
 
     If the function fails, the rest is read and dropped, so that the writer never waits and never meets an error.
+    :meth:`join` adds a byte as the end, because a process that is forked meanwhile holds the pipe open.
 
     Args:
         take: Is given what arrives, as a file.
@@ -243,15 +243,16 @@ class _Pipe:
     """
 
     def __init__(self, take: Callable[[BinaryIO], None]) -> None:
+        super().__init__()
         self._take = take
         self._source, self._sink = os.pipe()
+        self._lock, self._is_ended, self._is_read = Lock(), False, False
         self._thread = Thread(target=self._run, daemon=True)
         self.path = f'/dev/fd/{self._sink}'
         self.error: OSError | None = None
 
     def start(self) -> None:
-        """Begin to take; from here on the writer alone keeps the pipe open."""
-        os.close(self._sink)
+        """Begin to take."""
         self._thread.start()
 
     def wait_until_empty(self) -> None:
@@ -259,25 +260,50 @@ class _Pipe:
 
         OpenImageIO holds Python's lock while it closes a file. The last bytes, fewer than a pipe holds, then have room.
         """
-        with suppress(OSError):
-            while self._thread.is_alive() and struct.unpack('i', ioctl(self._source, FIONREAD, bytes(4)))[0]:
-                time.sleep(1e-3)
+        while self._thread.is_alive() and self._waiting():
+            time.sleep(1e-3)
 
     def join(self) -> None:
-        """Wait for the end, once the writer has closed the path."""
+        """End, once the writer has closed the path, and wait until all is taken."""
+        if self._is_ended:
+            return
+        with self._lock:
+            os.write(self._sink, b'.')
+            self._is_ended = True
         if self._thread.ident is not None:
             self._thread.join()
+        os.close(self._source)
+        os.close(self._sink)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what has arrived; nothing at the end."""
+        if self._is_read:
+            return 0
+        data = os.read(self._source, len(buffer))
+        with self._lock:
+            if self._is_ended and not self._waiting():
+                self._is_read = True
+                data = data[:-1]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _waiting(self) -> int:
+        """How many bytes are in the pipe."""
+        return struct.unpack('i', ioctl(self._source, FIONREAD, bytes(4)))[0]
 
     def _run(self) -> None:
-        with os.fdopen(self._source, 'rb') as source:
-            try:
-                self._take(source)
-            except OSError as error:
-                self.error = error
-            except (ValueError, struct.error):
-                self.error = OSError('what was encoded is incomplete')
-            while source.read(2**16):
-                pass
+        source = io.BufferedReader(self)
+        try:
+            self._take(source)
+        except OSError as error:
+            self.error = error
+        except (ValueError, struct.error):
+            self.error = OSError('what was encoded is incomplete')
+        while source.read(2**16):
+            pass
 
 
 class _PillowWriter(PhotoWriter):

@@ -153,7 +153,7 @@ def _refusal(path: str | os.PathLike[str], reason: str) -> str:
     if named and named[1].startswith('torch._utils._rebuild_'):
         return (
             f'checkpoint {path}: was not loaded, since it holds tensors that are not plain numbers ({named[1]}), but '
-            'sparse, quantised, or without data; save dense weights'
+            'sparse, quantised, without data, or of a rare kind; save dense weights of float32, float16 or bfloat16'
         )
     what = named[1] if named else called[1].strip() if called else None
     if what is None:
@@ -170,8 +170,8 @@ def _with_state_dict(path: str | os.PathLike[str], checkpoint: Any) -> dict[str,
         raise SagaError(f'checkpoint {path}: holds a {type(checkpoint).__name__}, not weights by name')
     for state in (*(checkpoint.get(key) for key in ('state_dict', 'model', *AVERAGED)), checkpoint):
         if isinstance(state, dict) and any(isinstance(value, Tensor) for value in state.values()):
-            if any(not isinstance(name, str) for name in state):
+            if not all(isinstance(name, str) and name.isprintable() for name in state):
                 raise SagaError(f'checkpoint {path}: holds weights under names that are no text')
             return {'state_dict': state} if state is checkpoint else {**checkpoint, 'state_dict': state}
-    keys = ', '.join(str(key) for key in list(checkpoint)[:5]) or 'nothing'
+    keys = ', '.join(repr(key)[:40] for key in list(checkpoint)[:5]) or 'nothing'
     raise SagaError(f'checkpoint {path}: holds no weights (its keys: {keys})')

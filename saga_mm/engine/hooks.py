@@ -17,7 +17,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 
 from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.optimizer_state import check_optimizer_state, parameter_names
+from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, remove_leftovers, write_file
 from saga_mm.registry import HOOKS
@@ -34,7 +34,7 @@ class AtomicCheckpointHook(CheckpointHook):
       rewrites the newest checkpoint).
     - What ``max_keep_ckpts`` or ``save_best`` makes superfluous is removed after its successor is complete, where
       mmengine removes it first. Only files of the output folder are removed, whatever a resumed checkpoint names.
-    - The state of an optimizer is compared with the model's parameters before it is loaded.
+    - The states of optimizers and schedulers are compared with the model and the config before they are loaded.
     - The epoch in the file is the one that the hook means, where ``FlexibleRunner`` counts one too many after a
       validation and skips an epoch.
 
@@ -66,6 +66,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if runner._resume and 'optimizer' in checkpoint and _saves_files(runner):
             names = checkpoint['meta'].get(NAMES)
             check_optimizer_state(runner.optim_wrapper, checkpoint['optimizer'], runner.model, names)
+            check_scheduler_states(getattr(runner, 'param_schedulers', None), checkpoint.get('param_schedulers'))
 
     def _take_over_kept(self, runner: Any) -> list[int]:
         """Of the steps whose files a resumed checkpoint counts, keep as many as are wanted, and give the others."""

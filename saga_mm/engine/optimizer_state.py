@@ -51,6 +51,46 @@ def check_optimizer_state(wrapper: Any, state: Any, model: nn.Module, names: Any
         check_optimizer_state(part, state[name], model)
 
 
+def check_scheduler_states(schedulers: Any, states: Any) -> None:
+    """Refuse states of schedulers whose facts are of another kind, and drop those that a scheduler does not have.
+
+    Args:
+        schedulers: mmengine's schedulers of parameters, a list or lists by name.
+        states: What the checkpoint holds of them, which is changed.
+
+    Raises:
+        SagaError: A fact is of another kind than the scheduler's own.
+    """
+    if isinstance(schedulers, dict):
+        for name, part in schedulers.items():
+            check_scheduler_states(part, states.get(name) if isinstance(states, dict) else None)
+        return
+    for number, (scheduler, state) in enumerate(zip(schedulers or (), states if isinstance(states, list) else ())):
+        # a part of a config is none yet
+        own = scheduler.state_dict() if hasattr(scheduler, 'state_dict') else dict(state)
+        for name in [name for name in state if name not in own]:
+            del state[name]
+        for name, value in state.items():
+            fits = value == own[name] if isinstance(own[name], str) else _alike(value, own[name])
+            if not fits:
+                raise SagaError(
+                    f'--resume: the state of scheduler {number} in the checkpoint has {name}={str(value)[:40]}, and '
+                    f'the config {str(own[name])[:40]}. Use the config that it was trained with, or start anew from '
+                    'its weights with --cfg-options load_from=FILE'
+                )
+
+
+def _alike(value: Any, own: Any) -> bool:
+    """Whether a fact is of the kind of a scheduler's own, which may be None before its first step."""
+    if isinstance(own, (int, float)):
+        return isinstance(value, (int, float))
+    if isinstance(own, (list, tuple)):
+        return isinstance(value, (list, tuple)) and all(_alike(part, own[0]) for part in value if own)
+    if own is None:
+        return value is None or isinstance(value, (int, float))
+    return callable(value) if callable(own) else isinstance(value, type(own))
+
+
 def _check(optimizer: Optimizer, state: dict[str, Any], names: Sequence[str]) -> None:
     groups, kept = state.get('param_groups'), state.get('state')
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):

@@ -16,6 +16,10 @@ from torch import Tensor
 NUMPY_KINDS = '?bBhHiIlLqQefdgFD'
 NO_RECORD = (None, None, None, -1, -1, 0)
 PLAIN_KEYS = (str, bytes, int, float, type(None))
+# larger numbers share their hashes with smaller ones
+LARGEST_KEY = 2**60
+# of a tensor or an array
+MOST_SIDES, LONGEST_SIDE = 32, 2**48
 
 
 class Budget(Protocol):
@@ -30,13 +34,6 @@ class Name:
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-
-class Trusted:
-    """What the user's own code has allowed, as ``torch.serialization.add_safe_globals`` keeps it."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
 
 
 class StorageKind:
@@ -75,7 +72,7 @@ class Unfinished:
 
     def __init__(self, build: Callable[[Budget, Any], Any]) -> None:
         self.build = build
-        self.places: list[int] = []
+        self.places: set[int] = set()
 
 
 def _array(reader: Budget, state: Any) -> np.ndarray:
@@ -83,7 +80,7 @@ def _array(reader: Budget, state: Any) -> np.ndarray:
     if (
         not isinstance(kind, NumberKind)
         or not isinstance(content, bytes)
-        or not all(type(side) is int and side >= 0 for side in exactly(shape, tuple))
+        or not _are_sizes(exactly(shape, tuple))
         or math.prod(shape) * kind.dtype.itemsize != len(content)
     ):
         raise UnpicklingError('an array whose content does not fit its shape')
@@ -107,6 +104,7 @@ def _history(reader: Budget, state: Any) -> Any:
         raise UnpicklingError('a log that is no list of numbers')
     if type(longest) is not int or longest < 1:
         raise UnpicklingError('a log without its length')
+    reader.spend(logs.nbytes + counts.nbytes)
     return HistoryBuffer(logs, counts, longest)
 
 
@@ -118,20 +116,35 @@ def _attribute(reader: Budget, owner: Any, name: Any) -> Any:
     owners = {HISTORY: (HistoryBuffer, ('min', 'max', 'mean', 'current'))}
     owners[ONE_CYCLE] = OneCycleParamScheduler, ('_annealing_cos', '_annealing_linear')
     found, names = owners.get(owner.name if isinstance(owner, Name) else '', (None, ()))
-    if name not in names:
-        raise UnpicklingError(f'GLOBAL getattr({getattr(owner, "name", type(owner).__name__)}, {str(name)[:40]!r})')
+    if exactly(name, str) not in names:
+        raise UnpicklingError(f'GLOBAL getattr({getattr(owner, "name", type(owner).__name__)}, {name[:40]!r})')
     return getattr(found, name)
 
 
-def _tensor(reader: Budget, storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+def _tensor(reader: Budget, storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> Tensor:
+    for numbers in (size, stride, (offset,)):
+        if not _are_sizes(exactly(numbers, tuple, torch.Size)):
+            raise UnpicklingError('a tensor of a size that is none')
     # raises where they reach beyond the storage
-    return torch.as_strided(exactly(storage, Storage).numbers, tuple(size), tuple(stride), offset)
+    tensor = torch.as_strided(exactly(storage, Storage).numbers, size, stride, offset)
+    # how it is to be read: requires_grad, hooks, and what is negative or conjugate without being computed
+    views = exactly(more[2], dict) if len(more) > 2 and more[2] else {}
+    if views.get('conj'):
+        tensor = tensor.conj()
+    # views, since the numbers of an old file come after its pickle
+    return torch._neg_view(tensor) if views.get('neg') else tensor
+
+
+def _size(reader: Budget, sizes: Any = ()) -> torch.Size:
+    if not _are_sizes(exactly(sizes, tuple, list)):
+        raise UnpicklingError('a size that is none')
+    return torch.Size(sizes)
 
 
 def _encoded(reader: Budget, text: str, encoding: str = 'latin1') -> bytes:
-    if encoding not in ('latin1', 'latin-1'):
-        raise UnpicklingError(f'GLOBAL _codecs.encode(..., {str(encoding)[:40]!r})')
-    reader.spend(len(text))
+    if exactly(encoding, str) not in ('latin1', 'latin-1'):
+        raise UnpicklingError(f'GLOBAL _codecs.encode(..., {encoding[:40]!r})')
+    reader.spend(len(exactly(text, str)))
     return text.encode('latin1')
 
 
@@ -139,7 +152,7 @@ def _made_of(kind: type) -> Callable[..., Any]:
     """A dict, or a set, of nothing or of what is given."""
 
     def make(reader: Budget, items: Any = ()) -> Any:
-        reader.spend(16 * len(items))
+        reader.spend(16 * len(exactly(items, tuple, list, dict, OrderedDict)))
         if kind is set:
             return {plain_key(item) for item in items}
         return kind({plain_key(key): value for key, value in (items.items() if isinstance(items, dict) else items)})
@@ -161,8 +174,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     'torch._utils._rebuild_tensor': _tensor,
     'torch._utils._rebuild_tensor_v2': _tensor,
     'torch._utils._rebuild_parameter': lambda reader, data, *_: exactly(data, Tensor),
-    'torch.Size': lambda reader, sizes=(): torch.Size(exactly(sizes, tuple, list)),
+    'torch.Size': _size,
     'torch.device': lambda reader, kind, *index: torch.device(exactly(kind, str), *index),
+    # of published files and of mmengine: what they hold is read as a dict, or not at all
+    'argparse.Namespace': _made_of(OrderedDict),
+    'yacs.config.CfgNode': _made_of(OrderedDict),
+    'mmengine.config.config.ConfigDict': _made_of(dict),
     'numpy.ndarray': lambda reader, *_: _refuse('GLOBAL numpy.ndarray'),
     'numpy.dtype': lambda reader, kind, *_: NumberKind(kind),
     **{f'numpy.{core}.multiarray._reconstruct': lambda reader, *_: Unfinished(_array) for core in ('core', '_core')},
@@ -170,6 +187,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     HISTORY: lambda reader, *_: Unfinished(_history),
     ONE_CYCLE: lambda reader, *_: _refuse(f'GLOBAL {ONE_CYCLE}'),
 }
+
+
+def _are_sizes(numbers: Any) -> bool:
+    """Whether these can be the sides or strides of an array: few, and no huge numbers."""
+    return len(numbers) <= MOST_SIDES and all(type(side) is int and 0 <= side <= LONGEST_SIDE for side in numbers)
 
 
 def _refuse(reason: str) -> None:
@@ -183,17 +205,20 @@ def exactly(value: Any, *kinds: type) -> Any:
 
 
 def plain_key(key: Any) -> Any:
-    """A key, whose hash is found at once: a tuple of tuples of tuples takes for ever."""
-    if isinstance(key, PLAIN_KEYS) or (type(key) is tuple and all(isinstance(part, PLAIN_KEYS) for part in key)):
+    """A key whose hash takes no time, as that of a tuple of tuples of tuples, and differs from those of others."""
+    if isinstance(key, PLAIN_KEYS) and not (isinstance(key, int) and abs(key) > LARGEST_KEY):
         return key
     raise UnpicklingError(f'a {type(key).__name__} as a key')
 
 
 def module_versions(found: Any) -> OrderedDict:
+    """Of the facts that a state dict keeps of its modules, the versions, by name."""
     named = exactly(found, OrderedDict, dict).items()
     if not all(isinstance(name, str) and type(facts) in (dict, OrderedDict) for name, facts in named):
         raise UnpicklingError('versions of modules that are none')
-    return OrderedDict(named)
+    # others would change how torch loads a state
+    versions = ((name, facts.get('version')) for name, facts in named)
+    return OrderedDict((name, {'version': version}) for name, version in versions if type(version) is int)
 
 
 def _numbers(values: Any) -> Any:

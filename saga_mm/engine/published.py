@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,8 +20,6 @@ from saga_mm.engine.weights import Match, compare
 from saga_mm.errors import SagaError
 from saga_mm.models import backbones
 
-# read as plain dicts: torch then stores what the file says of them and calls nothing
-STAND_INS = [(OrderedDict, 'argparse.Namespace'), (OrderedDict, 'yacs.config.CfgNode')]
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
     'cswin': r'stage1_conv_embed\.',
@@ -69,8 +66,7 @@ def read_published(path: str | os.PathLike[str], ema: bool = False) -> Published
     Raises:
         SagaError: The file is missing, damaged, holds no weights, or would run code when read.
     """
-    with torch.serialization.safe_globals(STAND_INS):
-        checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path)
     averaged = [key for key in AVERAGED if _has_weights(checkpoint.get(key))]
     if ema and not averaged:
         raise SagaError(f'--ema: checkpoint {path} holds no averaged weights ({", ".join(AVERAGED)})')

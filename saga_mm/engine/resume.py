@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from saga_mm.errors import SagaError
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
 ATTEMPTS = 5
+# a figure of an evaluation
+LARGEST = 1e30
 INSTEAD = 'resume from an iter_ or epoch_ file, or start anew from its weights with --cfg-options load_from='
 
 
@@ -46,13 +49,16 @@ def _wrong_fields(checkpoint: dict[str, Any]) -> str | None:
     for key in ('epoch', 'iter'):
         if type(meta[key]) is not int or meta[key] < 0:
             return f'meta.{key} ({str(meta[key])[:40]})'
-    if not isinstance(meta.get('seed'), (int, type(None))):
+    seed = meta.get('seed')
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
         return 'meta.seed'
     for key in ('log_scalars', 'runtime_info', 'resumed_keys'):
         if not isinstance(hub.setdefault(key, {}), dict):
             return f'message_hub.{key}'
     for key, value in hub['runtime_info'].items():
-        if str(key).startswith('best_score') and not isinstance(value, (int, float, np.number)):
+        if str(key).startswith('best_score') and not (
+            isinstance(value, (int, float, np.number)) and (abs(value) < LARGEST or math.isinf(value))
+        ):
             return f'message_hub.runtime_info.{key}'
     schedulers = checkpoint.get('param_schedulers', [])
     if isinstance(schedulers, dict):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saga_mm.archives import MAGIC, ArchiveError, read_into, stored_members
-from saga_mm.engine.plain_values import StorageKind
+from saga_mm.engine.plain_values import StorageKind, exactly
 from saga_mm.engine.unpickling import read_pickle
 
 # what the old format begins with
@@ -51,7 +51,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
 
     def load(identity: tuple) -> Tensor:
         _, kind, key, _, count, *_ = identity
-        if key not in loaded:
+        if exactly(key, str) not in loaded:
             loaded[key] = torch.empty(members[f'{root}data/{key}'].file_size, dtype=torch.uint8)
             with archive.open(f'{root}data/{key}') as file:
                 read_into(file, loaded[key].numpy())
@@ -72,7 +72,9 @@ def _read_old(file: BinaryIO, size: int) -> Any:
     def load(identity: tuple) -> Tensor:
         nonlocal left
         _, kind, key, _, count, view = identity
-        if key not in storages:
+        if type(count) is not int or not isinstance(kind, StorageKind):
+            raise UnpicklingError('a storage that is none')
+        if exactly(key, str) not in storages:
             left -= count * kind.dtype.itemsize
             if count < 0 or left < 0:
                 raise UnpicklingError('storages that are larger than the file')

@@ -86,7 +86,8 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
         return
     checkpoint = load_training_state(file)
     check_match(model, state_of(checkpoint), file)
-    _check_average(model, checkpoint.get('ema_state_dict'), file)
+    if 'ema_state_dict' in checkpoint:
+        _check_average(model, checkpoint['ema_state_dict'], file)
     stay_inside(checkpoint, cfg.work_dir)
     keep(file, checkpoint)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
@@ -95,8 +96,6 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
 
 def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
     """Refuse averaged weights of another model; mmengine keeps them beside a count of steps, under ``module.``."""
-    if averaged is None:
-        return
     steps = averaged.get('steps') if isinstance(averaged, dict) else None
     if not isinstance(steps, torch.Tensor) or steps.ndim:
         raise SagaError(f'checkpoint {file}: its ema_state_dict holds no averaged weights with a count of steps')

@@ -24,7 +24,6 @@ from saga_mm.engine.plain_values import (
     NumberKind,
     Storage,
     StorageKind,
-    Trusted,
     Unfinished,
     exactly,
     module_versions,
@@ -51,8 +50,11 @@ CONSTANTS: dict[str, Callable[[], Any]] = {
     'EMPTY_DICT': dict,
 }
 TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
+DTYPES = {str(thing): thing for thing in vars(torch).values() if isinstance(thing, torch.dtype)}
 # how deeply what is read may be nested, and how much it may hold where all that is shared counts each time
 DEEPEST, MOST_PARTS = 100, 10_000_000
+# of a pickle; those of detectors have some 10,000
+MOST_CODES = 1_000_000
 # bytes that calls may make beside four times as many as the file has: arrays are made of bytes, which are made of texts
 SMALL = 2**20
 
@@ -71,8 +73,9 @@ def read_pickle(file: BinaryIO, size: int, load_storage: Callable[[tuple], Tenso
     """
     try:
         read = _Interpreter(size, load_storage).run(file)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UnpicklingError(f'no pickle of torch.save ({error})') from error
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # their texts may hold anything of the file
+        raise UnpicklingError(f'no pickle of torch.save, {type(error).__name__}') from error
     _require_tree(read)
     return read
 
@@ -83,11 +86,11 @@ class _Interpreter:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.trusted = _trusted()
-        self.trusted_types: set[type] = set()
 
     def run(self, file: BinaryIO) -> Any:
-        for code, argument, _ in pickletools.genops(file):
+        for number, (code, argument, _) in enumerate(pickletools.genops(file)):
+            if number > MOST_CODES:
+                raise UnpicklingError(f'more than {MOST_CODES:,} codes')
             self._do(code.name, argument)
         return self.stack.pop()
 
@@ -100,7 +103,7 @@ class _Interpreter:
         elif code in ('BINPUT', 'LONG_BINPUT'):
             self.memo[argument] = stack[-1]
             if isinstance(stack[-1], Unfinished):
-                stack[-1].places.append(argument)
+                stack[-1].places.add(argument)
         elif code in ('BINGET', 'LONG_BINGET'):
             stack.append(self.memo[argument])
         elif code == 'MARK':
@@ -121,7 +124,7 @@ class _Interpreter:
             stack.append(Storage(self.load_storage(exactly(stack.pop(), tuple))))
         elif code in ('REDUCE', 'NEWOBJ'):
             function, arguments = self._pop(2)
-            stack.append(self._call(function, exactly(arguments, tuple), code == 'NEWOBJ'))
+            stack.append(FUNCTIONS[exactly(function, Name).name](self, *exactly(arguments, tuple)))
         elif code == 'BUILD':
             thing, state = self._pop(2)
             stack.append(self._build(thing, state))
@@ -143,28 +146,18 @@ class _Interpreter:
         storage = re.fullmatch(r'torch\.(\w+)Storage', named)
         if storage and storage[1] in STORAGES:
             return StorageKind(STORAGES[storage[1]])
-        if named.startswith('torch.') and isinstance(getattr(torch, named[6:], None), torch.dtype):
-            return getattr(torch, named[6:])
+        if named in DTYPES:
+            return DTYPES[named]
         if named in FUNCTIONS:
             return Name(named)
-        if named in self.trusted:
-            return Trusted(self.trusted[named])
         raise UnpicklingError(f'GLOBAL {named}')
-
-    def _call(self, function: Any, arguments: tuple, new: bool) -> Any:
-        if isinstance(function, Trusted):
-            made = function.thing.__new__(function.thing, *arguments) if new else function.thing(*arguments)
-            self.trusted_types.add(type(made))
-            return made
-        if not isinstance(function, Name):
-            raise UnpicklingError('a call of what is no function')
-        return FUNCTIONS[function.name](self, *arguments)
 
     def _build(self, thing: Any, state: Any) -> Any:
         """Give a state to what was just made; arrays are only made now."""
         if isinstance(thing, Unfinished):
             built = thing.build(self, state)
             self.memo.update(dict.fromkeys(thing.places, built))
+            thing.places.clear()
             return built
         if type(thing) is OrderedDict:
             # attributes of a dict could be methods of it; a state dict has the versions of its modules
@@ -172,8 +165,6 @@ class _Interpreter:
                 thing._metadata = module_versions(state['_metadata'])
         elif isinstance(thing, NumberKind):
             thing.set_order(state)
-        elif type(thing) in self.trusted_types:
-            getattr(thing, '__setstate__', vars(thing).update)(state)
         else:
             raise UnpicklingError(f'a state of a {type(thing).__name__}')
         return thing
@@ -185,17 +176,8 @@ class _Interpreter:
             raise UnpicklingError('it makes more than it holds')
 
 
-def _trusted() -> dict[str, Any]:
-    """What the user's own code has allowed, by name; never ``getattr``."""
-    entries = torch.serialization.get_safe_globals()
-    named = [
-        entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}') for entry in entries
-    ]
-    return {name: thing for thing, name in named if thing is not getattr}
-
-
 # of the interpreter, and no values
-INNER = (Name, Trusted, StorageKind, Storage, NumberKind, Unfinished)
+INNER = (Name, StorageKind, Storage, NumberKind, Unfinished)
 
 
 def _require_tree(root: Any) -> None:

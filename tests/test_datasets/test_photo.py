@@ -1,5 +1,6 @@
 import io
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -528,6 +529,18 @@ def test_an_encoder_that_is_interrupted_ends_its_thread(tmp_path, picture):
         writer.write(photo.pixels[:70])
         writer.discard()
     assert threading.active_count() == 1 and len(os.listdir('/dev/fd')) == handles and not os.listdir(tmp_path)
+
+
+def test_a_forked_process_does_not_hold_up_an_encoder(tmp_path, picture):
+    photo = Photo(picture[..., :3] / np.float32(255), None, PhotoKind(HEIGHT, WIDTH))
+    with open_photo_writer(tmp_path / 'a.jpg', photo) as writer:
+        writer.write(photo.pixels)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert photo_size(tmp_path / 'a.jpg') == (HEIGHT, WIDTH)
 
 
 def test_opencv_reads_what_is_written(tmp_path, deep):

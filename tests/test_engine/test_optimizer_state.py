@@ -3,10 +3,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import scheduler
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
-from saga_mm.engine.optimizer_state import check_optimizer_state, parameter_names
+from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.errors import SagaError
 
 OPTIMIZERS = {
@@ -189,3 +191,37 @@ def test_several_optimizers_by_name(trained):
         check_optimizer_state(several, {'b': optimizer.state_dict()}, net)
     with pytest.raises(SagaError, match='it is a list'):
         check_optimizer_state(several, [], net)
+
+
+SCHEDULERS = {
+    'OneCycleLR': {'eta_max': 0.1, 'total_steps': 10},
+    'CosineAnnealingLR': {'T_max': 5},
+    'MultiStepLR': {'milestones': [3, 4, 4]},
+    'ReduceOnPlateauLR': {'monitor': 'acc'},
+    'LinearLR': {},
+    'MultiStepMomentum': {'milestones': [3]},
+}
+
+
+@pytest.mark.parametrize('kind', SCHEDULERS)
+def test_states_of_schedulers(kind, tmp_path, trained):
+    optimizer = SGD(trained[0].parameters(), lr=0.1, momentum=0.9)
+    first, second = (getattr(scheduler, kind)(optimizer, **SCHEDULERS[kind]) for _ in range(2))
+    for _ in range(3):
+        optimizer.step()
+        first.step({'acc': 1.0}) if kind == 'ReduceOnPlateauLR' else first.step()
+    torch.save({'param_schedulers': [first.state_dict()], 'w': torch.ones(1)}, tmp_path / 'a.pth')
+    states = load_checkpoint(tmp_path / 'a.pth')['state_dict']['param_schedulers']
+    states[0]['other'] = 'dropped'
+    check_scheduler_states([second], states)
+    assert states[0] == first.state_dict()
+    second.load_state_dict(states[0])
+    for name, value in (
+        ('last_step', {}),
+        ('begin', None),
+        ('param_name', []),
+        ('end', torch.zeros(2)),
+        ('_global_step', '3'),
+    ):
+        with pytest.raises(SagaError, match=f'--resume: the state of scheduler 0 in the checkpoint has {name}='):
+            check_scheduler_states({'a': [second]}, {'a': [{**first.state_dict(), name: value}]})

@@ -118,6 +118,33 @@ def test_tensors_larger_than_their_storage(tmp_path):
         refused(tmp_path / 'a.pth', large, 'damaged')
 
 
+@pytest.mark.parametrize(
+    ('offset', 'size', 'stride'),
+    [
+        (0, torch.ones(1, dtype=torch.int64).expand(2**30), (1,)),
+        (0, (1,) * 100_000, (1,) * 100_000),
+        (0, (2,), (-1,)),
+        (-1, (2,), (1,)),
+        (0, (2**2000,), (1,)),
+        (0, 'ab', (1, 1)),
+        (0, (2.0,), (1,)),
+    ],
+)
+def test_tensors_of_sizes_that_are_none(tmp_path, offset, size, stride):
+    arguments = torch.zeros(4)._typed_storage(), offset, size, stride, False, collections.OrderedDict()
+    refused(tmp_path / 'a.pth', Built(torch._utils._rebuild_tensor_v2, arguments), 'not loaded')
+
+
+def test_arrays_of_huge_numbers_of_sides(tmp_path):
+    for shape in ((2**2030,) * 5000, (1,) * 100):
+        refused(tmp_path / 'a.pth', pickled_array(shape, np.dtype('u1'), b'1'), 'not loaded')
+
+
+def test_logs_that_are_made_again_and_again(tmp_path):
+    state = {'_log_history': [1.0] * 50_000, '_count_history': [1] * 50_000, 'max_length': 10**6}
+    refused(tmp_path / 'a.pth', [Built(HistoryBuffer, (), state) for _ in range(400)], 'makes more than it holds')
+
+
 def test_an_expanded_tensor_is_as_small_as_its_storage(tmp_path):
     torch.save({'a': torch.ones(1).expand(1000, 1000), **WEIGHTS}, tmp_path / 'a.pth')
     assert load_checkpoint(tmp_path / 'a.pth')['state_dict']['a'].shape == (1000, 1000)

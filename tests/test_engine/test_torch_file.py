@@ -29,6 +29,9 @@ def test_tensors_are_those_that_torch_reads(tmp_path, old_format):
     state |= {'empty': torch.zeros(0, 3), 'number': torch.tensor(7), 'parameter': torch.nn.Parameter(torch.randn(2, 2))}
     state |= {'last': torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)}
     file = tmp_path / 'a.pth'
+    # views that are negative or conjugate without being computed
+    state |= {'conjugate': torch.randn(3, dtype=torch.complex64).conj()}
+    state |= {'negative': torch.randn(3, dtype=torch.complex64).conj().imag}
     torch.save({'state_dict': state}, file, _use_new_zipfile_serialization=not old_format)
     read, torchs = load_checkpoint(file)['state_dict'], torch.load(file, weights_only=True)['state_dict']
     assert read.keys() == torchs.keys() and all(same(read[name], torchs[name]) for name in read)
