@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import HistoryBuffer
 
 from saga_mm.engine.checkpoint import keep, load_checkpoint
 from saga_mm.errors import SagaError
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
 ATTEMPTS = 5
-# a figure of an evaluation
-LARGEST = 1e30
+# the largest figure of an evaluation, and number of a step
+LARGEST, MOST_STEPS = 1e30, 2**40
 INSTEAD = 'resume from an iter_ or epoch_ file, or start anew from its weights with --cfg-options load_from='
 
 
@@ -47,18 +48,19 @@ def _wrong_fields(checkpoint: dict[str, Any]) -> str | None:
     """The first of the facts of a run that is of another kind than the run needs."""
     meta, hub = checkpoint['meta'], checkpoint['message_hub']
     for key in ('epoch', 'iter'):
-        if type(meta[key]) is not int or meta[key] < 0:
+        if type(meta[key]) is not int or not 0 <= meta[key] < MOST_STEPS:
             return f'meta.{key} ({str(meta[key])[:40]})'
     seed = meta.get('seed')
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
         return 'meta.seed'
     for key in ('log_scalars', 'runtime_info', 'resumed_keys'):
-        if not isinstance(hub.setdefault(key, {}), dict):
+        if not isinstance(hub.setdefault(key, {}), dict) or not all(isinstance(name, str) for name in hub[key]):
             return f'message_hub.{key}'
+    # a log without an entry has no mean, and what is kept was kept before
+    hub['log_scalars'] = {name: log for name, log in hub['log_scalars'].items() if _has_entries(log)}
+    hub['resumed_keys'] = {name: kept for name, kept in hub['resumed_keys'].items() if kept is True}
     for key, value in hub['runtime_info'].items():
-        if str(key).startswith('best_score') and not (
-            isinstance(value, (int, float, np.number)) and (abs(value) < LARGEST or math.isinf(value))
-        ):
+        if str(key).startswith('best_score') and not _is_figure(value):
             return f'message_hub.runtime_info.{key}'
     schedulers = checkpoint.get('param_schedulers', [])
     if isinstance(schedulers, dict):
@@ -66,6 +68,16 @@ def _wrong_fields(checkpoint: dict[str, Any]) -> str | None:
     if not isinstance(schedulers, list) or not all(isinstance(scheduler, dict) for scheduler in schedulers):
         return 'param_schedulers'
     return None
+
+
+def _is_figure(value: Any) -> bool:
+    if isinstance(value, (float, np.floating)) and math.isinf(value):
+        return True
+    return isinstance(value, (int, float, np.number)) and bool(abs(value) < LARGEST)
+
+
+def _has_entries(log: Any) -> bool:
+    return isinstance(log, HistoryBuffer) and len(log.data[0]) > 0
 
 
 def stay_inside(checkpoint: dict[str, Any], work_dir: str | Path) -> None:

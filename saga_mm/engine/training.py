@@ -96,7 +96,8 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
 
 def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
     """Refuse averaged weights of another model; mmengine keeps them beside a count of steps, under ``module.``."""
-    steps = averaged.get('steps') if isinstance(averaged, dict) else None
+    named = isinstance(averaged, dict) and all(isinstance(name, str) for name in averaged)
+    steps = averaged.get('steps') if named else None
     if not isinstance(steps, torch.Tensor) or steps.ndim:
         raise SagaError(f'checkpoint {file}: its ema_state_dict holds no averaged weights with a count of steps')
     check_match(model, {name.removeprefix('module.'): averaged[name] for name in averaged if name != 'steps'}, file)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from saga_mm.engine import resume
 from saga_mm.engine.checkpoint import load_checkpoint
@@ -55,9 +56,12 @@ def test_looks_where_last_checkpoint_points_to(tmp_path):
     ('change', 'named'),
     [
         ({'meta': {'epoch': 1, 'iter': 'abc'}}, r'meta\.iter'),
+        ({'meta': {'epoch': 1, 'iter': 2**63}}, r'meta\.iter'),
+        ({'message_hub': {'runtime_info': {'best_score': 10**70}}}, r'message_hub\.runtime_info\.best_score'),
         ({'meta': {'epoch': -1, 'iter': 5}}, r'meta\.epoch'),
         ({'meta': {'epoch': 1, 'iter': True}}, r'meta\.iter'),
         ({'meta': {'epoch': 1, 'iter': 5, 'seed': 'x'}}, r'meta\.seed'),
+        ({'message_hub': {'log_scalars': {5: 1}}}, r'message_hub\.log_scalars'),
         ({'message_hub': {'runtime_info': [1]}}, r'message_hub\.runtime_info'),
         ({'message_hub': {'runtime_info': {'best_score': 'x'}}}, r'message_hub\.runtime_info\.best_score'),
         ({'param_schedulers': 5}, 'param_schedulers'),
@@ -68,6 +72,13 @@ def test_facts_of_a_run_of_another_kind(tmp_path, change, named):
     save(tmp_path / 'iter_5.pth', **change)
     with pytest.raises(SagaError, match=rf'iter_5\.pth: training cannot continue from it, since its {named}'):
         load_training_state(tmp_path / 'iter_5.pth')
+
+
+def test_logs_without_entries_are_left_out(tmp_path):
+    logs = {'a': HistoryBuffer([1.0], [1]), 'b': HistoryBuffer(), 'c': 5}
+    save(tmp_path / 'iter_5.pth', message_hub={'log_scalars': logs, 'resumed_keys': {'a': True, 'b': False}})
+    hub = load_training_state(tmp_path / 'iter_5.pth')['message_hub']
+    assert list(hub['log_scalars']) == list(hub['resumed_keys']) == ['a'] and hub['runtime_info'] == {}
 
 
 def test_paths_of_best_checkpoints_stay_inside(tmp_path):
