@@ -55,7 +55,7 @@ class Draft:
         self._handle: int | None = None
         self._process = os.getpid()
         try:
-            make_folder(self.path.parent)
+            _make_folder(self.path.parent)
             _require_file(self.path)
             remove_leftovers(self.path.parent)
             self.temporary, self._handle = _create(self.path.parent)
@@ -152,7 +152,7 @@ def write_image(path: str | os.PathLike[str], save: Callable[..., object], **opt
     write_file(path, lambda file: save(file, format=kind, **options))
 
 
-def make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder and those above it.
 
     Raises:

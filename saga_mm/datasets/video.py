@@ -103,7 +103,7 @@ class VideoReader:
         # without a codec FFmpeg has no context to decode in, and PyAV does not ask whether there is one
         if pictures[0].codec_context is None:
             raise SagaError(
-                f'{self.path}: its pictures are in a code that FFmpeg does not know, or the file is damaged'
+                f'{self.path}: its pictures are in a codec that FFmpeg does not know, or the file is damaged'
             )
         self._stream = stream = pictures[0]
         stream.thread_type, stream.thread_count = 'AUTO', THREADS
@@ -159,7 +159,7 @@ class VideoReader:
             of = f' of {self.duration:.1f}' if self.duration is not None else ''
             return f'the file ends early: {self.end:.1f}{of} seconds could be read'
         left_out = [f'{self.damaged} damaged pieces were left out'] if self.damaged else []
-        left_out += ['sound in a code that FFmpeg does not know was left out'] if self._sound_is_unknown else []
+        left_out += ['sound in a codec that FFmpeg does not know was left out'] if self._sound_is_unknown else []
         return '; '.join(left_out)
 
     def close(self) -> None:

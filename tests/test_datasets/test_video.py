@@ -199,15 +199,15 @@ def test_no_video(make_video, tmp_path):
         VideoReader(tmp_path / 'sound.mp4')
 
 
-def test_streams_in_a_code_that_nobody_knows(make_video, tmp_path):
+def test_streams_in_an_unknown_codec(make_video, tmp_path):
     content = make_video(tmp_path / 'a.mkv', pictures(), sound='aac').read_bytes()
     (tmp_path / 'picture.mkv').write_bytes(content.replace(b'V_MPEG4/ISO/AVC', b'V_MPEGX/ISO/AVC'))
     (tmp_path / 'sound.mkv').write_bytes(content.replace(b'A_AAC', b'A_XYZ'))
-    with pytest.raises(SagaError, match=r'picture\.mkv: its pictures are in a code that FFmpeg does not know'):
+    with pytest.raises(SagaError, match=r'picture\.mkv: its pictures are in a codec that FFmpeg does not know'):
         VideoReader(tmp_path / 'picture.mkv')
     with VideoReader(tmp_path / 'sound.mkv') as video:
         assert len(list(video.read())) == len(pictures()) and not video.sounds
-        assert video.missing == 'sound in a code that FFmpeg does not know was left out'
+        assert video.missing == 'sound in a codec that FFmpeg does not know was left out'
 
 
 def test_a_full_disk(tmp_path):
