@@ -12,6 +12,10 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
+from saga_mm.ops.fused_operators import register_flops
+
+register_flops()
+
 aten = torch.ops.aten
 _fused_attention = F.scaled_dot_product_attention
 

@@ -3,7 +3,7 @@
 from .capture import captures_graph, compiles, known_equal
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
 from .feed_forward import add_feed_forward
-from .fused import fused_kernels, fuses
+from .fused import fused_kernels, plain_reason
 from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .mix_tokens import mix_in_slices
@@ -52,7 +52,6 @@ __all__ = [
     'focused',
     'full_precision',
     'fused_kernels',
-    'fuses',
     'get_feature_map',
     'grow_rows',
     'known_equal',
@@ -63,6 +62,7 @@ __all__ = [
     'mix_in_slices',
     'norm_in_place',
     'pad_to_multiple',
+    'plain_reason',
     'plan_runner',
     'read_key',
     'read_state',

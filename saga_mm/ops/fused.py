@@ -1,7 +1,8 @@
 """Writing and reading a state with the kernels of :mod:`saga_mm.ops.triton`.
 
-:func:`takes_write` and :func:`takes_read` say which inputs the kernels take; everything else is for the plain functions
-of :mod:`saga_mm.ops.linear_attention`, which compute the same.
+:func:`plain_reason_write` and :func:`plain_reason_read` say why a kernel does not take some inputs. Those are for the
+plain functions of :mod:`saga_mm.ops.linear_attention`, which compute the same. Triton is imported when a kernel first
+runs, not before.
 
 The environment variable ``SAGA_MM_FUSED=0`` switches the kernels off, and so does :func:`fused_kernels` for a while.
 """
@@ -38,12 +39,25 @@ def fused_kernels(enabled: bool = True) -> Iterator[None]:
         _enabled = before
 
 
-def fuses(x: torch.Tensor) -> bool:
-    """Whether kernels run on tensors of this device and type."""
-    return _enabled and x.dtype in TYPES and _runs_on(x.device)
+def plain_reason(x: torch.Tensor) -> str | None:
+    """Why the kernels do not run on tensors of this device and type, as half a sentence; None if they do."""
+    if not _enabled:
+        return 'the kernels are switched off'
+    if x.dtype not in TYPES:
+        return 'the kernels take float32, bfloat16 and float16 alone'
+    if x.device.type == 'cpu':
+        # Triton's interpreter, which is for tests
+        if os.environ.get('TRITON_INTERPRET') != '1':
+            return 'the kernels run on NVIDIA GPUs alone'
+    elif x.device.type != 'cuda':
+        return 'the kernels run on NVIDIA GPUs alone'
+    elif torch.cuda.get_device_capability(x.device) < (8, 0):
+        # tensor cores that multiply bfloat16 and TF32
+        return 'the GPU is older than Ampere'
+    return None if available() else 'Triton is not installed'
 
 
-def takes_write(
+def plain_reason_write(
     k: torch.Tensor,
     v: torch.Tensor,
     key_gate: torch.Tensor | None = None,
@@ -51,23 +65,35 @@ def takes_write(
     *,
     feature_map: str | Callable = 'relu',
     gate_act: str = 'identity',
-) -> bool:
-    """Whether :func:`write` takes these: keys and values ``(B, N, heads, d)``, and gates of all heads or of each."""
-    if not _takes(feature_map, k, v, key_gate, value_gate) or gate_act not in GATES:
-        return False
-    if k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3] or not _fit(k, v):
-        return False
-    gates = ((key_gate, k), (value_gate, v))
-    return all(gate is None or gate.shape in (x.shape, (*x.shape[:2], 1, x.shape[3])) for gate, x in gates)
+) -> str | None:
+    """Why :func:`write` does not take these; None if it does.
+
+    Args:
+        k: As all others, as of :func:`write`, but of any shape and type.
+    """
+    if reason := _plain_reason(feature_map, k, v, key_gate, value_gate):
+        return reason
+    if gate_act not in GATES:
+        return 'there is no kernel for this activation of the gates'
+    if k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3]:
+        return 'keys and values are not (B, N, heads, d) alike'
+    for gate, x in ((key_gate, k), (value_gate, v)):
+        if gate is not None and gate.shape not in (x.shape, (*x.shape[:2], 1, x.shape[3])):
+            return 'a gate is neither one of all heads nor one of each'
+    return _misfit(k, v)
 
 
-def takes_read(q: torch.Tensor, kv: torch.Tensor, key: torch.Tensor, *, feature_map: str | Callable = 'relu') -> bool:
-    """Whether :func:`read` can be called with these: queries ``(B, M, heads, d)`` and the two parts of a state."""
-    if not _takes(feature_map, q, kv, key) or kv.dtype != torch.float32 or key.dtype != torch.float32:
-        return False
-    if q.ndim != 4 or kv.ndim != 4 or not _fit(q, kv):
-        return False
-    return kv.shape[:3] == (q.shape[0], *q.shape[2:]) == key.shape
+def plain_reason_read(
+    q: torch.Tensor, kv: torch.Tensor, key: torch.Tensor, *, feature_map: str | Callable = 'relu'
+) -> str | None:
+    """Why :func:`read` does not take queries ``(B, M, heads, d)`` and the two parts of a state; None if it does."""
+    if reason := _plain_reason(feature_map, q, kv, key):
+        return reason
+    if kv.dtype != torch.float32 or key.dtype != torch.float32:
+        return 'the state is not float32'
+    if q.ndim != 4 or kv.ndim != 4 or not kv.shape[:3] == (q.shape[0], *q.shape[2:]) == key.shape:
+        return 'the queries do not fit the state'
+    return _misfit(q, kv)
 
 
 def write(
@@ -107,24 +133,17 @@ def read(
     return fused_operators.read_state(q, kv, key, feature_map, normalizer, eps)
 
 
-def _takes(feature_map: str | Callable, *tensors: torch.Tensor | None) -> bool:
-    there = [x for x in tensors if x is not None]
-    device = there[0].device
+def _plain_reason(feature_map: str | Callable, *tensors: torch.Tensor | None) -> str | None:
     if not isinstance(feature_map, str) or feature_map not in MAPS:
-        return False
-    return all(x.device == device and fuses(x) for x in there)
+        return 'there is no kernel for this feature map'
+    there = [x for x in tensors if x is not None]
+    for x in there:
+        if reason := plain_reason(x):
+            return reason
+    return None if len({x.device for x in there}) == 1 else 'the tensors are on several devices'
 
 
-def _fit(left: torch.Tensor, right: torch.Tensor) -> bool:
-    widest = max(left.shape[-1], right.shape[-1])
-    return widest <= MAX_HEAD_DIM and left.numel() > 0 and right.numel() > 0
-
-
-def _runs_on(device: torch.device) -> bool:
-    if not available():
-        return False
-    if device.type == 'cpu':
-        # Triton's interpreter, which is for tests
-        return os.environ.get('TRITON_INTERPRET') == '1'
-    # tensor cores that multiply bfloat16 and TF32
-    return device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
+def _misfit(left: torch.Tensor, right: torch.Tensor) -> str | None:
+    if max(left.shape[-1], right.shape[-1]) > MAX_HEAD_DIM:
+        return 'the heads are too wide for a kernel'
+    return None if left.numel() > 0 and right.numel() > 0 else 'there are no tokens or no channels'

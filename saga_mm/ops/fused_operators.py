@@ -121,7 +121,8 @@ read_state.register_autograd(_read_gradients, setup_context=_keep_read)
 def register_flops() -> None:
     """Tell ``torch.utils.flop_counter`` what the operators cost: two operations for each multiply-accumulate.
 
-    Called where a GPU is found and when a kernel first runs: the counter imports Triton, which takes its time.
+    A kernel calls it when it first runs, and :mod:`saga_mm.analysis.macs` when it is imported: the counter imports
+    Triton, for which ``import saga_mm`` shall not wait. Call it before you count a model that has not run yet.
     """
     from torch.utils.flop_counter import flop_registry, register_flop_formula
 
@@ -144,7 +145,3 @@ def register_flops() -> None:
     @register_flop_formula(operators.read_state_backward)
     def _read_back(dout_shape: torch.Size, q_shape: torch.Size, *_: Any, **__: Any) -> int:
         return 4 * prod(q_shape) * dout_shape[-1]
-
-
-if torch.cuda.is_available():
-    register_flops()

@@ -110,7 +110,7 @@ def write_state(
     if count == 0:
         raise ValueError('a state needs at least one token to be written')
     options = {'feature_map': feature_map, 'gate_act': gate_act}
-    if log_weights is rotate is None and fused.takes_write(k, v, key_gate, value_gate, **options):
+    if log_weights is rotate is None and fused.plain_reason_write(k, v, key_gate, value_gate, **options) is None:
         return KVState(*fused.write(k, v, key_gate, value_gate, **options, normalizer=normalizer), count)
     if gate_act == 'sigmoid':
         key_gate, value_gate = (None if gate is None else wide(gate).sigmoid() for gate in (key_gate, value_gate))
@@ -173,7 +173,7 @@ def read_state(
     batch, heads, d_k, _ = state.kv.shape
     if q.ndim != 4 or (q.shape[0], *q.shape[2:]) != (batch, heads, d_k):
         raise ValueError(f'queries {tuple(q.shape)} do not fit a state of (B, heads, d_k) = {(batch, heads, d_k)}')
-    if rotate is None and fused.takes_read(q, state.kv, state.key, feature_map=feature_map):
+    if rotate is None and fused.plain_reason_read(q, state.kv, state.key, feature_map=feature_map) is None:
         return fused.read(q, state.kv, state.key, feature_map=feature_map, normalizer=normalizer, eps=eps)
     with full_precision(q.device.type):
         mapped = get_feature_map(feature_map)(wide(q))

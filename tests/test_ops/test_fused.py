@@ -1,7 +1,10 @@
 """The kernels as operators of PyTorch: what they take, what both compute together, what tools of PyTorch see."""
 
 import importlib
+import subprocess
+import sys
 
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,7 +24,7 @@ def attend(q, k, v, a, b):
 
 
 def attend_if_taken(q, k, v, a, b):
-    return attend(q, k, v, a, b) if fused.takes_write(k, v, a, b, gate_act='sigmoid') else 2 * q
+    return attend(q, k, v, a, b) if fused.plain_reason_write(k, v, a, b, gate_act='sigmoid') is None else 2 * q
 
 
 def test_equals_the_sum_over_pairs_of_tokens(device):
@@ -98,49 +101,72 @@ def test_flops_are_counted(device):
     assert counter.get_total_flops() == 6 * one
 
 
-def test_takes(device):
+def test_what_is_taken(device):
     q, k, v, a, b = draw(device)
     kv, key = fused.write(k, v)
-    assert fused.takes_write(k, v) and fused.takes_write(k, v, a, b, gate_act='sigmoid')
-    assert fused.takes_write(k.bfloat16(), v.half(), feature_map='elu+1')
-    assert fused.takes_read(q, kv, key) and fused.takes_read(q.half(), kv, key, feature_map='identity')
-    assert not fused.takes_write(k.double(), v)
-    assert not fused.takes_write(k, v, a.double())
-    assert not fused.takes_write(k, v, feature_map='focused')
-    assert not fused.takes_write(k, v, feature_map=torch.relu)
-    assert not fused.takes_write(k, v, a, gate_act='silu')
-    assert not fused.takes_write(k, v, a[:, :1])
-    assert not fused.takes_write(k, v[:, :5])
-    assert not fused.takes_write(k, v[..., :0])
-    assert not fused.takes_write(k.repeat(1, 1, 1, 9), v)
-    assert not fused.takes_read(q, kv.double(), key)
-    assert not fused.takes_read(q[:1], kv, key)
-    assert not fused.takes_read(q[:, :0], kv, key)
-    assert not fused.takes_read(q, kv, key, feature_map=torch.relu)
+    assert fused.plain_reason(k) is None
+    assert fused.plain_reason_write(k, v) is None
+    assert fused.plain_reason_write(k, v, a, b, gate_act='sigmoid') is None
+    assert fused.plain_reason_write(k.bfloat16(), v.half(), feature_map='elu+1') is None
+    assert fused.plain_reason_read(q, kv, key) is None
+    assert fused.plain_reason_read(q.half(), kv, key, feature_map='identity') is None
+
+
+def test_reasons_why_not(device):
+    q, k, v, a, _ = draw(device)
+    kv, key = fused.write(k, v)
+    write, read = fused.plain_reason_write, fused.plain_reason_read
+    assert 'float32, bfloat16 and float16 alone' in fused.plain_reason(k.double())
+    assert 'float16 alone' in write(k.double(), v) and 'float16 alone' in write(k, v, a.double())
+    assert 'feature map' in write(k, v, feature_map='focused')
+    assert 'feature map' in write(k, v, feature_map=torch.relu)
+    assert 'activation' in write(k, v, a, gate_act='silu')
+    assert 'a gate is neither' in write(k, v, a[:, :1])
+    assert 'not (B, N, heads, d) alike' in write(k, v[:, :5])
+    assert 'no channels' in write(k, v[..., :0])
+    assert 'too wide' in write(k.repeat(1, 1, 1, 9), v)
+    assert 'float16 alone' in read(q, kv.double(), key) and 'not float32' in read(q, kv.half(), key)
+    assert 'do not fit the state' in read(q[:1], kv, key)
+    assert 'no tokens' in read(q[:, :0], kv, key)
+    assert 'feature map' in read(q, kv, key, feature_map=torch.relu)
 
 
 def test_switches(device, monkeypatch):
     _, k, v, *_ = draw(device)
-    assert fused.takes_write(k, v)
+    assert fused.plain_reason_write(k, v) is None
     with fused.fused_kernels(False):
-        assert not fused.takes_write(k, v)
+        assert fused.plain_reason_write(k, v) == 'the kernels are switched off'
         with fused.fused_kernels():
-            assert fused.takes_write(k, v)
-        assert not fused.takes_write(k, v)
-    assert fused.takes_write(k, v)
+            assert fused.plain_reason_write(k, v) is None
+        assert fused.plain_reason_write(k, v)
+    assert fused.plain_reason_write(k, v) is None
     try:
         monkeypatch.setenv('SAGA_MM_FUSED', '0')
         importlib.reload(fused)
-        assert not fused.takes_write(k, v)
+        assert fused.plain_reason_write(k, v)
     finally:
         monkeypatch.delenv('SAGA_MM_FUSED')
         importlib.reload(fused)
-    assert fused.takes_write(k, v)
+    assert fused.plain_reason_write(k, v) is None
 
 
 def test_plain_pytorch_on_the_cpu():
     _, k, v, *_ = draw()
-    assert not fused.takes_write(k, v)
+    assert 'NVIDIA GPUs alone' in fused.plain_reason_write(k, v)
+
+
+@pytest.mark.parametrize(
+    'code',
+    [
+        "saga_mm.create_backbone('saga_pvt_v2_b0').eval()(torch.rand(1, 3, 32, 32))",
+        # as on a machine with a GPU
+        'torch.cuda.is_available = lambda: True; import saga_mm.models, saga_mm.ops.fused_operators',
+    ],
+)
+def test_triton_waits_for_a_tensor_on_a_gpu(code):
+    imports, check = 'import sys, torch', "{'triton', 'torch.utils.flop_counter'} & set(sys.modules)"
+    run = f'{imports}; {code}' if 'lambda' in code else f'{imports}, saga_mm; {code}'
+    subprocess.run([sys.executable, '-c', f'{run}; sys.exit(str({check}) if {check} else 0)'], check=True)
 
 
 def test_kernels_know_every_name_that_is_taken(device):

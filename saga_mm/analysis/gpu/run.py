@@ -11,7 +11,7 @@ from saga_mm.analysis.benchmark.ceilings import measure_ceilings
 from saga_mm.analysis.benchmark.machine import full_machine
 from saga_mm.analysis.subjects import make_folder
 from saga_mm.errors import SagaError
-from saga_mm.ops import fuses
+from saga_mm.ops import plain_reason
 from saga_mm.ops.triton import available
 
 from .check import check_kernels
@@ -38,8 +38,8 @@ def run(parts: list[str], folder: Path, tokens: tuple[int, ...] = TOKENS) -> int
         raise SagaError('this measures kernels on a CUDA GPU, and PyTorch finds none here')
     if not available():
         raise SagaError('Triton is not installed: pip install triton, in the version that goes with PyTorch')
-    if not fuses(torch.empty(0, device='cuda')):
-        raise SagaError('the kernels are switched off (SAGA_MM_FUSED=0), or the GPU is older than Ampere')
+    if reason := plain_reason(torch.empty(0, device='cuda')):
+        raise SagaError(f'{reason}: nothing to measure (SAGA_MM_FUSED=0 switches kernels off)')
     make_folder(folder)
     start = time.monotonic()
 

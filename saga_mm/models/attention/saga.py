@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from saga_mm.ops import KVState, fuses, merge_states, write_state
+from saga_mm.ops import KVState, merge_states, plain_reason, write_state
 from saga_mm.registry import MODELS
 
 from .gates import OuterProductGates
@@ -73,7 +73,7 @@ class SAGAAttention(LinearAttention):
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)
         # kernels make gates of logits on their way
-        logits = self.gates.act is torch.sigmoid and fuses(k)
+        logits = self.gates.act is torch.sigmoid and plain_reason(k) is None
         options = {'gate_act': 'sigmoid' if logits else 'identity', **self.op}
         terms = [write_state(k, v, *gates, **options) for gates in self.gates(source, keys, values, logits)]
         return merge_states(terms)._replace(count=k.shape[1]) if len(terms) > 1 else terms[0]

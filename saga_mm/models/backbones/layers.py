@@ -15,11 +15,11 @@ from saga_mm.ops import (
     captures_graph,
     compiles,
     crop_rows,
-    fuses,
     grow_rows,
     map_to_tokens,
     norm_in_place,
     pad_to_multiple,
+    plain_reason,
     round_up,
 )
 
@@ -195,7 +195,7 @@ class Block(MixerBlock):
 
     def _mixes_in_slices(self, x: torch.Tensor) -> bool:
         wide = x.dtype in (torch.float32, torch.float64)
-        return self.attn.slices and wide and not fuses(x) and may_slice(self, x, self.norm1)
+        return self.attn.slices and wide and plain_reason(x) is not None and may_slice(self, x, self.norm1)
 
     def _feeds_in_slices(self, x: torch.Tensor) -> bool:
         return type(self.mlp) is FeedForward and self.mlp.plain and may_slice(self, x, self.norm2)
