@@ -21,7 +21,7 @@ from saga_mm.datasets.progress import progress_bar
 from saga_mm.engine.convert import convert
 from saga_mm.engine.published import Published
 from saga_mm.errors import SagaError
-from saga_mm.ops import tokens_to_map
+from saga_mm.ops import map_to_tokens, tokens_to_map
 
 LIMIT = 1e-5
 CONSTANTS = ('relative_position_index', 'attn_mask', 'angle', 'num_batches_tracked')
@@ -85,7 +85,7 @@ class GoldenCase(NamedTuple):
         stored, step = self.output(name)
         if len(self.manifest['outputs'][name]['shape']) == 3:
             # tokens in raster order
-            mine = mine.flatten(2).transpose(1, 2)
+            mine = map_to_tokens(mine)
         mine = mine.flatten()[::step].double()
         return ((mine - stored.double()).norm() / stored.double().norm()).item()
 

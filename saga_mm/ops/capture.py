@@ -17,13 +17,6 @@ def captures_graph() -> bool:
     )
 
 
-def compiles() -> bool:
-    """Whether ``torch.compile`` captures a graph, for this process alone; exported ones shall run anywhere."""
-    # older versions cannot tell
-    exports = getattr(torch.compiler, 'is_exporting', None)
-    return exports is not None and torch.compiler.is_compiling() and not exports()
-
-
 def known_equal(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether numbers are equal; False where that depends on the size of a map and a graph for any size is captured.
 

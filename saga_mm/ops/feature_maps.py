@@ -1,15 +1,9 @@
 """Non-negative feature maps phi, applied to queries and keys of shape ``(B, N, heads, d)``."""
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-
-from .capture import captures_graph
-
-# of tokens that are sharpened at a time
-SLICE_BYTES = 2**20
 
 FeatureMap = Callable[[torch.Tensor], torch.Tensor]
 
@@ -30,32 +24,12 @@ def focused(x: torch.Tensor, power: int = 3, floor: float = 1e-6, scale: torch.T
         power: The focusing factor p.
         floor: Added after the ReLU so that no token is exactly zero.
         scale: Divides each channel; positive, anything that broadcasts to ``x``.
-
-    Without gradients, on a processor, few tokens are sharpened at a time, so that their numbers stay in its cache.
     """
-    scale = torch.as_tensor(scale, dtype=x.dtype, device=x.device)
-    alike = math.prod(scale.shape[:-2]) == 1
-    if alike and x.device.type == 'cpu' and not torch.is_grad_enabled() and not captures_graph():
-        return _focused_in_slices(x, power, floor, scale)
     y = (F.relu(x) + floor) / scale
     # powers of values in (0, 1] can neither overflow nor turn a whole token into zeros
     y_max = y.amax(dim=(-2, -1), keepdim=True)
     sharp = (y / y_max) ** power
     return sharp * (_norm(y) / _norm(sharp))
-
-
-def _focused_in_slices(x: torch.Tensor, power: int, floor: float, scale: torch.Tensor) -> torch.Tensor:
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    length = max(SLICE_BYTES // (x.shape[-2] * x.shape[-1] * x.element_size()), 1)
-    scale = scale.reshape(scale.shape[-2:])
-    for tokens, result in zip(x.unbind(), out.unbind()):
-        for part, sharp in zip(tokens.split(length), result.split(length)):
-            y = part.clamp(min=0).add_(floor).div_(scale)
-            y_max = y.amax(dim=(-2, -1), keepdim=True)
-            norm = _norm(y.div_(y_max)) * y_max
-            sharp.copy_(y.pow_(power))
-            sharp.mul_(norm / _norm(sharp))
-    return out
 
 
 def _norm(x: torch.Tensor) -> torch.Tensor:

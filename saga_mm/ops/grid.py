@@ -44,8 +44,8 @@ def tokens_to_map(x: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def map_to_tokens(x: torch.Tensor) -> torch.Tensor:
-    """A map ``(B, C, H, W)`` as tokens ``(B, H * W, C)``."""
-    return x.flatten(2).transpose(1, 2)
+    """A map ``(B, C, H, W)`` as tokens ``(B, H * W, C)``: a view of a map that lies channels last, otherwise a copy."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def contiguous_map(x: torch.Tensor) -> torch.Tensor:

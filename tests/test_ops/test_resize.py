@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from saga_mm.ops import Grid, RowPool, add_table, map_to_tokens, resize_rows, resize_table
+from saga_mm.ops import Grid, RowPool, map_to_tokens, resize_rows
 
 SIZES = [
     ((7, 5), (33, 17)),
@@ -45,35 +45,6 @@ def test_rows_of_a_map_resized_to_its_own_size_are_its_own():
     x = torch.rand(1, 2, 9, 4)
     part = resize_rows(lambda start, stop: x[:, :, start:stop], (9, 4), (9, 4), 3, 6)
     assert torch.equal(part, x[:, :, 3:6])
-
-
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
-@pytest.mark.parametrize(('size', 'out_size'), SIZES, ids=str)
-def test_a_table_is_added_without_being_resized(monkeypatch, size, out_size, dtype, tolerance):
-    torch.manual_seed(0)
-    table, x = torch.randn(1, size[0] * size[1], 4, dtype=dtype), torch.randn(2, *out_size, 4, dtype=dtype)
-    wanted = x.flatten(1, 2) + resize_table(table, size, Grid.whole(*out_size))
-    seen, interpolate = [], F.interpolate
-    monkeypatch.setattr(
-        F, 'interpolate', lambda plane, *args, **rest: seen.append(args[0]) or interpolate(plane, *args, **rest)
-    )
-    for rows in (1, 4, 1000):
-        parts = []
-        for start in range(0, out_size[0], rows):
-            grid = Grid(*out_size, start, min(start + rows, out_size[0]))
-            part = x[:, grid.start : grid.stop].flatten(1, 2).contiguous().clone()
-            assert add_table(part, table, size, grid) is part
-            parts.append(part)
-        torch.testing.assert_close(torch.cat(parts, 1), wanted, rtol=0, atol=tolerance)
-    assert set(seen) <= {(size[0], out_size[1])}
-
-
-def test_adding_a_table_is_one_node_to_a_compiler():
-    x, table = torch.randn(2, 35, 4), torch.randn(1, 6, 4)
-    wanted = x + resize_table(table, (2, 3), Grid.whole(7, 5))
-    torch.library.opcheck(torch.ops.saga_mm.add_table, (x.clone(), table, 2, 3, 7, 5))
-    assert torch.ops.saga_mm.add_table(x, table, 2, 3, 7, 5) is None
-    torch.testing.assert_close(x, wanted)
 
 
 @pytest.mark.parametrize('out_size', [1, 2, 3, 6, (4, 3), (9, 11)])

@@ -11,7 +11,6 @@ from torch import nn
 
 from saga_mm.analysis.parts import first_line
 from saga_mm.models.backbones import chunks
-from saga_mm.ops import slices
 
 from .cases import Case, Subject
 from .references import as_reference
@@ -23,8 +22,6 @@ SIZE, BATCH = (100, 68), 2
 CHUNKS = (
     (chunks, 'CHUNK_BYTES', 2**13),
     (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16),
-    (slices, 'SLICE_BYTES', 1),
-    (slices, 'FEWEST_TOKENS', 100),
 )
 TOLERANCE = {'float32': 1e-4, 'bfloat16': 0.15, 'float16': 0.03}
 # of biases, scales and tables; weights get as much as gives their outputs unit size
@@ -84,7 +81,7 @@ def disturb(module: nn.Module) -> None:
 
 @contextmanager
 def small_chunks() -> Iterator[None]:
-    """Let even small maps run in chunks of rows, and in slices of few tokens."""
+    """Let even small maps run in chunks of rows."""
     with ExitStack() as stack:
         for module, name, size in CHUNKS:
             stack.callback(setattr, module, name, getattr(module, name))

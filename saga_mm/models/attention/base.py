@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.models.watched import is_plain
 from saga_mm.ops import Grid
 from saga_mm.registry import MODELS
 
@@ -27,8 +28,6 @@ class TokenMixer(BaseModule):
         floats: Numbers alive at once for each token of a piece while it is written or read, in multiples of its
             channels; rather too many.
         state_floats: Numbers that the state keeps of each token, in multiples of its channels.
-        slices: Whether :meth:`write_slices` and :meth:`add_slices` are there: both steps with the norm before and the
-            residual around them, in slices of few tokens, for inference on a processor.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
@@ -37,7 +36,6 @@ class TokenMixer(BaseModule):
     row_multiple: int = 1
     floats: float = 12.0
     state_floats: float = 0.0
-    slices: bool = False
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.
@@ -55,18 +53,6 @@ class TokenMixer(BaseModule):
         """Answer of ``state`` to the tokens ``x``, ``(B, N, C)``, that stand at ``grid``."""
         raise NotImplementedError
 
-    def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> Any:
-        """``write(norm(x), ...)``."""
-        raise NotImplementedError
-
-    def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
-        """``x + read(norm(x), grid, state)`` at the rows of ``keep``."""
-        raise NotImplementedError
-
-    def mix_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid) -> torch.Tensor:
-        """``x + self(norm(x), grid)`` of a whole map, which may be overwritten: both steps in a row."""
-        return self.add_slices(x, norm, grid, self.write_slices(x, norm), grid)
-
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         """Mix the tokens ``x``, ``(B, H * W, C)``, of the whole map ``grid``."""
         state = None
@@ -76,8 +62,11 @@ class TokenMixer(BaseModule):
 
 
 def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """The second half of what ``kv`` makes of ``x``, without the first where ``kv`` is a plain layer."""
-    if type(kv) is not nn.Linear:
+    """The second half of what ``kv`` makes of ``x``.
+
+    The keys, half of the work, are left out where ``kv`` is a plain layer.
+    """
+    if not is_plain(kv, nn.Linear):
         return kv(x).chunk(2, dim=-1)[1]
     weight, bias = kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1]
     return F.linear(x, weight, bias)

@@ -74,20 +74,6 @@ class OuterProductGates(nn.Module):
         for layer in last:
             nn.init.constant_(layer.bias, bias)
 
-    @property
-    def weights(self) -> tuple[torch.Tensor | None, ...] | None:
-        """What makes the logits of the gates of keys and then of values, if plain layers do; None otherwise.
-
-        Weight and bias of the last layer, and the weight of the one before it (``'low_rank'``) or None.
-        """
-        if self.source == 'kv' or len(self.sides) < 2 or self.act is not torch.sigmoid or self.rank > 1:
-            return None
-        *before, last = self.proj
-        plain = all(type(layer) is nn.Linear for layer in self.proj) and all(layer.bias is None for layer in before)
-        if not plain or len(before) > 1 or last.out_features != 2 * self.proj[0].in_features:
-            return None
-        return last.weight, last.bias, before[0].weight if before else None
-
     def forward(
         self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits: bool = False
     ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:

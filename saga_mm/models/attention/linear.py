@@ -7,21 +7,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.init import init_weights
+from saga_mm.models.watched import is_plain
 from saga_mm.ops import (
     FeatureMap,
     Grid,
     KVState,
-    add_read_in_slices,
-    captures_graph,
     get_feature_map,
     map_to_tokens,
     merge_states,
-    mix_in_slices,
     pad_to_multiple,
     read_state,
     resize_table,
     tokens_to_map,
-    write_in_slices,
     write_state,
 )
 from saga_mm.registry import MODELS
@@ -136,45 +133,6 @@ class LinearAttention(TokenMixer):
         return self._read(x, grid, self.write_heads(source, keys, values), values)
 
     @property
-    def slices(self) -> bool:
-        return type(self) is LinearAttention and self.plain
-
-    @property
-    def plain(self) -> bool:
-        """Whether keys are all tokens, and layers still those that it was built of, not adapted or quantised ones."""
-        if self.sr_ratio > 1 or self.table_size or self.head_norm is not None or not isinstance(self.feature_map, str):
-            return False
-        whole = self.local is None or (type(self.local) is nn.Conv2d and self.local.groups == self.kv.in_features)
-        return whole and all(type(layer) is nn.Linear for layer in (self.q, self.kv, self.proj))
-
-    @property
-    def gate_weights(self) -> tuple[torch.Tensor | None, ...] | None:
-        """What makes the logits of both gates, as slices take it, where there are gates."""
-        return None
-
-    def write_slices(self, x: torch.Tensor, norm: nn.LayerNorm) -> KVState:
-        return write_in_slices(x, _scales(norm), _parameters(self.kv), self.gate_weights, self.num_heads, **self.op)
-
-    def add_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid, state: KVState, keep: Grid) -> torch.Tensor:
-        values = tuple(None if half is None else half.chunk(2)[1] for half in _parameters(self.kv))
-        local = None if self.local is None else _parameters(self.local)
-        layers, options = (_parameters(self.q), values, local, _parameters(self.proj)), {'eps': self.eps}
-        options['feature_map'] = self.feature_map
-        return add_read_in_slices(x, _scales(norm), state[:2], *layers, grid, keep, **options)
-
-    def mix_slices(self, x: torch.Tensor, norm: nn.LayerNorm, grid: Grid) -> torch.Tensor:
-        kv, query, local, proj = (layer and _parameters(layer) for layer in (self.kv, self.q, self.local, self.proj))
-        layers = kv, self.gate_weights, query, local, proj
-        rest, options = (self.num_heads, grid.height, grid.width), {**self.op, 'eps': self.eps}
-        x = x.contiguous()
-        if not captures_graph():
-            return mix_in_slices(x, _scales(norm), *layers, *rest, **options)
-        numbers = 2, 3, 2, 2, 2
-        flat = [tensor for layer, n in zip(layers, numbers, strict=True) for tensor in layer or (None,) * n]
-        torch.ops.saga_mm.mix_tokens(x, *_scales(norm), *flat, *rest, **options)
-        return x
-
-    @property
     def op(self) -> dict:
         """Options of the operations on the state."""
         # by its name if it has one: so kernels know it
@@ -217,9 +175,8 @@ class LinearAttention(TokenMixer):
         if conv.groups == plane.shape[1]:
             return conv(plane)
         # one kernel for all heads
-        watched = conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or 'forward' in vars(conv)
-        if type(conv) is nn.Conv2d and not watched:
-            # a map of each head would be copied there and back
+        if is_plain(conv, nn.Conv2d):
+            # a map of all channels stays as it lies; the heads as maps of a batch would be copied there and back
             weight, bias = conv.weight.repeat(self.num_heads, 1, 1, 1), conv.bias.repeat(self.num_heads)
             return F.conv2d(plane, weight, bias, padding=conv.padding, groups=plane.shape[1])
         heads = plane.unflatten(1, (self.num_heads, self.head_dim)).flatten(0, 1)
@@ -227,11 +184,3 @@ class LinearAttention(TokenMixer):
 
     def _coarse(self, grid: Grid) -> Grid:
         return Grid(*(-(-side // self.sr_ratio) for side in grid))
-
-
-def _parameters(layer: nn.Linear | nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor | None]:
-    return layer.weight, layer.bias
-
-
-def _scales(norm: nn.LayerNorm) -> tuple[torch.Tensor, torch.Tensor, float]:
-    return norm.weight, norm.bias, norm.eps

@@ -62,17 +62,9 @@ class SAGAAttention(LinearAttention):
             embed_dims, num_heads, gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias
         )
 
-    @property
-    def slices(self) -> bool:
-        return type(self) is SAGAAttention and self.plain and (not self.gates.sides or self.gate_weights is not None)
-
-    @property
-    def gate_weights(self) -> tuple[torch.Tensor | None, ...] | None:
-        return self.gates.weights
-
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)
-        # kernels make gates of logits on their way
+        # the kernels take logits and apply the sigmoid themselves, which saves a pass over the gates
         logits = self.gates.act is torch.sigmoid and plain_reason(k) is None
         options = {'gate_act': 'sigmoid' if logits else 'identity', **self.op}
         terms = [write_state(k, v, *gates, **options) for gates in self.gates(source, keys, values, logits)]

@@ -85,10 +85,10 @@ class PyramidBackbone(BaseModule):
             outs[i] = contiguous_map(outs[i])
         return tuple(outs)
 
-    @staticmethod
-    def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    def _normed(self, x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
         channels_last = x.permute(0, 2, 3, 1)
-        chunk = chunk_bytes(norm, x)
+        # of all norms, since a hook on one of them shall see a whole map
+        chunk = chunk_bytes(self.out_norms, x)
         # a graph for images of any size has no bytes to compare
         if chunk < math.inf and x.nbytes > chunk:
             return RowRunner().gather(AppliedRows(MemoryRows(channels_last), norm))

@@ -1,29 +1,60 @@
-"""Where inference may run in pieces, and how large they are."""
+"""Where inference may run in pieces of rows, and how large they are."""
 
 import math
 
 import torch
 from torch import nn
 
-from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, captures_graph
+from saga_mm.models.attention import TokenMixer
+from saga_mm.models.watched import has_hook, replaced_forward
+from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, RowStep, captures_graph
+
+# what runs a stage, a block or a mixer over rows, in place of its forward
+ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
 
 
-def runs_in_pieces(module: nn.Module) -> bool:
-    """Whether nobody minds that a module computes a map in pieces.
+def whole_reason(module: nn.Module) -> str | None:
+    """Why a module must compute whole maps, as the second half of a sentence; None if it may run in pieces.
 
-    Training does, and so does a module inside that has a hook, which shall see whole maps, or another ``forward``.
+    Only the modules inside are asked about hooks and forwards: a hook on ``module`` itself sees its whole map anyway.
     """
-    if module.training or torch.is_grad_enabled():
+    if torch.is_grad_enabled():
+        return 'gradients are enabled'
+    if captures_graph():
+        return 'a graph is being captured, in which a loop over pieces would be frozen at the size of one map'
+    if module.training:
+        return 'it is in training mode'
+    for name, part in module.named_modules():
+        if part is module:
+            continue
+        if part.training:
+            return f'the submodule {name} is in training mode'
+        if has_hook(part):
+            return f'the submodule {name} has a hook'
+        if replaced_forward(part) or overrides_forward(part):
+            return f'the submodule {name} has a forward of its own'
+    return None
+
+
+def overrides_forward(module: nn.Module) -> bool:
+    """Whether a stage, block or mixer has a ``forward`` of its own, but not the methods that run it over rows.
+
+    That is: the instance, or a class in its method resolution order, defines ``forward`` and comes before every class
+    that defines one of :data:`ROW_METHODS`. Rows would not call such a ``forward``, or not know how far it looks. A
+    class that defines both is trusted to keep them equal.
+    """
+    if not isinstance(module, RowStep | TokenMixer) and not hasattr(type(module), 'steps'):
         return False
-    inside = (part for part in module.modules() if part is not module)
-    return not any(part._forward_hooks or part._forward_pre_hooks or 'forward' in vars(part) for part in inside)
+    for owner in (module, *type(module).__mro__):
+        if not ROW_METHODS.isdisjoint(vars(owner)):
+            return False
+        if 'forward' in vars(owner):
+            return True
+    return False
 
 
 def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:
-    """Bytes that a computation on a piece of ``x`` may take; infinite where it must be run whole.
-
-    That is where :func:`runs_in_pieces` says so, and while a graph is captured.
-    """
-    if captures_graph() or not runs_in_pieces(module):
+    """Bytes that a computation on a piece of ``x`` may take; infinite where :func:`whole_reason` has one."""
+    if whole_reason(module) is not None:
         return math.inf
     return CHUNK_BYTES if x.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES

@@ -11,19 +11,13 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import (
     Grid,
     RowStep,
-    add_feed_forward,
     captures_graph,
-    compiles,
     crop_rows,
     grow_rows,
     map_to_tokens,
-    norm_in_place,
     pad_to_multiple,
-    plain_reason,
     round_up,
 )
-
-from .chunks import runs_in_pieces
 
 
 class DropPath(nn.Module):
@@ -52,12 +46,14 @@ class FeedForward(nn.Module):
 
     Attributes:
         halo: Rows beyond a piece that its own rows depend on.
+        hidden_dims: Channels between the two layers, which may be adapters that know no such number.
     """
 
     halo: int = 0
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
+        self.hidden_dims = hidden_dims
         self.fc1 = nn.Linear(embed_dims, hidden_dims)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, embed_dims)
@@ -65,20 +61,6 @@ class FeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
         return self.fc2(self.act(self.fc1(x)))
-
-    @property
-    def plain(self) -> bool:
-        """Whether its layers are still those that it was built of, not adapted or quantised ones."""
-        return [type(layer) for layer in (self.fc1, self.act, self.fc2)] == [nn.Linear, nn.GELU, nn.Linear]
-
-    def add_to(self, x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-        """``x + self(norm(x))`` without gradients, if it is :attr:`plain`; tokens ``(B, N, C)`` may be overwritten."""
-        first, second = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
-        x = x.contiguous()
-        if captures_graph():
-            torch.ops.saga_mm.feed_forward(x, norm.weight, norm.bias, norm.eps, *first, *second)
-            return x
-        return add_feed_forward(x, (norm.weight, norm.bias), norm.eps, first, second)
 
 
 class MixerBlock(RowStep, nn.Module):
@@ -89,7 +71,7 @@ class MixerBlock(RowStep, nn.Module):
 
     @property
     def feed_forward(self) -> nn.Module:
-        """The part of :meth:`feed` that is widest and may look at neighbours: it has ``fc1`` and a ``halo``."""
+        """The part of :meth:`feed` that is widest and may look at neighbours: it has ``hidden_dims`` and a ``halo``."""
         raise NotImplementedError
 
     def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
@@ -123,17 +105,13 @@ class MixerBlock(RowStep, nn.Module):
 
     @property
     def floats(self) -> float:
-        hidden, channels = self.feed_forward.fc1.out_features, self.feed_forward.fc1.in_features
+        hidden, channels = self.feed_forward.hidden_dims, self.norm1.weight.numel()
         # before and after the activation, and around a convolution that wants its input in another order
         return max(self.attn.floats * channels, (4 if self.feed_forward.halo else 2) * hidden + 4 * channels)
 
     @property
     def state_floats(self) -> float:
         return self.attn.state_floats * self.norm1.weight.numel()
-
-    def runs_in_slices(self, x: torch.Tensor) -> bool:
-        """Whether nothing wide exists for more than a few tokens of ``x`` or of a map like it."""
-        return False
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         return self.attn.write(self.norm1(x), grid, state)
@@ -172,40 +150,7 @@ class Block(MixerBlock):
         return x + self.drop_path(mixed)
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        if self._feeds_in_slices(x):
-            return self.mlp.add_to(x, self.norm2)
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
-
-    def forward(self, x: torch.Tensor, grid: Grid, own: bool = False) -> torch.Tensor:
-        """Tokens after the block; ``own`` says that those before it may be overwritten."""
-        if self._mixes_in_slices(x):
-            return self.feed(self.attn.mix_slices(x if own else x.clone(), self.norm1, grid), grid)
-        return super().forward(x, grid)
-
-    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
-        return self.attn.write_slices(x, self.norm1) if self._mixes_in_slices(x) else super().write(x, grid, state)
-
-    def attend(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
-        if self._mixes_in_slices(x):
-            return self.attn.add_slices(x, self.norm1, grid, state, keep)
-        return super().attend(x, grid, state, keep)
-
-    def runs_in_slices(self, x: torch.Tensor) -> bool:
-        return self._mixes_in_slices(x) and self._feeds_in_slices(x)
-
-    def _mixes_in_slices(self, x: torch.Tensor) -> bool:
-        wide = x.dtype in (torch.float32, torch.float64)
-        return self.attn.slices and wide and plain_reason(x) is not None and may_slice(self, x, self.norm1)
-
-    def _feeds_in_slices(self, x: torch.Tensor) -> bool:
-        return type(self.mlp) is FeedForward and self.mlp.plain and may_slice(self, x, self.norm2)
-
-
-def may_slice(module: nn.Module, x: torch.Tensor, norm: nn.Module) -> bool:
-    """Whether a module's norm and what follows it may run in slices: on a processor, and not in an exported graph."""
-    if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or type(norm) is not nn.LayerNorm:
-        return False
-    return (not captures_graph() or compiles()) and runs_in_pieces(module)
 
 
 class PatchEmbed(nn.Module):
@@ -235,20 +180,11 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         x = pad_to_multiple(x, self.multiple)
-        slices = type(self.proj) is nn.Conv2d and may_slice(self, x, self.norm)
-        if x.device.type == 'cpu' and (slices or not captures_graph()):
-            # so the convolution makes tokens, not a map whose tokens are a copy
+        if x.device.type == 'cpu' and not captures_graph():
+            # a convolution keeps the order of its input: channels last makes tokens, of which a map would be a copy
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.proj(x)
-        tokens, grid = map_to_tokens(x), Grid.whole(*x.shape[2:])
-        if slices:
-            norm = self.norm.weight, self.norm.bias, self.norm.eps
-            if not captures_graph():
-                return norm_in_place(tokens, *norm), grid
-            tokens = tokens.contiguous()
-            torch.ops.saga_mm.norm_in_place(tokens, *norm)
-            return tokens, grid
-        return self.norm(tokens), grid
+        return self.norm(map_to_tokens(x)), Grid.whole(*x.shape[2:])
 
     @property
     def reach(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from saga_mm.models.attention.focused import published_name
-from saga_mm.ops import Grid, add_table, captures_graph, compiles, resize_table
+from saga_mm.ops import Grid, resize_table
 from saga_mm.registry import MODELS
 
 from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
@@ -57,18 +57,6 @@ class PositionTable(nn.Module):
 
     def forward(self, grid: Grid) -> torch.Tensor:
         return resize_table(self.table, self.size, grid)
-
-    def add_to(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """``x + self(grid)`` without gradients; tokens ``(B, N, C)`` may be overwritten."""
-        wide = x.dtype == self.table.dtype and x.dtype in (torch.float32, torch.float64)
-        here = x.device.type == 'cpu' and (compiles() or not captures_graph())
-        if not (wide and here and type(self).forward is PositionTable.forward):
-            return x + self(grid)
-        x = x.contiguous()
-        if not captures_graph():
-            return add_table(x, self.table, self.size, grid)
-        torch.ops.saga_mm.add_table(x, self.table, *self.size, grid.height, grid.width)
-        return x
 
 
 @MODELS.register_module()

@@ -52,6 +52,7 @@ class ConvFeedForward(nn.Module):
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
+        self.hidden_dims = hidden_dims
         self.fc1 = nn.Linear(embed_dims, hidden_dims)
         self.act = nn.GELU()
         self.dwconv = nn.Conv2d(hidden_dims, hidden_dims, 3, padding=1, groups=hidden_dims)

@@ -19,25 +19,21 @@ from saga_mm.ops import (
     tokens_to_map,
 )
 
-from .chunks import chunk_bytes, runs_in_pieces
-from .layers import Block, MixerBlock
-
-SLICED = 8
+from .chunks import chunk_bytes, overrides_forward
 
 
 class Stage(nn.Module):
     """From a map to a coarser map: embedding, position, blocks, norm.
 
-    In inference, a large map is run in chunks of rows, so that what is wide inside a block never exists for all of it.
-    Not so while a graph is captured, or if a module inside has a hook, which shall see whole maps.
+    In inference, a large map is run in chunks of rows, so that what is wide inside a block never exists for all of it,
+    unless :func:`~saga_mm.models.backbones.chunks.whole_reason` says why it must be run whole.
 
     The map that it returns may be a view of tokens, channels last, as the embedding of the next stage likes it.
 
     Args:
-        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens, which are overwritten, and their grid.
+        embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
         blocks: Modules from tokens and grid to tokens.
-        position: From a grid to what is added to the tokens, or None. If it has ``add_to(x, grid)``, that is called
-            instead where nobody looks inside.
+        position: From a grid to what is added to the tokens, or None.
         norm: Applied to the tokens that leave the stage, or None.
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
     """
@@ -62,10 +58,10 @@ class Stage(nn.Module):
         """The stage without its norm, as steps that run one after the other.
 
         Raises:
-            ValueError: If a part has not what it takes.
+            ValueError: If a part has not what it takes, or a forward of its own, which would not be called.
         """
         if unfit := self.unfit:
-            raise ValueError(f'{unfit} does not run in strips: see PatchEmbed and MixerBlock for what it takes')
+            raise ValueError(unfit)
 
         def enter(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
             return self.enter(tokens_to_map(x, grid), grid)
@@ -75,10 +71,16 @@ class Stage(nn.Module):
 
     @property
     def unfit(self) -> str | None:
-        """The name of a part that runs whole maps alone, or None."""
+        """Which part runs whole maps alone, and why, as a sentence; None if all of them run by rows."""
         fit = all(hasattr(self.embed, name) for name in ('stride', 'reach', 'floats'))
-        unfit = [block for block in self.blocks if not hasattr(block, 'steps')] + [self.embed] * (not fit)
-        return type(unfit[0]).__name__ if unfit else None
+        for part in [block for block in self.blocks if not hasattr(block, 'steps')] + [self.embed] * (not fit):
+            return f'{type(part).__name__} does not run in strips: see PatchEmbed and MixerBlock for what it takes'
+        for part in self.modules():
+            if overrides_forward(part):
+                return (
+                    f'{type(part).__name__} does not run in strips: it has a forward of its own, which rows do not call'
+                )
+        return None
 
     def enter(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
         """Tokens of a piece ``(B, C, rows, W)`` of the map, at ``grid``, with their position."""
@@ -89,19 +91,14 @@ class Stage(nn.Module):
             stride = self.embed.stride
             start = grid.start // stride
             grid = Grid(-(-grid.height // stride), piece.width, start, start + piece.height)
-        if self.position is None:
-            return x, grid
-        if runs_in_pieces(self) and hasattr(self.position, 'add_to'):
-            return self.position.add_to(x, grid), grid
-        return x + self.position(grid), grid
+        if self.position is not None:
+            x = x + self.position(grid)
+        return x, grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
-        if all(isinstance(block, MixerBlock) and block.runs_in_slices(x) for block in self.blocks):
-            # they take a small part of what they say, and pieces cost a little time
-            chunk *= SLICED
         images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 
@@ -128,13 +125,11 @@ class Stage(nn.Module):
 
     def _whole(self, x: torch.Tensor) -> torch.Tensor:
         x, grid = self.enter(x, Grid.whole(*x.shape[2:]))
-        # nobody else looks at what is between the blocks
-        own = runs_in_pieces(self)
         for block in self.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, grid, use_reentrant=False)
             else:
-                x = block(x, grid, own=True) if own and type(block).forward is Block.forward else block(x, grid)
+                x = block(x, grid)
         if self.norm is not None:
             x = self.norm(x)
         return tokens_to_map(x, grid)

@@ -47,7 +47,7 @@ class SharedState(BaseModule):
         listed = isinstance(in_channels, Sequence) and all(isinstance(n, int) and n > 0 for n in in_channels)
         if not listed or not in_channels:
             raise ValueError(f'in_channels must list the channels of one level at least, got {in_channels!r}')
-        self.in_channels = tuple(in_channels)
+        self.in_channels, self.embed_dims = tuple(in_channels), embed_dims
         self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-6) for channels in in_channels)
         self.enter = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
         self.attn = build_attention(attention, embed_dims, num_heads)
@@ -137,9 +137,8 @@ class LevelStep(RowStep):
     def __init__(self, neck: SharedState, level: int) -> None:
         self.neck, self.level = neck, level
         self.sweeps, self.halo, self.row_multiple = neck.sweeps, neck.halo, neck.attn.row_multiple
-        embed_dims = neck.enter[level].out_features
-        self.floats = neck.attn.floats * embed_dims + 3 * neck.in_channels[level]
-        self.state_floats = neck.attn.state_floats * embed_dims
+        self.floats = neck.attn.floats * neck.embed_dims + 3 * neck.in_channels[level]
+        self.state_floats = neck.attn.state_floats * neck.embed_dims
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         return self.neck.write(x, grid, self.level, state)

@@ -147,36 +147,3 @@ def test_shared_local_kernel_treats_heads_alike(how: str):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         SAGAAttention(**{'embed_dims': 16, 'num_heads': 2, **options})
-
-
-@pytest.mark.parametrize(
-    ('options', 'slices'),
-    [
-        ({}, True),
-        ({'gates': 'none'}, True),
-        ({'gate_act': 'identity', 'local_kernel': 0}, True),
-        ({'feature_map': 'elu+1', 'normalizer': 'gated', 'qkv_bias': False}, True),
-        ({'gates': 'key'}, False),
-        ({'gate_act': '1+tanh'}, False),
-        ({'gate_source': 'low_rank'}, True),
-        ({'gate_source': 'kv'}, False),
-        ({'gate_rank': 2}, False),
-        ({'gate_shared': True}, False),
-        ({'normalizer': 'none'}, False),
-        ({'feature_map': F.softplus}, False),
-        ({'sr_ratio': 2}, False),
-        ({'key_table': (2, 2)}, False),
-        ({'local_shared': True}, False),
-    ],
-    ids=lambda value: ' '.join(value) or 'default' if isinstance(value, dict) else '',
-)
-def test_what_runs_in_slices(options: dict, slices: bool):
-    assert SAGAAttention(8, 2, **options).slices is slices
-
-
-def test_what_derives_from_it_does_not_run_in_slices():
-    class Other(SAGAAttention):
-        def write_heads(self, source, keys, values):
-            return super().write_heads(source, -keys, values)
-
-    assert not Other(8, 2).slices

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from saga_mm.analysis import measure_cost
-from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks, stage
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
 from saga_mm.models.backbones.layers import Block, FeedForward
-from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner, slices
+from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
@@ -175,7 +174,7 @@ def test_images_of_a_batch_before_rows(monkeypatch):
     seen, inner = [], net.stages[0]._whole
     whole = inner(x)
     monkeypatch.setattr(net.stages[0], '_whole', lambda part: seen.append(len(part)) or inner(part))
-    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 / stage.SLICED * net.parts(32, 32)[0].whole_bytes(1))
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
     with torch.no_grad():
         assert torch.allclose(net.stages[0](x), whole, rtol=1e-9)
     assert seen == [2, 2, 1]
@@ -237,31 +236,6 @@ def test_captured_graphs_hold_no_loop(monkeypatch):
             net(x)
 
 
-def test_slices_are_nodes_of_compiled_graphs_alone():
-    """Exported ones run where this package is not installed."""
-    net, x, graphs = build('PVT'), torch.randn(1, 3, 64, 40, dtype=torch.float64), []
-
-    def keep(graph, inputs):
-        graphs.append(graph.graph)
-        return graph
-
-    def own(graph):
-        return [node for node in graph.nodes if 'saga_mm' in str(node.target)]
-
-    with torch.no_grad():
-        torch.compile(net, backend=keep, fullgraph=True)(x)
-        exported = [torch.export.export(net, (x,), strict=strict).graph for strict in (False, True)]
-        exported += [torch.fx.experimental.proxy_tensor.make_fx(net)(x).graph]
-    # attention and feed-forward of each block; the norm of an embedding, and positions
-    assert [len(own(graph)) for graph in graphs] == [2 * sum(len(stage.blocks) + 1 for stage in net.stages)]
-    assert [own(graph) for graph in exported] == [[], [], []]
-    graphs.clear()
-    # gradients need the layers
-    torch._dynamo.reset()
-    torch.compile(net, backend=keep, fullgraph=True)(x)
-    assert [own(graph) for graph in graphs] == [[]]
-
-
 MORE_MIXERS = [
     {'type': 'saga', 'gate_rank': 4},
     {'type': 'saga', 'feature_map': 'focused', 'normalizer': 'none', 'local_kernel': 5},
@@ -301,23 +275,6 @@ def test_a_wide_feed_forward_is_what_a_block_says():
     assert block.floats == 2 * 512 + 4 * 64
 
 
-def test_a_feed_forward_in_slices():
-    block = Block(16, build('PVT').stages[0].blocks[0].attn, FeedForward(16, 40), drop_path=0.0).eval()
-    x = torch.randn(2, 300, 16)
-    expected, ran = block.feed(x, Grid.whole(15, 20)), []
-    add_to = block.mlp.add_to
-    block.mlp.add_to = lambda *args: ran.append(True) or add_to(*args)
-    with torch.no_grad():
-        assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=1e-6)
-        assert ran == [True]
-        # what autocast makes is of another type than a buffer for it
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=0.05)
-        block.norm2.register_forward_hook(lambda *_: None)
-        assert torch.allclose(block.feed(x.clone(), Grid.whole(15, 20)), expected, atol=1e-6)
-    assert ran == [True]
-
-
 class Doubled(nn.Linear):
     """Stands for layers that adapt or quantise a linear one."""
 
@@ -347,24 +304,6 @@ def test_another_forward_is_run():
     whole = net(x)
     with torch.no_grad():
         torch.testing.assert_close(net(x), whole)
-
-
-@pytest.mark.parametrize('host', ['PVT', 'PVTv2'])
-@pytest.mark.parametrize(
-    'options',
-    [{}, {'gates': 'none'}, {'local_kernel': 0}, {'feature_map': 'elu+1'}, {'gate_source': 'low_rank'}],
-    ids=str,
-)
-def test_attention_in_slices_is_that_of_layers(monkeypatch, host: str, options: dict):
-    monkeypatch.setattr(slices, 'FEWEST_TOKENS', 40)
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 1)
-    net, x = build(host, {'type': 'saga', **options}), torch.randn(2, 3, 72, 41, dtype=torch.float64)
-    ran, mix = [], SAGAAttention.mix_slices
-    monkeypatch.setattr(SAGAAttention, 'mix_slices', lambda *args: ran.append(1) or mix(*args))
-    whole = net(x)
-    with torch.no_grad():
-        torch.testing.assert_close(net(x), whole)
-    assert len(ran) == 3
 
 
 @pytest.mark.parametrize('host', ['PVT', 'PVTv2', 'RAVLT'])

