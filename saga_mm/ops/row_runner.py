@@ -12,7 +12,8 @@ from .row_progress import Progress
 from .rows import RowStep, StepRows, round_up
 from .scratch import Rows, Storage
 
-CHUNK_BYTES = 64 * 2**20
+# PVT-T at 640 and 1280 takes 13 to 20 % less time than in chunks of 64 MiB; SAGA-PVT-T and SAGAUNet take the same
+CHUNK_BYTES = 32 * 2**20
 ACCELERATOR_CHUNK_BYTES = 512 * 2**20
 _HALOS = 8
 
