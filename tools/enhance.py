@@ -38,9 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(
         '--max-memory',
-        default='2GB',
         metavar='SIZE',
-        help='what the program may take; what needs more is done in strips, with the same result (default: 2GB)',
+        help='what the program may take, such as 2GB; what needs more is done in strips, with the same result '
+        '(default: half of the memory that is free)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
     return parser.parse_args()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.ops import MemoryBudget
 
 from .enhance_strips import RgbRows, enhance_strips
 from .memory import memory_size
@@ -35,21 +36,23 @@ class LowLightInferencer:
             of one's own (``tools/publish_weights.py`` makes it of a training's checkpoint).
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
-            as much as is useful.
+            half of what is free.
 
     Attributes:
         model: The :class:`LowLightEnhancer`.
+        budget: The memory that images are run in; ``budget.explain()`` says how the last one was.
 
     Raises:
         SagaError: Weights, device or memory are not in order.
     """
 
     def __init__(
-        self, weights: str | os.PathLike[str] = 'base', device: str | None = None, max_memory: str | None = '2GB'
+        self, weights: str | os.PathLike[str] = 'base', device: str | None = None, max_memory: str | int | None = None
     ) -> None:
-        self.max_memory = None if max_memory is None else memory_size(max_memory)
+        memory = memory_size(max_memory)
         self.device = find_device(device)
         self.model = load_weights(weights).to(self.device)
+        self.budget = MemoryBudget.of(self.model, memory)
 
     def __call__(self, image: Any, strength: float = 1.0) -> Any:
         """Enhance an image, or several.
@@ -115,7 +118,7 @@ class LowLightInferencer:
         self, image: RgbRows, strength: float = 1.0, folder: str | Path | None = None, held_bytes: int = 0
     ) -> Iterator[np.ndarray]:
         """Rows of an image from top to bottom; see :func:`enhance_strips`."""
-        return enhance_strips(self.model, image, strength, self.max_memory, folder, held_bytes)
+        return enhance_strips(self.model, image, strength, self.budget, folder, held_bytes)
 
     def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:
         from saga_mm.datasets.photo_writer import LUMA
@@ -151,7 +154,7 @@ def check_strength(strength: float) -> float:
         SagaError: It is below 0, or no number.
     """
     if not isinstance(strength, (int, float, np.number)) or not math.isfinite(strength) or strength < 0:
-        raise SagaError(f'--strength {strength}: must be a number from 0 on; 1 is the usual')
+        raise ArgumentError('strength', strength, 'must be a number from 0 on; 1 is the usual')
     return float(strength)
 
 

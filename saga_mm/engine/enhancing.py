@@ -18,7 +18,7 @@ from saga_mm.datasets.photo_inputs import COMPARED, ENDING, Job, find_jobs
 from saga_mm.datasets.photo_kind import photo_size
 from saga_mm.datasets.photo_writer import LUMA, PhotoWriter, open_photo_writer
 from saga_mm.engine.video import enhance_moving, video_megapixels
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, shell_text
 from saga_mm.ops import watch_rows
 
 # the part of the work before the first row is written
@@ -38,7 +38,7 @@ class EnhanceOptions:
         compare: Write before and after side by side as well.
         weights: A name of weights that come with the package, or a file.
         device: Where to run.
-        max_memory: What the program may take, such as ``'2GB'``.
+        max_memory: What the program may take, such as ``'2GB'``; None for half of what is free.
         overwrite: Replace files that exist.
     """
 
@@ -48,7 +48,7 @@ class EnhanceOptions:
     compare: bool = False
     weights: str = 'base'
     device: str | None = None
-    max_memory: str | None = '2GB'
+    max_memory: str | None = None
     overwrite: bool = False
 
 
@@ -76,7 +76,7 @@ def enhance(options: EnhanceOptions) -> int:
             try:
                 size = run_job(inferencer, job, strength, sheets.get(job), options.overwrite, screen.tell)
             except Exception as error:
-                failed.append(_reason(job, error))
+                failed.append(_reason(job, error, shell_text))
                 screen.end_job(f'failed   {failed[-1]}')
             else:
                 screen.end_job(f'done     {job.source} -> {job.target}  ({size}, {time.monotonic() - started:.1f} s)')
@@ -264,9 +264,9 @@ def _megapixels(job: Job) -> float:
     return height * width / 1e6
 
 
-def _reason(job: Job, error: Exception) -> str:
+def _reason(job: Job, error: Exception, text_of: Callable[[Exception], str] = str) -> str:
     if isinstance(error, SagaError):
-        return text if (text := str(error)).startswith(str(job.source)) else f'{job.source}: {text}'
+        return text if (text := text_of(error)).startswith(str(job.source)) else f'{job.source}: {text}'
     if isinstance(error, OSError) and error.strerror:
         where = f' ({error.filename})' if error.filename else ''
         return f'{job.source}: {error.strerror}{where}'

@@ -45,7 +45,7 @@ def enhance_moving(
     Raises:
         SagaError: It cannot be done.
     """
-    options = {'strength': strength, 'max_memory': inferencer.max_memory}
+    options = {'strength': strength, 'max_memory': inferencer.budget}
     if job.kind == 'video':
         with ExitStack() as stack:
             show = None if compared is None else stack.enter_context(_Comparison(compared, job.source)).add

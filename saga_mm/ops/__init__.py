@@ -1,5 +1,6 @@
 """Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
 
+from .budget import MemoryBudget
 from .capture import captures_graph, compiles, known_equal
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
 from .feed_forward import add_feed_forward
@@ -7,7 +8,7 @@ from .fused import fused_kernels, fuses
 from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
 from .mix_tokens import mix_in_slices
-from .precision import full_precision, wide
+from .precision import full_precision, number_bytes, wide
 from .reference import linear_attention_reference
 from .resize import RowPool, add_table, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
@@ -30,6 +31,7 @@ __all__ = [
     'KVState',
     'Kept',
     'LocalStep',
+    'MemoryBudget',
     'MemoryRows',
     'MemoryTooSmallError',
     'Part',
@@ -62,6 +64,7 @@ __all__ = [
     'merge_states',
     'mix_in_slices',
     'norm_in_place',
+    'number_bytes',
     'pad_to_multiple',
     'plan_runner',
     'read_key',

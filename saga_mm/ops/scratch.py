@@ -147,16 +147,20 @@ class Storage:
     Args:
         memory: Bytes of maps that may be in memory at once.
         folder: Where scratch files are; None for the system's folder for temporary files.
+
+    Attributes:
+        filed: Bytes of all maps that went to scratch files so far.
     """
 
     def __init__(self, memory: float = math.inf, folder: str | Path | None = None) -> None:
-        self.free, self.folder = memory, folder
+        self.free, self.folder, self.filed = memory, folder, 0
 
     def new(self, like: torch.Tensor, height: int, width: int) -> MemoryRows | FileRows:
         """A map without content, of the type, device, B and C of the tokens ``like``, ``(B, N, C)``."""
         shape = (like.shape[0], height, width, like.shape[2])
         size = math.prod(shape) * like.element_size()
         if size > self.free:
+            self.filed += size
             return FileRows(like, height, width, self.folder)
         rows = MemoryRows(like.new_empty(shape))
         self.free -= size

@@ -16,6 +16,7 @@ from saga_mm.ops import (
     RowRunner,
     Rows,
     RowStep,
+    number_bytes,
     tokens_to_map,
 )
 
@@ -102,7 +103,7 @@ class Stage(nn.Module):
         if all(isinstance(block, MixerBlock) and block.runs_in_slices(x) for block in self.blocks):
             # they take a small part of what they say, and pieces cost a little time
             chunk *= SLICED
-        images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
+        images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1, number_bytes(x.dtype)))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 
     def _in_chunks(self, x: torch.Tensor, images: int, chunk: float) -> torch.Tensor:
@@ -118,7 +119,7 @@ class Stage(nn.Module):
         return out
 
     def _in_rows(self, x: torch.Tensor, chunk: float) -> torch.Tensor:
-        runner = RowRunner(chunk=chunk)
+        runner = RowRunner(chunk=chunk, number=number_bytes(x.dtype))
         rows = runner.run(self.steps, MemoryRows(x.permute(0, 2, 3, 1)))
         return runner.gather(self.normed(rows))
 
