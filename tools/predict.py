@@ -22,7 +22,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--max-memory',
         metavar='SIZE',
-        help='for segmentation: run in strips within this memory, such as 4GB; pictures of any size, at their own size',
+        help='for segmentation: what the program may take, such as 4GB; what needs more is done in strips, with the '
+        'same result (default: half of the memory that is free)',
+    )
+    parser.add_argument(
+        '--own-size',
+        action='store_true',
+        help='for segmentation: pictures of any size at their own, where the config resizes them before the model',
     )
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(

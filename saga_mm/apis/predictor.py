@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations', 'LoadProposals')
 
@@ -66,7 +66,7 @@ class Predictor:
         check_match(model, state_of(loaded), checkpoint)
         model.load_state_dict(state_of(loaded))
         self.model = model.to(self.device).eval()
-        self._task.lighten(self.model)
+        self._lighten()
         self._pipeline = self._build_pipeline()
 
     def predict(self, image: np.ndarray) -> Any:
@@ -75,6 +75,10 @@ class Predictor:
         batch = {'inputs': [data['inputs']], 'data_samples': [data['data_samples']]}
         with torch.no_grad():
             return self.model.test_step(batch)[0]
+
+    def _lighten(self) -> None:
+        """Have the model predict in less memory, if there is a way."""
+        self._task.lighten(self.model)
 
     def _metainfo(self, meta: Any) -> dict[str, Any]:
         """Class names and colours: the checkpoint's, else the config's, else those of the config's data set type."""
@@ -125,5 +129,5 @@ def find_device(name: str | None) -> torch.device:
         device = torch.device(name or get_device())
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SagaError(f'--device {name}: is not there ({str(error).splitlines()[0]})') from error
+        raise ArgumentError('device', name, f'is not there ({str(error).splitlines()[0]})') from error
     return device

@@ -36,12 +36,14 @@ class EvalOptions(RunOptions):
         out: ``FILE.json`` for the figures, with results in COCO format or class maps beside it; for detection also
             ``FILE.pkl`` for raw predictions.
         score_thr: Objects below are not drawn; None for the usual.
+        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
     """
 
     checkpoint: str = ''
     show_dir: str | None = None
     out: str | None = None
     score_thr: float | None = None
+    max_memory: str | None = None
 
 
 def evaluate(options: EvalOptions) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     cfg = read(options, training=False)
     task = task_of(cfg)
     score_thr = task.threshold(options.score_thr)
+    memory = task.memory(options.max_memory)
     out = Path(options.out) if options.out else None
     task.set_up_test(cfg, out)
     images = _image_root(cfg)
@@ -70,7 +73,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     keep(checkpoint, loaded)
     del model, loaded
     cfg.load_from, cfg.resume = str(checkpoint), False
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, memory)
     if options.show_dir:
         from saga_mm.engine.drawing import DrawHook
 

@@ -19,7 +19,7 @@ from saga_mm.engine.quiet import hush
 from saga_mm.engine.resume import find_best
 from saga_mm.engine.stack import require_stack, require_stack_for
 from saga_mm.engine.task import task_of
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import write_file
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class PredictOptions:
         source: A picture, or a folder of them.
         out: Where the drawn pictures and ``predictions.json`` go.
         score_thr: Objects below are neither drawn nor listed; None for the usual.
-        max_memory: For segmentation: run in strips, within this memory, such as ``'4GB'``.
+        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
+        own_size: For segmentation: leave out a ``Resize`` of the config's test pipeline.
         device: Where to run.
         cfg_options: Values of the config to change, by dotted key.
     """
@@ -49,6 +50,7 @@ class PredictOptions:
     out: str | None = None
     score_thr: float | None = None
     max_memory: str | None = None
+    own_size: bool = False
     device: str | None = None
     cfg_options: dict[str, Any] | None = None
 
@@ -67,6 +69,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     task = task_of(cfg)
+    task.check_predicts()
     hush()
     score_thr = task.threshold(options.score_thr)
     memory = task.memory(options.max_memory)
@@ -76,8 +79,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     pictures = find_images(source, leave_out=out)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
-    predictor = task.predictor(options.config, checkpoint, options.device, options.cfg_options)
-    writer = task.writer(predictor, out, root, pictures, score_thr, memory)
+    predictor = task.predictor(options.config, checkpoint, options.device, options.cfg_options, memory=memory)
+    writer = task.writer(predictor, out, root, pictures, score_thr, options.own_size)
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     results = _Results(options, checkpoint, writer, len(pictures))
@@ -87,7 +90,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
             try:
                 done.append({'file': name, **writer.write(picture)})
             except SagaError as error:
-                failed.append({'file': name, 'reason': str(error)})
+                failed.append({'file': name, 'reason': shell_text(error)})
             except Exception as error:
                 # too large for the memory, too thin for the network, ...: the other pictures can still be done
                 reason = ' '.join(str(error).split()) or type(error).__name__

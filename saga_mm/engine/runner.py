@@ -23,10 +23,15 @@ from saga_mm.engine.progress import ProgressHook
 from saga_mm.engine.quiet import calm
 from saga_mm.engine.task import Task, task_of
 from saga_mm.files import write_file
+from saga_mm.ops import MemoryBudget
 
 
-def build_runner(cfg: Config) -> Any:
+def build_runner(cfg: Config, max_memory: int | None = None) -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
+
+    Args:
+        cfg: The config.
+        max_memory: Bytes that the program may take while it predicts; None for half of what is free.
 
     Raises:
         SagaError: A part of the config cannot be built.
@@ -38,7 +43,7 @@ def build_runner(cfg: Config) -> Any:
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _calm_loggers()
     runner.register_hook(ProgressHook())
-    runner.register_hook(LightPredictionHook(task_of(cfg)))
+    runner.register_hook(LightPredictionHook(task_of(cfg), max_memory))
     return runner
 
 
@@ -47,13 +52,15 @@ class LightPredictionHook(Hook):
 
     Args:
         task: What the model is for.
+        max_memory: As of :func:`build_runner`.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, max_memory: int | None = None) -> None:
+        self.task, self.max_memory = task, max_memory
 
     def before_run(self, runner: Any) -> None:
-        self.task.lighten(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.task.lighten(model, MemoryBudget.of(model, self.max_memory))
 
 
 @contextmanager
