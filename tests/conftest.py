@@ -4,6 +4,7 @@ import runpy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,3 +30,10 @@ def golden() -> Callable[[str], GoldenCase]:
 def make_video() -> Callable[..., Path]:
     """Write a small video; see ``video_file.py``."""
     return runpy.run_path(str(Path(__file__).with_name('video_file.py')))['make_video']
+
+
+@pytest.fixture(scope='session')
+def onnx_models() -> SimpleNamespace:
+    """Small ONNX models; see ``onnx_models.py``."""
+    pytest.importorskip('onnx')
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name('onnx_models.py'))))
