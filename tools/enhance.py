@@ -33,7 +33,8 @@ def parse_args() -> argparse.Namespace:
         '--weights',
         default='base',
         metavar='NAME',
-        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own (default: base)',
+        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own, one of '
+        'tools/export.py too (default: base)',
     )
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(

@@ -9,8 +9,14 @@ def parse_args() -> argparse.Namespace:
     from mmengine.config import DictAction
 
     parser = argparse.ArgumentParser(description='Draw objects or classes on your own pictures.')
-    parser.add_argument('config', help='a config file, or its name inside configs/')
-    parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
+    parser.add_argument(
+        'config', help='a config file, or its name inside configs/; or an exported segmentor, NAME.onnx'
+    )
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='the weights: a .pth file, or a work folder for the best in it; none for NAME.onnx',
+    )
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder with pictures')
     parser.add_argument(
         '--out',
@@ -28,7 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values of the config to change'
     )
-    return parser.parse_args()
+    # options may stand between the names, of which one may be left out
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

@@ -12,8 +12,10 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.onnx_file import is_onnx
 
 from .enhance_strips import RgbRows, enhance_strips
+from .exported import ExportedEnhancer
 from .memory import memory_size
 from .predictor import find_device
 
@@ -28,17 +30,18 @@ class LowLightInferencer:
     """Brightens photographs taken in low light.
 
     Images of any size are done at their own size: in one piece where the memory allows it, else in strips with the same
-    result.
+    result. An enhancer that was exported to ONNX runs under ONNX Runtime, always in one piece.
 
     Args:
         weights: Weights that come with the package, ``'base'``, ``'tiny'`` or ``'photos'`` (on clean terms), or a file
-            of one's own (``tools/publish_weights.py`` makes it of a training's checkpoint).
+            of one's own: weights (``tools/publish_weights.py`` makes them of a training's checkpoint), or an ``.onnx``
+            file (of ``tools/export.py``).
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
             as much as is useful.
 
     Attributes:
-        model: The :class:`LowLightEnhancer`.
+        model: The :class:`LowLightEnhancer`, or the :class:`ExportedEnhancer` of an ``.onnx`` file.
 
     Raises:
         SagaError: Weights, device or memory are not in order.
@@ -48,6 +51,9 @@ class LowLightInferencer:
         self, weights: str | os.PathLike[str] = 'base', device: str | None = None, max_memory: str | None = '2GB'
     ) -> None:
         self.max_memory = None if max_memory is None else memory_size(max_memory)
+        if is_onnx(weights):
+            self.model = ExportedEnhancer(weights, device)
+            return
         self.device = find_device(device)
         self.model = load_weights(weights).to(self.device)
 
@@ -115,6 +121,8 @@ class LowLightInferencer:
         self, image: RgbRows, strength: float = 1.0, folder: str | Path | None = None, held_bytes: int = 0
     ) -> Iterator[np.ndarray]:
         """Rows of an image from top to bottom; see :func:`enhance_strips`."""
+        if isinstance(self.model, ExportedEnhancer):
+            return self.model.strips(image, strength, self.max_memory, held_bytes)
         return enhance_strips(self.model, image, strength, self.max_memory, folder, held_bytes)
 
     def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:

@@ -17,10 +17,12 @@ from saga_mm.engine.cli import load_config
 from saga_mm.engine.progress import say
 from saga_mm.engine.quiet import hush
 from saga_mm.engine.resume import find_best
+from saga_mm.engine.segmentation import Segmentation
 from saga_mm.engine.stack import require_stack, require_stack_for
-from saga_mm.engine.task import task_of
+from saga_mm.engine.task import Task, task_of
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
+from saga_mm.onnx_file import SELF_CONTAINED, is_onnx
 
 if TYPE_CHECKING:
     from saga_mm.engine.writing import Writer
@@ -33,8 +35,8 @@ class PredictOptions:
     """The command line of a prediction.
 
     Attributes:
-        config: The config file.
-        checkpoint: The weights, or a work folder, of which the best are taken.
+        config: The config file, or an exported segmentor, ``NAME.onnx``.
+        checkpoint: The weights, or a work folder, of which the best are taken; None for an exported segmentor.
         source: A picture, or a folder of them.
         out: Where the drawn pictures and ``predictions.json`` go.
         score_thr: Objects below are neither drawn nor listed; None for the usual.
@@ -44,7 +46,7 @@ class PredictOptions:
     """
 
     config: str
-    checkpoint: str
+    checkpoint: str | None
     source: str
     out: str | None = None
     score_thr: float | None = None
@@ -63,14 +65,11 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         SagaError: Something was wrong before the first picture; or, after all others are done, some could not be read.
     """
     make_files_safe()
-    require_stack()
-    cfg = load_config(options.config, options.cfg_options)
-    require_stack_for(cfg)
-    task = task_of(cfg)
+    task = _task(options)
     hush()
     score_thr = task.threshold(options.score_thr)
     memory = task.memory(options.max_memory)
-    checkpoint = find_best(options.checkpoint)
+    checkpoint = None if options.checkpoint is None else find_best(options.checkpoint)
     source = Path(options.source).expanduser()
     out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
     pictures = find_images(source, leave_out=out)
@@ -102,14 +101,32 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     return result
 
 
+def _task(options: PredictOptions) -> Task:
+    """The task of a config; of an exported file, which is a segmentor or is refused when it is read."""
+    if is_onnx(options.config):
+        if options.checkpoint is not None or options.cfg_options:
+            raise SagaError(f'{options.config}: {SELF_CONTAINED}')
+        if options.max_memory is not None:
+            raise SagaError(
+                f'--max-memory: {options.config} does a picture in one piece; config and checkpoint in strips'
+            )
+        return Segmentation()
+    if options.checkpoint is None:
+        raise SagaError(f'config {options.config}: name its checkpoint as well, before the pictures')
+    require_stack()
+    cfg = load_config(options.config, options.cfg_options)
+    require_stack_for(cfg)
+    return task_of(cfg)
+
+
 class _Results:
     """``predictions.json``: written anew while pictures are predicted, so that a run that is killed leaves its results.
 
     Until the end the file says under ``left`` how many pictures are still to be done.
     """
 
-    def __init__(self, options: PredictOptions, checkpoint: Path, writer: Writer, count: int) -> None:
-        self.run = {'config': options.config, 'checkpoint': str(checkpoint)}
+    def __init__(self, options: PredictOptions, checkpoint: Path | None, writer: Writer, count: int) -> None:
+        self.run = {'config': options.config, 'checkpoint': None if checkpoint is None else str(checkpoint)}
         self.writer, self.count = writer, count
         self._written, self._cost = time.monotonic(), 0.0
 

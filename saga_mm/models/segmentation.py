@@ -59,7 +59,7 @@ def _predict(model: Any, inputs: torch.Tensor, data_samples: Sequence[Any] | Non
     size = _padded_size(metas[0])
     for i, (sample, meta) in enumerate(zip(samples, metas)):
         padded = ResizedRows(MemoryRows(scores[i : i + 1]), size, align_corners=model.align_corners)
-        labels = _labels(model.decode_head, _ImageRows(padded, meta), meta['ori_shape'])
+        labels = _labels(model.decode_head, PictureRows(padded, meta), meta['ori_shape'])
         sample.set_data({'pred_sem_seg': PixelData(data=labels)})
     return samples
 
@@ -82,7 +82,7 @@ def _labels(head: nn.Module, rows: Rows, size: Sequence[int]) -> torch.Tensor:
     return labels
 
 
-class _ImageRows(Rows):
+class PictureRows(Rows):
     """The image in a map of a padded and perhaps flipped one.
 
     Args:
