@@ -45,9 +45,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
+    from saga_mm.engine.checkpoint import make_files_safe
     from saga_mm.engine.export import ExportOptions, export
     from saga_mm.engine.export.checking import CHECKED
+    from saga_mm.engine.quiet import hush
 
+    make_files_safe()
+    hush()
     made = export(ExportOptions(**vars(args)))
     sizes = ', '.join(f'{each:.1e} at {height}x{width}' for (height, width), each in zip(CHECKED, made.differences))
     print(f'verified under ONNX Runtime, largest relative difference from PyTorch: {sizes}')

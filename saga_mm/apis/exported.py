@@ -50,7 +50,10 @@ class ExportedModel:
         """
         plane = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
         size = f'{self.path} and {image.shape[1]} x {image.shape[0]} pixels'
-        return run_session(self._session, {IMAGE: plane, **more}, size)[0]
+        answer = run_session(self._session, {IMAGE: plane, **more}, size)[0]
+        if not isinstance(answer, np.ndarray):
+            raise SagaError(f'{self.path}: gives a {type(answer).__name__}, which no exported {self.kind} does')
+        return answer
 
     def refuse_answer(self, answer: np.ndarray) -> SagaError:
         """The error of an answer that no export of this kind gives."""
@@ -95,6 +98,8 @@ class ExportedEnhancer(ExportedModel):
         answer = self.run(pixels, **given)
         if answer.shape != (1, 3, *pixels.shape[:2]) or answer.dtype != np.float32:
             raise self.refuse_answer(answer)
+        # whatever another file gives becomes pixels
+        np.nan_to_num(answer, copy=False).clip(0, 1, out=answer)
         return np.ascontiguousarray(answer[0].transpose(1, 2, 0))
 
     def _require_memory(self, image: RgbRows, max_memory: int | None, held_bytes: int) -> None:

@@ -71,11 +71,30 @@ def test_other_kinds_and_answers_are_refused(onnx_models, enhancer, tmp_path):
     with pytest.raises(SagaError, match=r'enhancer\.onnx: is of kind enhancer, and a file of kind segmentor is needed'):
         Segmenter(enhancer)
     proto = onnx_models.enhancer()
+    listed = onnx_models.helper.make_node('SequenceConstruct', ['brighter'], ['enhanced'])
+    proto.graph.node[-1].CopyFrom(listed)
+    proto.graph.output[0].ClearField('type')
+    wrong = LowLightInferencer(onnx_models.save(proto, tmp_path / 'a.onnx'), 'cpu', None)
+    with pytest.raises(SagaError, match=r'a\.onnx: gives a list, which no exported enhancer does'):
+        wrong(picture())
+    proto = onnx_models.enhancer()
     proto.graph.node[-1].input[0] = 'zero'
     del proto.graph.output[0].type.tensor_type.shape.dim[:]
     wrong = LowLightInferencer(onnx_models.save(proto, tmp_path / 'a.onnx'), 'cpu', None)
     with pytest.raises(SagaError, match=r'a\.onnx: gives float32 \(\), which no exported enhancer does'):
         wrong(picture())
+
+
+def test_answers_that_are_no_colours_become_some(onnx_models, tmp_path):
+    # the root of a logarithm is no number below 1
+    proto = onnx_models.enhancer()
+    del proto.graph.node[-1]
+    names = ('image', 'logarithm', 'enhanced')
+    for operator, source, target in zip(('Log', 'Sqrt'), names, names[1:]):
+        proto.graph.node.append(onnx_models.helper.make_node(operator, [source], [target]))
+    image = np.array([[[0, 0.5, 1]]], np.float32)
+    answer = LowLightInferencer(onnx_models.save(proto, tmp_path / 'a.onnx'), 'cpu', None)(image)
+    assert np.isfinite(answer).all() and 0 <= answer.min() <= answer.max() <= 1
 
 
 def test_models_that_do_not_run(onnx_models, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saga_mm.apis.backbones import create_backbone, list_backbones
-from saga_mm.engine.checkpoint import load_checkpoint, load_state, make_files_safe, state_of
+from saga_mm.engine.checkpoint import load_checkpoint, load_state, state_of
 from saga_mm.engine.resume import find_best
 from saga_mm.engine.weights import check_match
 from saga_mm.errors import SagaError
@@ -120,7 +120,6 @@ def _enhancer(options: ExportOptions) -> Subject:
 
 def _configured(options: ExportOptions) -> Subject:
     from saga_mm.engine.cli import find_config, load_config
-    from saga_mm.engine.quiet import hush
     from saga_mm.engine.stack import require_stack_for
     from saga_mm.engine.task import task_of
 
@@ -133,13 +132,11 @@ def _configured(options: ExportOptions) -> Subject:
         ) from error
     if options.checkpoint is None:
         raise SagaError(f'config {options.source}: name its checkpoint as well')
-    make_files_safe()
     cfg = load_config(options.source, options.cfg_options)
     if str((cfg.get('model') or {}).get('type', '')).rpartition('.')[2] == 'LowLightEnhancer':
         _refuse(options, 'output', kind='a low-light enhancer')
         return _trained_enhancer(options, cfg)
     require_stack_for(cfg)
-    hush()
     package = task_of(cfg).package
     kinds = {'mmseg': _segmentor, 'mmdet': _detector}
     if package not in kinds:
@@ -204,4 +201,10 @@ def _plain(value: Any) -> Any:
 
 def _subject(graph: ExportGraph, note: str = '', **facts: Any) -> Subject:
     told = {'kind': graph.kind, 'version': __version__, 'input': graph.input, 'output': graph.output}
-    return Subject(graph, Facts(**told, pad_divisor=graph.pad_divisor, **facts), note)
+    made = Facts(**told, pad_divisor=graph.pad_divisor, **facts)
+    try:
+        # what the reader would refuse is found out before the work
+        Facts.from_metadata(made.to_metadata())
+    except ValueError as error:
+        raise SagaError(f'the file would not be read again, since {error}') from error
+    return Subject(graph, made, note)
