@@ -1,7 +1,8 @@
 """High-resolution dense prediction with linear attention, on the OpenMMLab stack."""
 
 from .apis import create_backbone, list_backbones
+from .engines import explain, use_engine
 from .errors import SagaError
 from .version import __version__
 
-__all__ = ['SagaError', '__version__', 'create_backbone', 'list_backbones']
+__all__ = ['SagaError', '__version__', 'create_backbone', 'explain', 'list_backbones', 'use_engine']

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 
 class SagaError(Exception):
@@ -6,3 +6,29 @@ class SagaError(Exception):
 
     Tools print the message alone, without a traceback, and exit with status 2.
     """
+
+
+class ArgumentError(SagaError):
+    """A value is wrong that functions take as an argument and tools as an option of the same name.
+
+    The message names the argument as Python writes it; :func:`shell_text` names the option.
+
+    Args:
+        name: The argument, such as ``'max_memory'``.
+        value: What was given.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, name: str, value: object, problem: str) -> None:
+        super().__init__(name, value, problem)
+        self.name, self.value, self.problem = name, value, problem
+
+    def __str__(self) -> str:
+        return f'{self.name}={self.value}: {self.problem}'
+
+
+def shell_text(error: BaseException) -> str:
+    """The message of an error for somebody at the command line, who gives options and no arguments."""
+    if isinstance(error, ArgumentError):
+        return f'--{error.name.replace("_", "-")} {error.value}: {error.problem}'
+    return str(error)

@@ -7,6 +7,8 @@ from saga_mm.engine.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
+    from saga_mm.engine.options import add_engine_options
+
     parser = argparse.ArgumentParser(
         description='Brighten photographs and videos taken in low light: photo.jpg becomes photo_enhanced.jpg. Format, '
         'quality, bit depth, transparency, EXIF and colour profile stay as they are; of a video, size, frame rate and '
@@ -33,14 +35,16 @@ def parse_args() -> argparse.Namespace:
         '--weights',
         default='base',
         metavar='NAME',
-        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own (default: base)',
+        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own, one of '
+        'tools/export.py too (default: base)',
     )
+    add_engine_options(parser)
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(
         '--max-memory',
-        default='2GB',
         metavar='SIZE',
-        help='what the program may take; what needs more is done in strips, with the same result (default: 2GB)',
+        help='what the program may take, such as 2GB; what needs more is done in strips, with the same result '
+        '(default: half of the memory that is free)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
     return parser.parse_args()

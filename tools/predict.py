@@ -8,9 +8,17 @@ from saga_mm.engine.cli import run_tool
 def parse_args() -> argparse.Namespace:
     from mmengine.config import DictAction
 
+    from saga_mm.engine.options import add_engine_options
+
     parser = argparse.ArgumentParser(description='Draw objects or classes on your own pictures.')
-    parser.add_argument('config', help='a config file, or its name inside configs/')
-    parser.add_argument('checkpoint', help='the weights: a .pth file, or a work folder for the best in it')
+    parser.add_argument(
+        'config', help='a config file, or its name inside configs/; or an exported segmentor, NAME.onnx'
+    )
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='the weights: a .pth file, or a work folder for the best in it; none for NAME.onnx',
+    )
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder with pictures')
     parser.add_argument(
         '--out',
@@ -22,13 +30,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--max-memory',
         metavar='SIZE',
-        help='for segmentation: run in strips within this memory, such as 4GB; pictures of any size, at their own size',
+        help='for segmentation: what the program may take, such as 4GB; what needs more is done in strips, with the '
+        'same result (default: half of the memory that is free)',
     )
+    parser.add_argument(
+        '--own-size',
+        action='store_true',
+        help='for segmentation: pictures of any size at their own, where the config resizes them before the model',
+    )
+    add_engine_options(parser)
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values of the config to change'
     )
-    return parser.parse_args()
+    # options may stand between the names, of which one may be left out
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:

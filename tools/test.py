@@ -6,7 +6,7 @@ from saga_mm.engine.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    from saga_mm.engine.options import add_data_options, add_run_options
+    from saga_mm.engine.options import add_data_options, add_engine_options, add_run_options
 
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
@@ -31,8 +31,14 @@ def parse_args() -> argparse.Namespace:
         metavar='A,B,...',
         help='with --mode: longest sides to resize images to (default: as they are)',
     )
-    parser.add_argument('--max-memory', metavar='SIZE', help='with --mode: what strips may take, such as 4GB')
+    parser.add_argument(
+        '--max-memory',
+        metavar='SIZE',
+        help='for segmentation: what the program may take, such as 4GB (default: half of what is free); with --mode, '
+        'what it may take in strips',
+    )
     parser.add_argument('--score-thr', type=float, help='for detection: lowest score that is drawn (default: 0.3)')
+    add_engine_options(parser)
     add_run_options(parser)
     add_data_options(parser, training=False)
     return parser.parse_args()
@@ -42,7 +48,10 @@ def main() -> None:
     args = parse_args()
 
     from saga_mm.engine.options import own_data_of
+    from saga_mm.errors import SagaError
 
+    if args.sizes and not args.mode:
+        raise SagaError('--sizes: goes with --mode, which compares ways to segment large images')
     shared = dict(
         config=args.config,
         cfg_options=args.cfg_options,
@@ -53,11 +62,15 @@ def main() -> None:
         show_dir=args.show_dir,
         out=args.out,
         score_thr=args.score_thr,
+        max_memory=args.max_memory,
+        engine=args.engine,
+        precision=args.precision,
+        explain=args.explain,
     )
     if args.mode:
         from saga_mm.engine.modes import ModeOptions, compare
 
-        compare(ModeOptions(**shared, modes=args.mode, sizes=args.sizes, max_memory=args.max_memory))
+        compare(ModeOptions(**shared, modes=args.mode, sizes=args.sizes))
     else:
         from saga_mm.engine.evaluation import EvalOptions, evaluate
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from saga_mm.apis.memory import peak_bytes, release_memory, used_bytes
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.errors import SagaError
+from saga_mm.ops.memory import peak_bytes, release_memory, used_bytes
 
 from .benchmark.processes import run_fresh
 from .cost import measure_cost

@@ -12,6 +12,7 @@ from saga_mm.datasets.video_writer import VideoWriter
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY
+from saga_mm.ops import MemoryBudget
 
 from .video import CODEC_BYTES, EnhancedVideo, VideoEnhancer
 
@@ -25,7 +26,7 @@ def enhance_camera(
     is_over: Callable[[], bool],
     strength: float = 1.0,
     decay: float = DECAY,
-    max_memory: int | None = None,
+    max_memory: int | MemoryBudget | None = None,
 ) -> EnhancedVideo:
     """Enhance a camera's pictures into a video, which plays as fast as they were taken.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -10,16 +10,13 @@ import numpy as np
 import torch
 
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.strips import enhance_rows, plan_enhancer
-from saga_mm.ops import ImageRows, watch_rows
+from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
+from saga_mm.ops import ImageRows, MemoryBudget
 
-from .memory import release_memory, trim_memory, used_bytes
-from .strips import plan_within
+from .strips import parts_in_strips
 
 # of the rows that are answered at a time: bytes that they take, numbers alive for each pixel, and the most of them
 ANSWER_BYTES, ANSWER_FLOATS, TALLEST = 2**24, 40, 64
-# the share of the memory that is left beyond which the allocator has to give back what it keeps
-TRIMMED = 0.6
 
 
 class RgbRows(Protocol):
@@ -36,7 +33,7 @@ def enhance_strips(
     model: LowLightEnhancer,
     image: RgbRows,
     strength: float = 1.0,
-    max_memory: int | None = None,
+    max_memory: int | MemoryBudget | None = None,
     folder: str | Path | None = None,
     held_bytes: int = 0,
 ) -> Iterator[np.ndarray]:
@@ -47,7 +44,7 @@ def enhance_strips(
         image: Anything that gives rows; they are asked for from top to bottom, twice.
         strength: 0 gives the image as it is, 1 the model's answer.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for as many as are useful.
+            None for half of what is free; or a budget, which can tell afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
         held_bytes: What the caller will hold of what is yielded.
 
@@ -66,35 +63,16 @@ def enhance_strips(
         return
     device = next(model.parameters()).device
     source = _source(image, device)
-    release_memory()
-    runner = plan_within(
-        lambda memory: plan_enhancer(model, 1, height, width, memory, folder),
-        source,
-        device,
-        max_memory,
-        held_bytes + getattr(image, 'held_bytes', 0) + rows * row_bytes,
-    )
-    with watch_rows(_trimmer(device, max_memory)):
-        answer = enhance_rows(model, source, runner, strength)
+    held = held_bytes + getattr(image, 'held_bytes', 0) + rows * row_bytes
+    parts, budget = parts_in_strips(enhancer_parts, model, height, width), MemoryBudget.of(model, max_memory)
+    # the whole image beside the answer
+    if budget.engine.name != 'torch' and budget.takes_whole(parts, held=held + 4 * 12 * height * width):
+        answer = model.enhance(source.plane(0, height), strength)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        yield from (answer[start:stop] for start, stop in cuts)
+        return
+    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), strength)
     for cut in cuts:
-        yield answer.plane(*cut)[0].permute(1, 2, 0).cpu().numpy()
-
-
-def _trimmer(device: torch.device, max_memory: int | None) -> Callable[[float], None]:
-    """Gives back, between strips, what the allocator keeps, where that takes much of the memory that is left now.
-
-    Strips of many widths leave gaps that cannot be used again, and they grow with every layer.
-    """
-    if max_memory is None or device.type != 'cpu':
-        return lambda share: None
-    before = used_bytes(device)
-    limit = before + TRIMMED * (max_memory - before)
-
-    def trim(share: float) -> None:
-        if used_bytes(device) > limit:
-            trim_memory()
-
-    return trim
+        yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _source(image: RgbRows, device: torch.device) -> ImageRows:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from saga_mm.errors import SagaError
+from saga_mm.engines import use_engine
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.onnx_file import is_onnx
+from saga_mm.ops import MemoryBudget
 
 from .enhance_strips import RgbRows, enhance_strips
+from .exported import ExportedEnhancer
 from .memory import memory_size
 from .predictor import find_device
 
@@ -28,28 +33,44 @@ class LowLightInferencer:
     """Brightens photographs taken in low light.
 
     Images of any size are done at their own size: in one piece where the memory allows it, else in strips with the same
-    result.
+    result. An enhancer that was exported to ONNX runs under ONNX Runtime, always in one piece.
 
     Args:
         weights: Weights that come with the package, ``'base'``, ``'tiny'`` or ``'photos'`` (on clean terms), or a file
-            of one's own (``tools/publish_weights.py`` makes it of a training's checkpoint).
+            of one's own: weights (``tools/publish_weights.py`` makes them of a training's checkpoint), or an ``.onnx``
+            file (of ``tools/export.py``).
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
-            as much as is useful.
+            half of what is free.
+        engine: ``'torch'``, ``'openvino'``, or ``'auto'``: OpenVINO on a CPU, where the work is worth its start.
+        precision: ``'f32'``, or ``'bf16'`` for products in bfloat16, by OpenVINO alone.
 
     Attributes:
-        model: The :class:`LowLightEnhancer`.
+        model: The :class:`LowLightEnhancer`, or the :class:`ExportedEnhancer` of an ``.onnx`` file.
+        budget: The memory that images are run in; ``budget.explain()`` says how the last one was.
 
     Raises:
         SagaError: Weights, device or memory are not in order.
     """
 
     def __init__(
-        self, weights: str | os.PathLike[str] = 'base', device: str | None = None, max_memory: str | None = '2GB'
+        self,
+        weights: str | os.PathLike[str] = 'base',
+        device: str | None = None,
+        max_memory: str | int | None = None,
+        engine: str = 'auto',
+        precision: str = 'f32',
     ) -> None:
-        self.max_memory = None if max_memory is None else memory_size(max_memory)
+        memory = memory_size(max_memory)
+        if is_onnx(weights):
+            if engine != 'auto' or precision != 'f32':
+                raise ArgumentError('engine', engine, f'{weights} runs under ONNX Runtime; leave it out')
+            self.model = ExportedEnhancer(weights, device)
+            self.budget = MemoryBudget(torch.device('cpu'), memory)
+            return
         self.device = find_device(device)
-        self.model = load_weights(weights).to(self.device)
+        self.model = use_engine(load_weights(weights).to(self.device), engine, precision)
+        self.budget = MemoryBudget.of(self.model, memory)
 
     def __call__(self, image: Any, strength: float = 1.0) -> Any:
         """Enhance an image, or several.
@@ -115,7 +136,9 @@ class LowLightInferencer:
         self, image: RgbRows, strength: float = 1.0, folder: str | Path | None = None, held_bytes: int = 0
     ) -> Iterator[np.ndarray]:
         """Rows of an image from top to bottom; see :func:`enhance_strips`."""
-        return enhance_strips(self.model, image, strength, self.max_memory, folder, held_bytes)
+        if isinstance(self.model, ExportedEnhancer):
+            return self.model.strips(image, strength, int(self.budget.allowed), held_bytes)
+        return enhance_strips(self.model, image, strength, self.budget, folder, held_bytes)
 
     def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:
         from saga_mm.datasets.photo_writer import LUMA
@@ -151,7 +174,7 @@ def check_strength(strength: float) -> float:
         SagaError: It is below 0, or no number.
     """
     if not isinstance(strength, (int, float, np.number)) or not math.isfinite(strength) or strength < 0:
-        raise SagaError(f'--strength {strength}: must be a number from 0 on; 1 is the usual')
+        raise ArgumentError('strength', strength, 'must be a number from 0 on; 1 is the usual')
     return float(strength)
 
 

@@ -15,11 +15,11 @@ from saga_mm.datasets.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
 from saga_mm.models.enhancement.enhancer import mix
-from saga_mm.models.enhancement.strips import enhance_rows, plan_enhancer
-from saga_mm.ops import MemoryRows, Rows
+from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
+from saga_mm.ops import MemoryBudget, MemoryRows, Rows
 
 from .cuts import CutDetector
-from .strips import plan_within
+from .strips import parts_in_strips
 
 # of ITU-R BT.601
 LUMA = (0.299, 0.587, 0.114)
@@ -40,11 +40,12 @@ class VideoEnhancer:
         strength: As of :meth:`LowLightEnhancer.enhance`.
         decay: The share of what came before in what is carried; 0 enhances frame by frame.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for as many as are useful.
+            None for half of what is free; or a budget, which can tell afterwards how frames were run.
         held_bytes: What the program will hold beside the model's maps and does not hold yet.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
 
     Attributes:
+        budget: The memory that frames are run in.
         scenes: How many began so far.
     """
 
@@ -53,12 +54,12 @@ class VideoEnhancer:
         model: LowLightEnhancer,
         strength: float = 1.0,
         decay: float = DECAY,
-        max_memory: int | None = None,
+        max_memory: int | MemoryBudget | None = None,
         held_bytes: int = 0,
         folder: str | Path | None = None,
     ) -> None:
         self.model, self.strength, self.decay = model, strength, decay
-        self.max_memory, self.held_bytes, self.folder = max_memory, held_bytes, folder
+        self.budget, self.held_bytes, self.folder = MemoryBudget.of(model, max_memory), held_bytes, folder
         self.device = next(model.parameters()).device
         self.scenes = 0
         self._size: tuple[int, int] | None = None
@@ -93,13 +94,8 @@ class VideoEnhancer:
         """Plan for the size of a frame, and forget what came before a cut."""
         cut, size = self._is_cut(image), tuple(image.shape[2:])
         if size != self._size:
-            planned = plan_within(
-                lambda memory: plan_enhancer(self.model, 1, *size, memory, self.folder),
-                Rows(1, *size),
-                self.device,
-                self.max_memory,
-                self.held_bytes,
-            )
+            parts = parts_in_strips(enhancer_parts, self.model, *size)
+            planned = self.budget.plan(parts, Rows(1, *size), self.held_bytes, self.folder)
             self._runner = CarryingRunner(planned, self.decay)
         elif not cut:
             return
@@ -152,7 +148,7 @@ def enhance_video(
     model: LowLightEnhancer,
     strength: float = 1.0,
     decay: float = DECAY,
-    max_memory: int | None = None,
+    max_memory: int | MemoryBudget | None = None,
     tell: Callable[[float], None] | None = None,
     show: Callable[[Frame, np.ndarray], None] | None = None,
 ) -> EnhancedVideo:

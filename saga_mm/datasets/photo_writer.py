@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from fcntl import ioctl
 from pathlib import Path
@@ -213,6 +214,7 @@ class _StreamWriter(PhotoWriter):
     def discard(self) -> None:
         """Stop, and remove what was written."""
         if self._pipe is not None:
+            self._pipe.divert()
             self._pipe.wait_until_empty()
         self._output.close()
         if self._pipe is not None:
@@ -262,6 +264,22 @@ class _Pipe(io.RawIOBase):
         """
         while self._thread.is_alive() and self._waiting():
             time.sleep(1e-3)
+
+    def divert(self) -> None:
+        """Have the writer write to nowhere from now on.
+
+        OpenImageIO fills up a picture that is closed too early, with more bytes than a pipe holds. It keeps Python's
+        lock meanwhile, so that nobody could read them.
+        """
+        if self._is_ended:
+            return
+        inode, own = os.fstat(self._sink).st_ino, (self._source, self._sink)
+        with open(os.devnull, 'wb') as nowhere:
+            for name in os.listdir('/dev/fd'):
+                # one of them was the listing's own
+                with suppress(OSError):
+                    if int(name) not in own and os.fstat(int(name)).st_ino == inode:
+                        os.dup2(nowhere.fileno(), int(name), inheritable=False)
 
     def join(self) -> None:
         """End, once the writer has closed the path, and wait until all is taken."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import saga_mm
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         main()
     except SagaError as error:
         sys.stdout.flush()
-        print(f'{prefix}error: {error}', file=sys.stderr)
+        print(f'{prefix}error: {shell_text(error)}', file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in FULL:

@@ -29,6 +29,7 @@ class Detection(Task):
     heads = ('bbox_head', 'mask_head', 'mask_iou_head')
     # a mask head may be one for all classes
     compared = ('bbox_head',)
+    sees_whole = 'a detector sees the whole picture'
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
         own.refuse_others(
@@ -61,10 +62,6 @@ class Detection(Task):
     def threshold(self, score_thr: float | None) -> float:
         return SCORE_THR if score_thr is None else score_thr
 
-    def memory(self, max_memory: str | None) -> None:
-        if max_memory is not None:
-            raise SagaError('--max-memory: for segmentation, which runs in strips; a detector sees the whole picture')
-
     def set_up_test(self, cfg: Config, out: Path | None) -> None:
         if out is None:
             return
@@ -85,16 +82,18 @@ class Detection(Task):
 
         draw_objects(visualizer, sample, image, path, score_thr, draw_gt=True)
 
-    def predictor(self, *args: Any) -> Detector:
+    def predictor(self, *args: Any, memory: None = None, **engine: str) -> Detector:
         from saga_mm.apis.detection import Detector
 
-        return Detector(*args)
+        return Detector(*args, **engine)
 
     def writer(
-        self, predictor: Detector, out: Path, root: Path, pictures: list[Path], thr: float, memory: None
+        self, predictor: Detector, out: Path, root: Path, pictures: list[Path], thr: float, own_size: bool
     ) -> DetectionWriter:
         from saga_mm.engine.writing import DetectionWriter
 
+        if own_size:
+            raise SagaError('--own-size: for segmentation; a detector is made for the size that its config resizes to')
         return DetectionWriter(predictor, out, root, pictures, thr)
 
 

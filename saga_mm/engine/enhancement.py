@@ -27,6 +27,7 @@ class Enhancement(Task):
     package = 'saga_mm'
     heads = ()
     compared = ()
+    sees_whole = 'an enhancer is evaluated on whole pictures'
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
         own.refuse_others(
@@ -56,8 +57,7 @@ class Enhancement(Task):
         if score_thr is not None:
             raise SagaError('--score-thr: for detection; enhancement gives a picture')
 
-    def memory(self, max_memory: str | None) -> None:
-        # the first that a prediction asks for
+    def check_predicts(self) -> None:
         raise SagaError('tools/predict.py finds objects and classes; dark pictures are enhanced by tools/enhance.py')
 
     def set_up_test(self, cfg: Config, out: Path | None) -> None:

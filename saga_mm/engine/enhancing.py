@@ -11,6 +11,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from saga_mm.analysis.before_after import BeforeAfter
 from saga_mm.apis.low_light import LowLightInferencer, check_strength
 from saga_mm.datasets.photo import PhotoRows
@@ -18,7 +20,8 @@ from saga_mm.datasets.photo_inputs import COMPARED, ENDING, Job, find_jobs
 from saga_mm.datasets.photo_kind import photo_size
 from saga_mm.datasets.photo_writer import LUMA, PhotoWriter, open_photo_writer
 from saga_mm.engine.video import enhance_moving, video_megapixels
-from saga_mm.errors import SagaError
+from saga_mm.engines import explain
+from saga_mm.errors import SagaError, shell_text
 from saga_mm.ops import watch_rows
 
 # the part of the work before the first row is written
@@ -38,7 +41,10 @@ class EnhanceOptions:
         compare: Write before and after side by side as well.
         weights: A name of weights that come with the package, or a file.
         device: Where to run.
-        max_memory: What the program may take, such as ``'2GB'``.
+        max_memory: What the program may take, such as ``'2GB'``; None for half of what is free.
+        engine: As of :func:`saga_mm.engines.use_engine`.
+        precision: As of :func:`saga_mm.engines.use_engine`.
+        explain: Say at the end what ran where, and why.
         overwrite: Replace files that exist.
     """
 
@@ -48,7 +54,10 @@ class EnhanceOptions:
     compare: bool = False
     weights: str = 'base'
     device: str | None = None
-    max_memory: str | None = '2GB'
+    max_memory: str | None = None
+    engine: str = 'auto'
+    precision: str = 'f32'
+    explain: bool = False
     overwrite: bool = False
 
 
@@ -63,7 +72,8 @@ def enhance(options: EnhanceOptions) -> int:
     """
     strength = check_strength(options.strength)
     jobs, skipped, refused = find_jobs(options.inputs, options.out, options.overwrite)
-    inferencer = LowLightInferencer(options.weights, options.device, options.max_memory) if jobs else None
+    chosen = (options.weights, options.device, options.max_memory, options.engine, options.precision)
+    inferencer = LowLightInferencer(*chosen) if jobs else None
     failed = [str(error) for error in refused]
     for reason in failed:
         print(f'failed   {reason}', flush=True)
@@ -76,10 +86,12 @@ def enhance(options: EnhanceOptions) -> int:
             try:
                 size = run_job(inferencer, job, strength, sheets.get(job), options.overwrite, screen.tell)
             except Exception as error:
-                failed.append(_reason(job, error))
+                failed.append(_reason(job, error, shell_text))
                 screen.end_job(f'failed   {failed[-1]}')
             else:
                 screen.end_job(f'done     {job.source} -> {job.target}  ({size}, {time.monotonic() - started:.1f} s)')
+    if options.explain and inferencer is not None and isinstance(inferencer.model, nn.Module):
+        print(explain(inferencer.model, budget=inferencer.budget))
     done = len(jobs) + len(refused) - len(failed)
     print(f'{done} done, {len(skipped)} skipped, {len(failed)} failed{":" if failed else ""}')
     for reason in failed:
@@ -264,9 +276,9 @@ def _megapixels(job: Job) -> float:
     return height * width / 1e6
 
 
-def _reason(job: Job, error: Exception) -> str:
+def _reason(job: Job, error: Exception, text_of: Callable[[Exception], str] = str) -> str:
     if isinstance(error, SagaError):
-        return text if (text := str(error)).startswith(str(job.source)) else f'{job.source}: {text}'
+        return text if (text := text_of(error)).startswith(str(job.source)) else f'{job.source}: {text}'
     if isinstance(error, OSError) and error.strerror:
         where = f' ({error.filename})' if error.filename else ''
         return f'{job.source}: {error.strerror}{where}'

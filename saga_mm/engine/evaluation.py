@@ -22,6 +22,7 @@ from saga_mm.engine.resume import find_best
 from saga_mm.engine.runner import build_runner
 from saga_mm.engine.task import task_of
 from saga_mm.engine.weights import check_match
+from saga_mm.engines import explain
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, write_file
 
@@ -36,12 +37,20 @@ class EvalOptions(RunOptions):
         out: ``FILE.json`` for the figures, with results in COCO format or class maps beside it; for detection also
             ``FILE.pkl`` for raw predictions.
         score_thr: Objects below are not drawn; None for the usual.
+        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
+        engine: As of :func:`saga_mm.engines.use_engine`.
+        precision: As of :func:`saga_mm.engines.use_engine`.
+        explain: Say at the end what ran where, and why.
     """
 
     checkpoint: str = ''
     show_dir: str | None = None
     out: str | None = None
     score_thr: float | None = None
+    max_memory: str | None = None
+    engine: str = 'auto'
+    precision: str = 'f32'
+    explain: bool = False
 
 
 def evaluate(options: EvalOptions) -> dict[str, Any]:
@@ -59,6 +68,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     cfg = read(options, training=False)
     task = task_of(cfg)
     score_thr = task.threshold(options.score_thr)
+    memory = task.memory(options.max_memory)
     out = Path(options.out) if options.out else None
     task.set_up_test(cfg, out)
     images = _image_root(cfg)
@@ -70,7 +80,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     keep(checkpoint, loaded)
     del model, loaded
     cfg.load_from, cfg.resume = str(checkpoint), False
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, memory, options.engine, options.precision)
     if options.show_dir:
         from saga_mm.engine.drawing import DrawHook
 
@@ -79,6 +89,9 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     say(f'testing {checkpoint} with {cfg.filename}')
     with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         metrics = runner.test()
+    if options.explain:
+        model = getattr(runner.model, 'module', runner.model)
+        say(str(explain(model)))
     if is_speaker():
         print(metric_table(metrics))
         if options.show_dir:

@@ -15,7 +15,6 @@ import torch
 from mmengine.registry import DefaultScope
 
 from saga_mm.analysis.report import format_table
-from saga_mm.apis.memory import memory_size, peak_bytes, release_memory
 from saga_mm.apis.strips import prepare_rows, segment_strips
 from saga_mm.datasets.progress import progress_bar
 from saga_mm.engine.evaluation import EvalOptions
@@ -28,6 +27,7 @@ from saga_mm.errors import SagaError
 from saga_mm.files import write_file, write_image
 from saga_mm.models.strips import label_rows
 from saga_mm.ops import MemoryRows
+from saga_mm.ops.memory import peak_bytes, release_memory
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -45,12 +45,10 @@ class ModeOptions(EvalOptions):
     Attributes:
         modes: Which of :data:`MODES` to run.
         sizes: Longest sides that images and masks are resized to, in pixels; none for images as they are.
-        max_memory: What strips may take, such as ``'4GB'``; None for as much as is useful.
     """
 
     modes: Sequence[str] = MODES
     sizes: Sequence[int] = ()
-    max_memory: str | None = None
 
 
 @dataclass
@@ -72,13 +70,17 @@ def compare(options: ModeOptions) -> list[Row]:
     """
     from mmseg.evaluation import IoUMetric
 
+    if options.show_dir is not None:
+        raise SagaError('--show-dir: does not go with --mode, which measures and draws nothing; test without --mode')
     checkpoint = find_best(options.checkpoint)
-    memory = None if options.max_memory is None else memory_size(options.max_memory)
     cfg = read(options, training=False)
-    if task_of(cfg).package != 'mmseg':
-        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} is for {task_of(cfg).name}')
+    task = task_of(cfg)
+    if task.package != 'mmseg':
+        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} is for {task.name}')
+    task.threshold(options.score_thr)
+    memory = task.memory(options.max_memory)
     check(cfg, training=False, launcher=options.launcher)
-    segmenter = task_of(cfg).predictor(options.config, checkpoint, None, options.cfg_options)
+    segmenter = task.predictor(options.config, checkpoint, None, options.cfg_options)
     images = _Images(cfg)
     run = {
         'whole': segment_whole,

@@ -33,6 +33,25 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say where a model runs."""
+    from saga_mm.engines import ENGINES, PRECISIONS
+
+    parser.add_argument(
+        '--engine',
+        choices=ENGINES,
+        default='auto',
+        help='where the model runs: openvino compiles it for the CPU; auto does so where it is worth its start',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='f32',
+        help='bf16 multiplies in bfloat16, where the processor can (openvino alone; default: f32)',
+    )
+    parser.add_argument('--explain', action='store_true', help='say at the end what ran where, and why')
+
+
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     """Options that name one's own data."""
     parts = {'train': 'the training images', 'val': 'the images to evaluate on'}

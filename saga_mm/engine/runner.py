@@ -22,11 +22,17 @@ from saga_mm.engine.build import config_mistakes
 from saga_mm.engine.progress import ProgressHook
 from saga_mm.engine.quiet import calm
 from saga_mm.engine.task import Task, task_of
+from saga_mm.engines import use_engine
 from saga_mm.files import write_file
+from saga_mm.ops import MemoryBudget
 
 
-def build_runner(cfg: Config) -> Any:
+def build_runner(cfg: Config, max_memory: int | None = None, engine: str = 'torch', precision: str = 'f32') -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
+
+    Args:
+        cfg: The config.
+        max_memory: Bytes that the program may take while it predicts; None for half of what is free.
 
     Raises:
         SagaError: A part of the config cannot be built.
@@ -38,7 +44,7 @@ def build_runner(cfg: Config) -> Any:
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _calm_loggers()
     runner.register_hook(ProgressHook())
-    runner.register_hook(LightPredictionHook(task_of(cfg)))
+    runner.register_hook(LightPredictionHook(task_of(cfg), max_memory, (engine, precision)))
     return runner
 
 
@@ -47,13 +53,17 @@ class LightPredictionHook(Hook):
 
     Args:
         task: What the model is for.
+        max_memory: As of :func:`build_runner`.
+        engine: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, max_memory: int | None = None, engine: tuple[str, str] = ('torch', 'f32')) -> None:
+        self.task, self.max_memory, self.engine = task, max_memory, engine
 
     def before_run(self, runner: Any) -> None:
-        self.task.lighten(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        use_engine(model, *self.engine)
+        self.task.lighten(model, MemoryBudget.of(model, self.max_memory))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saga_mm.apis.segmentation import Segmenter
     from saga_mm.engine.writing import SegmentationWriter
+    from saga_mm.ops import MemoryBudget
 
 
 class Segmentation(Task):
@@ -74,7 +75,7 @@ class Segmentation(Task):
             raise SagaError('--score-thr: for detection; segmentation gives each pixel its most likely class')
 
     def memory(self, max_memory: str | None) -> int | None:
-        return None if max_memory is None else memory_size(max_memory)
+        return memory_size(max_memory)
 
     def set_up_test(self, cfg: Config, out: Path | None) -> None:
         if out is not None and out.suffix != '.json':
@@ -97,24 +98,22 @@ class Segmentation(Task):
             image, [found.data[0].cpu().numpy() for found in maps if found is not None], visualizer.dataset_meta, path
         )
 
-    def lighten(self, model: nn.Module) -> None:
+    def lighten(self, model: nn.Module, budget: MemoryBudget | None = None) -> None:
         from saga_mm.models.segmentation import label_by_rows
 
-        label_by_rows(model)
+        label_by_rows(model, budget)
 
-    def predictor(self, *args: Any) -> Segmenter:
+    def predictor(self, *args: Any, memory: int | None = None, **engine: str) -> Segmenter:
         from saga_mm.apis.segmentation import Segmenter
 
-        return Segmenter(*args)
+        return Segmenter(*args, max_memory=memory, **engine)
 
     def writer(
-        self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path], thr: None, memory: int | None
+        self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path], thr: None, own_size: bool
     ) -> SegmentationWriter:
-        from saga_mm.engine.writing import SegmentationWriter, StripWriter
+        from saga_mm.engine.writing import SegmentationWriter
 
-        if memory is None:
-            return SegmentationWriter(predictor, out, root, pictures)
-        return StripWriter(predictor, out, root, pictures, memory)
+        return SegmentationWriter(predictor, out, root, pictures, own_size)
 
 
 def _point(cfg: Config, loader: str, own: OwnData, part: str, classes: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saga_mm.errors import SagaError
+
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from saga_mm.apis.predictor import Predictor
     from saga_mm.engine.own_data import OwnData
     from saga_mm.engine.writing import Writer
+    from saga_mm.ops import MemoryBudget
 
 
 class Task:
@@ -23,12 +26,14 @@ class Task:
         package: The library whose models do it, which is the config's ``default_scope``.
         heads: Names of the parts of a model whose ``num_classes`` is that of the data.
         compared: Those of them that every model has right, to be compared with the data before a run.
+        sees_whole: Why its pictures are run in one piece.
     """
 
     name: str
     package: str
     heads: tuple[str, ...]
     compared: tuple[str, ...]
+    sees_whole: str
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
         """Point a config at one's own data: data sets, classes, heads, evaluators."""
@@ -52,8 +57,12 @@ class Task:
         raise NotImplementedError
 
     def memory(self, max_memory: str | None) -> int | None:
-        """Bytes that a prediction may take, from what the command line gave; None for no limit."""
-        raise NotImplementedError
+        """Bytes that the program may take, from what the command line gave; None for half of what is free."""
+        if max_memory is not None:
+            raise SagaError(f'--max-memory: for segmentation, which runs in strips; {self.sees_whole}')
+
+    def check_predicts(self) -> None:
+        """Refuse a task that ``tools/predict.py`` does not do."""
 
     def set_up_test(self, cfg: Config, out: Path | None) -> None:
         """Set a config's evaluators: figures as the tools print them, results written at ``out``."""
@@ -73,21 +82,27 @@ class Task:
         """Draw what a test found on an ``(H, W, 3)`` RGB image beside the ground truth."""
         raise NotImplementedError
 
-    def lighten(self, model: nn.Module) -> None:
-        """Have a model predict in less memory, if there is a way."""
+    def lighten(self, model: nn.Module, budget: MemoryBudget | None = None) -> None:
+        """Have a model predict in less memory, if there is a way: within a budget, or half of what is free."""
 
     def usage(self, config: str, checkpoint: str) -> str:
         """The command that uses a checkpoint on one's own pictures."""
         return f'python tools/predict.py {config} {checkpoint} FOLDER'
 
-    def predictor(self, *args: Any) -> Predictor:
-        """A trained model for use on arrays; the arguments are those of :class:`~saga_mm.apis.predictor.Predictor`."""
+    def predictor(self, *args: Any, memory: int | None = None, **engine: str) -> Predictor:
+        """A trained model for use on arrays; the arguments are those of :class:`~saga_mm.apis.predictor.Predictor`.
+
+        ``memory`` is what :meth:`memory` gave; ``engine`` is that of :func:`~saga_mm.engines.use_engine`.
+        """
         raise NotImplementedError
 
     def writer(
-        self, predictor: Predictor, out: Path, root: Path, pictures: list[Path], thr: float | None, memory: int | None
+        self, predictor: Predictor, out: Path, root: Path, pictures: list[Path], thr: float | None, own_size: bool
     ) -> Writer:
-        """What writes predictions on pictures below ``root`` into the folder ``out``."""
+        """What writes predictions on pictures below ``root`` into the folder ``out``.
+
+        With ``own_size``, pictures are predicted at their own size, whatever the config resizes them to.
+        """
         raise NotImplementedError
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from saga_mm.analysis.before_after import BeforeAfter
 from saga_mm.apis.camera import enhance_camera
+from saga_mm.apis.exported import ExportedEnhancer
 from saga_mm.apis.low_light import LowLightInferencer
 from saga_mm.apis.video import EnhancedVideo, enhance_video
 from saga_mm.datasets.photo_inputs import Job
@@ -45,7 +46,12 @@ def enhance_moving(
     Raises:
         SagaError: It cannot be done.
     """
-    options = {'strength': strength, 'max_memory': inferencer.max_memory}
+    if isinstance(inferencer.model, ExportedEnhancer):
+        raise SagaError(
+            f'{job.source}: an exported enhancer carries no tone from frame to frame, so that a video would flicker; '
+            'enhance it with weights, such as --weights tiny'
+        )
+    options = {'strength': strength, 'max_memory': inferencer.budget}
     if job.kind == 'video':
         with ExitStack() as stack:
             show = None if compared is None else stack.enter_context(_Comparison(compared, job.source)).add

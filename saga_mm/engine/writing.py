@@ -13,7 +13,7 @@ import numpy as np
 from saga_mm.analysis.overlay import class_shares
 from saga_mm.apis.strips import segment_strips
 from saga_mm.datasets.images import read_picture
-from saga_mm.datasets.large_image import open_rows
+from saga_mm.datasets.large_image import RowReader, open_rows
 from saga_mm.datasets.large_image_writer import write_rows
 from saga_mm.datasets.progress import progress_meter
 from saga_mm.engine.drawing import OutputNames, draw_maps, draw_objects, save_map
@@ -94,22 +94,61 @@ class DetectionWriter(Writer):
 
 
 class SegmentationWriter(Writer):
-    """Lays classes over pictures and saves them as maps: PNG files whose pixels are indices into ``classes``."""
+    """Lays classes over pictures and saves them as maps: PNG files whose pixels are indices into ``classes``.
+
+    A large picture whose size the config keeps is read, segmented and saved in strips of rows, so that it may be larger
+    than memory. What is drawn of it is reduced to ``LARGEST_DRAWN`` pixels a side.
+
+    Args:
+        own_size: Segment all pictures so, whatever the config resizes them to.
+    """
 
     predictor: Segmenter
 
-    def __init__(self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path]) -> None:
+    def __init__(self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path], own_size: bool) -> None:
         super().__init__(predictor, out, root, pictures)
         self.maps = OutputNames(out / MAPS, root, suffix='.png', inputs=pictures)
+        self.own_size = own_size
 
     def write(self, picture: Path) -> dict[str, Any]:
-        image = read_picture(picture)
+        if not self.own_size and not self.predictor.keeps_size:
+            return self._write_whole(picture, read_picture(picture))
+        with open_rows(picture) as rows:
+            if self.own_size or self.predictor.is_large(rows.height, rows.width):
+                return self._write_rows(picture, rows)
+            image = np.ascontiguousarray(rows.read(0, rows.height)[..., ::-1])
+        return self._write_whole(picture, image)
+
+    def _write_whole(self, picture: Path, image: np.ndarray) -> dict[str, Any]:
         found = self.predictor(image)
         metainfo = self.predictor.metainfo
         drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
         draw_maps(image, [found], metainfo, drawn)
         save_map(found, metainfo['palette'], target)
         return self._entry(drawn, target, image.shape[:2], class_shares(found, len(self.predictor.classes)))
+
+    def _write_rows(self, picture: Path, rows: RowReader) -> dict[str, Any]:
+        drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
+        count, metainfo = len(self.predictor.classes), self.predictor.metainfo
+        pixels, small, start = np.zeros(count, np.int64), [], 0
+        size = rows.height, rows.width
+        step = -(-max(size) // LARGEST_DRAWN)
+        with (
+            open_rows(picture) as again,
+            write_rows(target, *size, metainfo['palette']) as maps,
+            _rows_shown(picture, rows.height) as show,
+        ):
+            for labels in segment_strips(self.predictor.model, rows, self.predictor.budget, self.out):
+                maps.write(labels)
+                pixels += np.bincount(labels.ravel(), minlength=count)[:count]
+                shown = again.read(start, start + len(labels))
+                first = -start % step
+                small.append((shown[first::step, ::step, ::-1], labels[first::step, ::step]))
+                start += len(labels)
+                show(start)
+        image, found = (np.concatenate(parts) for parts in zip(*small))
+        draw_maps(np.ascontiguousarray(image), [found], metainfo, drawn)
+        return self._entry(drawn, target, size, (pixels / pixels.sum()).tolist())
 
     def _entry(self, drawn: Path, target: Path, size: tuple[int, int], shares: list[float]) -> dict[str, Any]:
         return {
@@ -122,40 +161,6 @@ class SegmentationWriter(Writer):
 
     def summary(self, done: list[dict[str, Any]]) -> str:
         return f'{len(done)} pictures segmented; drawn pictures, class maps ({MAPS}/)'
-
-
-class StripWriter(SegmentationWriter):
-    """As its base, for pictures of any size within a memory: read, segmented and saved in strips of rows.
-
-    What is drawn is reduced to ``LARGEST_DRAWN`` pixels a side.
-
-    Args:
-        max_memory: Bytes that the program may take.
-    """
-
-    def __init__(self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path], max_memory: int) -> None:
-        super().__init__(predictor, out, root, pictures)
-        self.max_memory = max_memory
-
-    def write(self, picture: Path) -> dict[str, Any]:
-        drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
-        count, metainfo = len(self.predictor.classes), self.predictor.metainfo
-        pixels, small, start = np.zeros(count, np.int64), [], 0
-        with open_rows(picture) as rows, open_rows(picture) as again:
-            size = rows.height, rows.width
-            step = -(-max(size) // LARGEST_DRAWN)
-            with write_rows(target, *size, metainfo['palette']) as maps, _rows_shown(picture, rows.height) as show:
-                for labels in segment_strips(self.predictor.model, rows, self.max_memory, self.out):
-                    maps.write(labels)
-                    pixels += np.bincount(labels.ravel(), minlength=count)[:count]
-                    shown = again.read(start, start + len(labels))
-                    first = -start % step
-                    small.append((shown[first::step, ::step, ::-1], labels[first::step, ::step]))
-                    start += len(labels)
-                    show(start)
-        image, found = (np.concatenate(parts) for parts in zip(*small))
-        draw_maps(np.ascontiguousarray(image), [found], metainfo, drawn)
-        return self._entry(drawn, target, size, (pixels / pixels.sum()).tolist())
 
 
 @contextmanager

@@ -1,11 +1,24 @@
 """Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
 
+from .budget import MemoryBudget
 from .capture import captures_graph, known_equal
+from .engine import TORCH, Engine, engine_of
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map
 from .fused import fused_kernels, plain_reason
-from .grid import Grid, contiguous_map, map_to_tokens, pad_to_multiple, round_up, tokens_to_map
+from .grid import (
+    Grid,
+    ceil_div,
+    contiguous_map,
+    larger,
+    map_to_tokens,
+    pad_to_multiple,
+    round_up,
+    smaller,
+    tokens_to_map,
+)
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
-from .precision import full_precision, wide
+from .places import placed
+from .precision import full_precision, number_bytes, wide
 from .reference import linear_attention_reference
 from .resize import RowPool, resize_rows, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
@@ -18,13 +31,16 @@ __all__ = [
     'ACCELERATOR_CHUNK_BYTES',
     'CHUNK_BYTES',
     'FEATURE_MAPS',
+    'TORCH',
     'AppliedRows',
+    'Engine',
     'FeatureMap',
     'FileRows',
     'Grid',
     'ImageRows',
     'KVState',
     'LocalStep',
+    'MemoryBudget',
     'MemoryRows',
     'MemoryTooSmallError',
     'Part',
@@ -36,21 +52,26 @@ __all__ = [
     'StepRows',
     'Storage',
     'captures_graph',
+    'ceil_div',
     'check_head_dim',
     'contiguous_map',
     'crop_rows',
     'elu_plus_one',
+    'engine_of',
     'focused',
     'full_precision',
     'fused_kernels',
     'get_feature_map',
     'grow_rows',
     'known_equal',
+    'larger',
     'linear_attention',
     'linear_attention_reference',
     'map_to_tokens',
     'merge_states',
+    'number_bytes',
     'pad_to_multiple',
+    'placed',
     'plain_reason',
     'plan_runner',
     'read_key',
@@ -59,6 +80,7 @@ __all__ = [
     'resize_table',
     'rotation_2d',
     'round_up',
+    'smaller',
     'tokens_to_map',
     'watch_rows',
     'wide',

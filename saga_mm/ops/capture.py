@@ -24,4 +24,4 @@ def known_equal(one: Sequence[int], other: Sequence[int]) -> bool:
     """
     equal = [a == b for a, b in zip(one, other, strict=True)]
     # torch.jit.trace makes tensors of sizes
-    return all(bool(each) if isinstance(each, torch.Tensor) else statically_known_true(each) for each in equal)
+    return all(not isinstance(each, torch.Tensor) and statically_known_true(each) for each in equal)

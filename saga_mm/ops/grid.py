@@ -71,7 +71,24 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return x if known_equal((pad_h, pad_w), (0, 0)) else F.pad(x, (0, pad_w, 0, pad_h))
 
 
+def ceil_div(number: int, divisor: int) -> int:
+    """The quotient, rounded up."""
+    # not -(-number // divisor): exported graphs round the quotient of a negative number towards zero
+    return (number + divisor - 1) // divisor
+
+
 def round_up(number: int, multiple: int) -> int:
     """The next multiple that is not less than ``number``."""
-    # not of a negative number, which exported graphs divide in another way
-    return (number + multiple - 1) // multiple * multiple
+    return ceil_div(number, multiple) * multiple
+
+
+def smaller(one: int, other: int) -> int:
+    """The smaller of two sides of maps, also where a graph for any size is captured."""
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return torch.minimum(torch.as_tensor(one), torch.as_tensor(other))
+    return torch.sym_min(one, other)
+
+
+def larger(one: int, other: int) -> int:
+    """The larger of two sides of maps, as :func:`smaller`."""
+    return -smaller(-one, -other)

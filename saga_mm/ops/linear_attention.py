@@ -122,12 +122,17 @@ def write_state(
             total = logs.logsumexp(dim=1)
             keys = keys * logs.softmax(dim=1).unsqueeze(-1)
         gated = keys if key_gate is None else keys * wide(key_gate)
-        if value_gate is not None:
-            values = values * wide(value_gate)
         key = (gated if normalizer == 'gated' else keys).sum(dim=1)
         if rotate is not None:
             gated = rotate(gated)
-        kv = gated.permute(0, 2, 3, 1) @ values.transpose(1, 2)
+        elif key_gate is not None:
+            # heads before tokens, then gates: so a compiler leaves the last transpose to the product
+            gated = keys.transpose(1, 2) * wide(key_gate).transpose(1, 2)
+        if rotate is not None or key_gate is None:
+            gated = gated.transpose(1, 2)
+        if value_gate is not None:
+            values = values * wide(value_gate)
+        kv = gated.transpose(2, 3) @ values.transpose(1, 2)
         if total is None:
             kv, key = kv / count, key / count
         return KVState(kv, key, count, total)

@@ -6,6 +6,7 @@ import torch
 
 from .capture import captures_graph
 from .grid import Grid
+from .places import placed
 
 
 class Rotation(NamedTuple):
@@ -34,6 +35,7 @@ class Rotation(NamedTuple):
         return turned.flatten(-2).to(x.dtype)
 
 
+@placed
 def rotation_2d(grid: Grid, head_dim: int, like: torch.Tensor) -> Rotation:
     """Rotations of the tokens at ``grid``, made anew for each map, so that any size will do.
 

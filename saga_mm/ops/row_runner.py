@@ -1,18 +1,24 @@
 """Runs row steps over maps, within a memory that one chooses."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from .engine import Engine
 from .grid import copy_map
 from .row_progress import Progress
 from .rows import RowStep, StepRows, round_up
 from .scratch import Rows, Storage
 
-# PVT-T at 640 and 1280 takes 13 to 20 % less time than in chunks of 64 MiB; SAGA-PVT-T and SAGAUNet take the same
+if TYPE_CHECKING:
+    from .budget import MemoryBudget
+
+# tensors of a chunk stay below the 32 MiB from which glibc maps, and so faults in, new memory for each of them
 CHUNK_BYTES = 32 * 2**20
 ACCELERATOR_CHUNK_BYTES = 512 * 2**20
 _HALOS = 8
@@ -63,31 +69,31 @@ class Part(NamedTuple):
     height: int
     width: int
 
-    def passes(self, batch: int) -> Iterator[tuple[Pass, int]]:
-        """The runs over maps, float32, and the rows of their output."""
+    def passes(self, batch: int, number: float = 4) -> Iterator[tuple[Pass, int]]:
+        """The runs over maps, whose numbers take ``number`` bytes each, and the rows of their output."""
         size = self.height, self.width
         for step, after in _with_next(self.steps):
             for _ in range(step.sweeps):
-                yield _sweep(step, batch, size[1]), size[0]
+                yield _sweep(step, batch, size[1], number), size[0]
             height, width = (-(-side // step.stride) for side in size)
-            yield _reading(step, after, batch, size[1]), height
+            yield _reading(step, after, batch, size[1], number), height
             size = height, width
 
-    def state_bytes(self, batch: int) -> float:
+    def state_bytes(self, batch: int, number: float = 4) -> float:
         """Bytes of the largest state, with the pieces that it is merged from."""
         sizes, size = [], (self.height, self.width)
         for step in self.steps:
-            sizes.append(2 * 4 * batch * step.state_floats * size[0] * size[1])
+            sizes.append(2 * number * batch * step.state_floats * size[0] * size[1])
             size = tuple(-(-side // step.stride) for side in size)
         return max(sizes, default=0.0)
 
-    def whole_bytes(self, batch: int) -> float:
+    def whole_bytes(self, batch: int, number: float = 4) -> float:
         """Bytes that strips as high as the maps take."""
-        return max(run.bytes(height) for run, height in self.passes(batch))
+        return max(run.bytes(height) for run, height in self.passes(batch, number))
 
-    def strip_bytes(self, batch: int, limit: float, chunk: float = CHUNK_BYTES) -> float:
+    def strip_bytes(self, batch: int, limit: float, chunk: float = CHUNK_BYTES, number: float = 4) -> float:
         """Bytes that strips within ``limit`` take; more where even the lowest does not fit."""
-        return max(run.bytes(min(run.rows(limit, chunk), height)) for run, height in self.passes(batch))
+        return max(run.bytes(min(run.rows(limit, chunk), height)) for run, height in self.passes(batch, number))
 
 
 class RowRunner:
@@ -99,12 +105,10 @@ class RowRunner:
         chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
         rows: Rows of each strip, up to what steps ask for, whatever memory that takes; None leaves it to the limit.
         work: Bytes that pass through all that will be run, for those who watch; None if that is not known.
-
-    Attributes:
-        relieve: Called after each strip; for an allocator that keeps what is free.
+        engine: Where steps run; None for PyTorch.
+        number: Bytes of a number, as :func:`~saga_mm.ops.number_bytes` gives them.
+        budget: Asked after each strip to trim what the allocator keeps; None for no trimming.
     """
-
-    relieve: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -113,35 +117,43 @@ class RowRunner:
         chunk: float = CHUNK_BYTES,
         rows: int | None = None,
         work: float | None = None,
+        engine: Engine | None = None,
+        number: float = 4,
+        budget: MemoryBudget | None = None,
     ) -> None:
+        self.engine = engine or Engine()
         self.storage = storage or Storage()
         self.progress = Progress(work)
         self.limit, self.chunk, self.rows = limit, chunk, rows
+        self.number, self.budget = number, budget
 
     @torch.no_grad()
     def run(self, steps: Sequence[RowStep], source: Rows) -> Rows:
         """The map that the last of the steps makes of ``source``, which stays as it is."""
         x, states = source, []
-        for step, after in _with_next(steps):
-            state = self._state(step, x, states)
-            states.clear()
-            x, states = self._pass(step, after, x, state, x is not source)
-            del state
+        with self.engine.running():
+            for step, after in _with_next(steps):
+                state = self._state(step, x, states)
+                states.clear()
+                x, states = self._pass(step, after, x, state, x is not source)
+                del state
         return x
 
     @torch.no_grad()
     def state(self, step: RowStep, x: Rows) -> Any:
         """The state that a step writes of a whole map."""
-        return self._state(step, x, [])
+        with self.engine.running():
+            return self._state(step, x, [])
 
     @torch.no_grad()
     def share(self, steps: Sequence[RowStep], maps: Sequence[Rows]) -> list[Rows]:
         """The maps that steps make of one map each, reading a single state that all of them write."""
         state = None
-        for _ in range(steps[0].sweeps):
-            state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
-        state = self._settled(steps[0], state)
-        return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
+        with self.engine.running():
+            for _ in range(steps[0].sweeps):
+                state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
+            state = self._settled(steps[0], state)
+            return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
 
     @torch.no_grad()
     def gather(self, rows: Rows) -> torch.Tensor:
@@ -167,18 +179,18 @@ class RowRunner:
         return state
 
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
-        run, states = _sweep(step, x.batch, x.width), []
+        run, states = _sweep(step, x.batch, x.width, self.number), []
         for start, stop in self._cuts(x.height, self._rows(run)):
-            states.append(step.write(x.read(start, stop), x.grid(start, stop), state))
+            states.append(self.engine.write(step, x.read(start, stop), x.grid(start, stop), state))
             self._done(run, start, stop)
         return states
 
     def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
         """The map that a step makes, and the states of the first sweep of the step after it."""
         before = _Before(x, step.halo)
-        made, out, states = StepRows(step, before, state), None, []
-        run = _reading(step, after, x.batch, x.width)
-        sweep = _sweep(after, x.batch, made.width) if after is not None and after.sweeps else None
+        made, out, states = StepRows(step, before, state, self.engine), None, []
+        run = _reading(step, after, x.batch, x.width, self.number)
+        sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
         for start, stop in self._cuts(made.height, self._rows(run)):
             tokens = made.read(start, stop)
             if out is None:
@@ -186,7 +198,7 @@ class RowRunner:
                 out = before if in_place else self.storage.new(tokens, made.height, made.width)
             out.write(start, tokens)
             if sweep is not None:
-                states.append(after.write(tokens, made.grid(start, stop)))
+                states.append(self.engine.write(after, tokens, made.grid(start, stop)))
                 self.progress.add(sweep.row * (stop - start))
             del tokens
             self._done(run, start, stop)
@@ -194,7 +206,8 @@ class RowRunner:
 
     def _done(self, run: Pass, start: int, stop: int) -> None:
         self.progress.add(run.row * (stop - start))
-        self.relieve()
+        if self.budget is not None:
+            self.budget.trim()
 
     def _rows(self, run: Pass) -> int:
         return run.rows(self.limit, self.chunk) if self.rows is None else round_up(self.rows, run.multiple)
@@ -226,7 +239,13 @@ class _Before(Rows):
 
 
 def plan_runner(
-    parts: Sequence[Part], batch: int, memory: float = math.inf, folder: str | Path | None = None
+    parts: Sequence[Part],
+    batch: int,
+    memory: float = math.inf,
+    folder: str | Path | None = None,
+    number: float = 4,
+    chunk: float = CHUNK_BYTES,
+    budget: MemoryBudget | None = None,
 ) -> RowRunner:
     """How to run the parts of a model within a memory, maps and all: strips as high as pays, then maps in memory.
 
@@ -238,30 +257,34 @@ def plan_runner(
         batch: Images.
         memory: Bytes.
         folder: Where scratch files are; None for the system's folder for temporary files.
+        number: As of :class:`RowRunner`.
+        chunk: As of :class:`RowRunner`.
+        budget: As of :class:`RowRunner`.
 
     Raises:
         MemoryTooSmallError: The lowest strips do not fit.
     """
-    states = max(part.state_bytes(batch) for part in parts)
-    smallest = states + max(part.strip_bytes(batch, 0) for part in parts)
+    states = max(part.state_bytes(batch, number) for part in parts)
+    smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)
     if memory < smallest:
         raise MemoryTooSmallError(memory, smallest)
     limit = (memory - states) / 2
-    strips = max(part.strip_bytes(batch, limit) for part in parts)
-    work = sum(run.row * height for part in parts for run, height in part.passes(batch))
-    return RowRunner(Storage(memory - states - strips, folder), limit, work=work)
+    strips = max(part.strip_bytes(batch, limit, chunk, number) for part in parts)
+    work = sum(run.row * height for part in parts for run, height in part.passes(batch, number))
+    storage = Storage(memory - states - strips, folder)
+    return RowRunner(storage, limit, chunk, work=work, number=number, budget=budget)
 
 
 def _with_next(steps: Sequence[RowStep]) -> Iterator[tuple[RowStep, RowStep | None]]:
     return zip(steps, [*steps[1:], None], strict=True)
 
 
-def _sweep(step: RowStep, batch: int, width: int) -> Pass:
-    return Pass(4.0 * batch * width * step.floats, 0.0, step.row_multiple, 1)
+def _sweep(step: RowStep, batch: int, width: int, number: float) -> Pass:
+    return Pass(number * batch * width * step.floats, 0.0, step.row_multiple, 1)
 
 
-def _reading(step: RowStep, after: RowStep | None, batch: int, width: int) -> Pass:
-    column = 4.0 * batch * width
+def _reading(step: RowStep, after: RowStep | None, batch: int, width: int, number: float) -> Pass:
+    column = number * batch * width
     row, multiple = column * step.floats * step.stride, step.row_multiple
     if after is not None and after.sweeps:
         row = max(row, column * after.floats / step.stride)

@@ -21,8 +21,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
-from .grid import Grid, round_up
+from .engine import Engine
+from .grid import Grid, larger, round_up, smaller
 from .scratch import Rows
 
 
@@ -37,6 +39,7 @@ class RowStep:
         sweeps: How often all rows must be written before any can be read.
         floats: Numbers alive at once for each token of a piece while it is written or read; rather too many.
         state_floats: Numbers that the state keeps of each token.
+        label: What tells the step from others of the same modules.
     """
 
     stride: int = 1
@@ -45,6 +48,12 @@ class RowStep:
     sweeps: int = 0
     floats: float
     state_floats: float = 0.0
+    label: str = ''
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        """The modules that the step computes with, for engines that compile it; none for a step not worth compiling."""
+        return (self,) if isinstance(self, nn.Module) else ()
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x`` at ``grid``; in a later sweep, given the merged state of the one before."""
@@ -67,6 +76,8 @@ class LocalStep(RowStep):
         floats: As of :class:`RowStep`.
         stride: As of :class:`RowStep`.
         reach: Input rows beyond its own that an output row depends on, on each side.
+        owners: The modules that the function computes with; with none, engines leave it to PyTorch.
+        label: As of :class:`RowStep`.
     """
 
     def __init__(
@@ -75,9 +86,16 @@ class LocalStep(RowStep):
         floats: float,
         stride: int = 1,
         reach: int = 0,
+        owners: Sequence[nn.Module] = (),
+        label: str = '',
     ) -> None:
         self.function, self.floats, self.stride = function, floats, stride
+        self._owners, self.label = owners, label
         self.halo = round_up(reach, stride)
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        return self._owners
 
     def read(self, x: torch.Tensor, grid: Grid, state: None, keep: Grid) -> torch.Tensor:
         return crop_rows(*self.function(x, grid), keep)
@@ -90,11 +108,12 @@ class StepRows(Rows):
         step: A step without sweeps, or one whose sweeps are done.
         source: Its input.
         state: What its sweeps have gathered, merged.
+        engine: Where the step runs.
     """
 
-    def __init__(self, step: RowStep, source: Rows, state: Any = None) -> None:
+    def __init__(self, step: RowStep, source: Rows, state: Any = None, engine: Engine | None = None) -> None:
         super().__init__(source.batch, *(-(-side // step.stride) for side in (source.height, source.width)))
-        self.step, self.source, self.state = step, source, state
+        self.step, self.source, self.state, self.engine = step, source, state, engine or Engine()
 
     @torch.no_grad()
     def read(self, start: int, stop: int) -> torch.Tensor:
@@ -102,7 +121,7 @@ class StepRows(Rows):
         multiple = step.row_multiple
         start, stop = start * step.stride // multiple * multiple, round_up(stop * step.stride, multiple)
         grid = grow_rows(source.grid(start, min(stop, source.height)), step.halo)
-        return step.read(source.read(grid.start, grid.stop), grid, self.state, keep)
+        return self.engine.read(step, source.read(grid.start, grid.stop), grid, self.state, keep)
 
 
 def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:
@@ -112,4 +131,4 @@ def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:
 
 def grow_rows(grid: Grid, halo: int) -> Grid:
     """The grid with ``halo`` more rows on each side, as far as the map has them."""
-    return grid._replace(start=max(grid.start - halo, 0), stop=min(grid.stop + halo, grid.height))
+    return grid._replace(start=larger(grid.start - halo, 0), stop=smaller(grid.stop + halo, grid.height))

@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from .engine import TORCH, Engine
 from .grid import Grid, tokens_to_map
 
 
@@ -58,15 +60,28 @@ class ImageRows(Rows):
 
 
 class AppliedRows(Rows):
-    """A map after a function of each token, such as a norm, which is computed when rows are asked for; no gradients."""
+    """A map after a function of each token, such as a norm, which is computed when rows are asked for; no gradients.
 
-    def __init__(self, rows: Rows, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    Args:
+        rows: The map.
+        function: From tokens ``(B, N, C)`` to tokens.
+        owners: The modules that it computes with; with none, it is left to PyTorch.
+        engine: Where it runs.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        owners: Sequence[nn.Module] = (),
+        engine: Engine = TORCH,
+    ) -> None:
         super().__init__(rows.batch, rows.height, rows.width)
-        self.rows, self.function = rows, function
+        self.rows, self.function, self.owners, self.engine = rows, function, owners, engine
 
     @torch.no_grad()
     def read(self, start: int, stop: int) -> torch.Tensor:
-        return self.function(self.rows.read(start, stop))
+        return self.engine.apply(self.function, self.owners, self.rows.read(start, stop))
 
 
 class MemoryRows(Rows):
@@ -147,16 +162,20 @@ class Storage:
     Args:
         memory: Bytes of maps that may be in memory at once.
         folder: Where scratch files are; None for the system's folder for temporary files.
+
+    Attributes:
+        filed: Bytes of all maps that went to scratch files so far.
     """
 
     def __init__(self, memory: float = math.inf, folder: str | Path | None = None) -> None:
-        self.free, self.folder = memory, folder
+        self.free, self.folder, self.filed = memory, folder, 0
 
     def new(self, like: torch.Tensor, height: int, width: int) -> MemoryRows | FileRows:
         """A map without content, of the type, device, B and C of the tokens ``like``, ``(B, N, C)``."""
         shape = (like.shape[0], height, width, like.shape[2])
         size = math.prod(shape) * like.element_size()
         if size > self.free:
+            self.filed += size
             return FileRows(like, height, width, self.folder)
         rows = MemoryRows(like.new_empty(shape))
         self.free -= size

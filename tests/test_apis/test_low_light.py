@@ -11,7 +11,7 @@ from PIL import Image
 from saga_mm.apis import LowLightInferencer
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
-from saga_mm.ops import RowRunner, Storage
+from saga_mm.ops import MemoryBudget, RowRunner, Storage
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
@@ -115,23 +115,28 @@ def test_gray_stays_gray_and_opacity_as_it_is(inferencer):
 
 @pytest.mark.parametrize('size', [(203, 161), (64, 31)])
 def test_strips_are_the_whole_pass(inferencer, monkeypatch, tmp_path, size):
-    runners = []
+    class Lowest(MemoryBudget):
+        trims = 0
 
-    def lowest(*_):
-        runners.append(RowRunner(Storage(0, tmp_path), rows=2))
-        return runners[0]
+        def plan(self, *_):
+            return RowRunner(Storage(0, tmp_path), rows=2, budget=self)
 
-    monkeypatch.setattr('saga_mm.apis.enhance_strips.plan_enhancer', lowest)
+        def trim(self):
+            self.trims += 1
+
+    lowest = Lowest.of(inferencer.model)
+    lowest.large = 0
+    monkeypatch.setattr(inferencer, 'budget', lowest)
     image = picture(*size)
     assert np.abs(inferencer(image) / 255 - whole(inferencer, image)).max() <= 0.5 / 255 + 2e-6
-    assert len(runners) == 1
+    assert lowest.trims > size[0] // 2
 
 
 def test_too_little_memory_says_how_much_is_not(inferencer, weights):
     image = picture(203, 161)
     with pytest.raises(SagaError) as refused:
         LowLightInferencer(weights, 'cpu', max_memory='1MB')(image)
-    said = r'--max-memory 1MB: too little for 161 x 203 pixels; the smallest that works is (\d+)MB'
+    said = r'max_memory=1MB: too little for 161 x 203 pixels; the smallest that works is (\d+)MB'
     smallest = re.fullmatch(said, str(refused.value))
     # what this process holds changes a little
     answer = LowLightInferencer(weights, 'cpu', max_memory=f'{int(smallest[1]) + 50}MB')(image)
@@ -217,14 +222,14 @@ def test_what_is_no_image(inferencer, image, said):
 
 @pytest.mark.parametrize('strength', [-0.1, float('nan'), float('inf'), 'much', None])
 def test_what_is_no_strength(inferencer, strength):
-    with pytest.raises(SagaError, match=rf'--strength {strength}: must be a number from 0 on'):
+    with pytest.raises(SagaError, match=rf'strength={strength}: must be a number from 0 on'):
         inferencer(picture(), strength)
 
 
 def test_wrong_from_the_start(weights):
-    with pytest.raises(SagaError, match='--device nowhere: is not there'):
+    with pytest.raises(SagaError, match='device=nowhere: is not there'):
         LowLightInferencer(weights, device='nowhere')
-    with pytest.raises(SagaError, match='--max-memory much: is no size'):
+    with pytest.raises(SagaError, match=r'^max_memory=much: is no size'):
         LowLightInferencer(weights, max_memory='much')
     with pytest.raises(SagaError, match='weights none: no such file'):
         LowLightInferencer('none')

@@ -6,10 +6,9 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
-from saga_mm.apis import strips
-from saga_mm.apis.memory import used_bytes
 from saga_mm.apis.strips import segment_strips
 from saga_mm.errors import SagaError
+from saga_mm.ops import MemoryBudget
 
 CONFIG = 'configs/saga_upernet.py'
 
@@ -49,7 +48,7 @@ def test_labels_are_those_of_the_model_itself(model):
 
 
 def test_too_little_memory_says_how_much_is_not(model):
-    with pytest.raises(SagaError, match=r'--max-memory 10MB: too little for 118 x 75 pixels; .* works is \d+MB'):
+    with pytest.raises(SagaError, match=r'max_memory=10MB: too little for 118 x 75 pixels; .* works is \d+MB'):
         next(segment_strips(model, picture(), max_memory=10 * 2**20))
 
 
@@ -62,12 +61,17 @@ def test_what_pads_is_refused(model):
         model.data_preprocessor.test_cfg = None
 
 
-def test_memory_is_given_back_between_strips_above_what_was_planned(model, monkeypatch):
-    limits = []
-    monkeypatch.setattr(strips, 'keep_below', lambda limit, device: limits.append(limit))
-    allowed = used_bytes(torch.device('cpu')) + 2**30
-    list(segment_strips(model, picture(), max_memory=allowed))
-    assert len(limits) > 10 and len(set(limits)) == 1 and 0.7 * allowed < limits[0] < allowed
-    limits.clear()
-    list(segment_strips(model, picture()))
-    assert limits == []
+class Counting(MemoryBudget):
+    """Counts how often it is asked to trim."""
+
+    trims = 0
+
+    def trim(self):
+        self.trims += 1
+
+
+def test_a_budget_is_asked_to_trim_after_strips_and_tells_how_it_was(model):
+    budget = Counting.of(model)
+    list(segment_strips(model, picture(), budget))
+    assert budget.trims > 10
+    assert budget.explain().endswith('for strips: one strip, maps in memory')

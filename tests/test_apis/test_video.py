@@ -10,6 +10,7 @@ from saga_mm.apis.video import VideoEnhancer, enhance_video
 from saga_mm.datasets.video import VideoReader
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement.weights import build_enhancer
+from saga_mm.ops import MemoryBudget
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 
@@ -100,10 +101,25 @@ def test_black_frames(model):
 
 
 def test_memory_and_attention_are_checked(model):
-    with pytest.raises(SagaError, match='--max-memory 1MB: too little for 46 x 33'):
+    with pytest.raises(SagaError, match='max_memory=1MB: too little for 46 x 33'):
         VideoEnhancer(model, max_memory=2**20)(scene(0, 1)[0])
     with pytest.raises(SagaError, match='RankAugmentedLinearAttention'):
         VideoEnhancer(build('rala'))(scene(0, 1)[0])
+
+
+def test_a_budget_is_asked_to_trim_after_strips(model):
+    class Counting(MemoryBudget):
+        trims = 0
+
+        def trim(self):
+            self.trims += 1
+
+    budget = Counting.of(model)
+    enhance = VideoEnhancer(model, max_memory=budget)
+    enhance(scene(0, 1)[0])
+    first = budget.trims
+    enhance(scene(0, 1)[0])
+    assert enhance.budget is budget and 10 < first < budget.trims
 
 
 def cuts(frames):

@@ -553,3 +553,13 @@ def test_opencv_reads_what_is_written(tmp_path, deep):
             read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             order = [0] if channels == 1 else [2, 1, 0, 3][:channels]
             assert np.array_equal(read.reshape(HEIGHT, WIDTH, channels)[..., order], deep[..., :channels])
+
+
+def test_a_large_jpeg_that_is_broken_off_ends_at_once(tmp_path):
+    # the rest of it, which OpenImageIO fills up, is more than a pipe holds
+    pixels = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), dtype=np.uint8)
+    photo = Photo(pixels, None, PhotoKind(1600, 1600))
+    with suppress(RuntimeError), open_photo_writer(tmp_path / 'a.jpg', photo) as writer:
+        writer.write(pixels[:100] / np.float32(255))
+        raise RuntimeError('broken off')
+    assert list(tmp_path.iterdir()) == []

@@ -12,13 +12,14 @@ toy_runner = runpy.run_path(str(Path(__file__).with_name('toy_training.py')))['t
 
 
 class Noting:
-    """A task that notes which models it is given."""
+    """A task that notes which models it is given, and within which memory."""
 
     def __init__(self) -> None:
-        self.models = []
+        self.models, self.allowed = [], []
 
-    def lighten(self, model) -> None:
+    def lighten(self, model, budget) -> None:
         self.models.append(model)
+        self.allowed.append(budget.allowed)
 
 
 @pytest.mark.parametrize('kind', ['Runner', 'FlexibleRunner'])
@@ -37,5 +38,5 @@ def test_it_is_taken_out_of_its_wrapper():
             self.module = module
 
     task, model = Noting(), nn.Linear(1, 1)
-    LightPredictionHook(task).before_run(SimpleNamespace(model=Wrapper(model)))
-    assert task.models == [model]
+    LightPredictionHook(task, 2**40).before_run(SimpleNamespace(model=Wrapper(model)))
+    assert task.models == [model] and task.allowed == [2**40]

@@ -21,11 +21,11 @@ def test_in_strips_the_map_of_any_number_of_classes_is_that_of_the_whole(tmp_pat
         def __call__(self, image: np.ndarray) -> np.ndarray:
             return labels
 
-    predictor = Predictor(model=None, classes=classes, metainfo=metainfo)
+    predictor = Predictor(model=None, budget=None, keeps_size=False, classes=classes, metainfo=metainfo)
     monkeypatch.setattr(writing, 'segment_strips', lambda *args: iter((labels[:7], labels[7:])))
     writers = [
-        writing.SegmentationWriter(predictor, tmp_path / 'whole', tmp_path, [picture]),
-        writing.StripWriter(predictor, tmp_path / 'strips', tmp_path, [picture], 2**30),
+        writing.SegmentationWriter(predictor, tmp_path / name, tmp_path, [picture], own_size=name == 'strips')
+        for name in ('whole', 'strips')
     ]
     entries = [writer.write(picture) for writer in writers]
     maps = [Image.open(writer.out / entry['map']) for writer, entry in zip(writers, entries)]

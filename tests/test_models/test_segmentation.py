@@ -12,6 +12,7 @@ from torch import nn
 
 from saga_mm.analysis import measure_cost
 from saga_mm.models.segmentation import label_by_rows
+from saga_mm.ops import MemoryBudget, watch_rows
 
 HEAD = dict(type='FCNHead', in_channels=8, in_index=0, channels=8, num_classes=5, align_corners=False)
 WHOLE = dict(mode='whole')
@@ -30,13 +31,13 @@ class Patches(nn.Module):
         return [self.layer(x)]
 
 
-def build(test_cfg=WHOLE, padding=None, kind='EncoderDecoder', head=None, **more):
+def build(test_cfg=WHOLE, padding=None, kind='EncoderDecoder', head=None, backbone=None, **more):
     register_all_modules()
     torch.manual_seed(0)
     cfg = dict(
         type=kind,
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, test_cfg=padding),
-        backbone=dict(type=Patches),
+        backbone=backbone or dict(type=Patches),
         decode_head=head if isinstance(head, list) else {**HEAD, **(head or {})},
         test_cfg=test_cfg,
         **more,
@@ -160,3 +161,88 @@ def test_what_predicts_in_its_own_way_is_left_alone(other):
 
 def test_other_models_are_left_alone():
     assert not label_by_rows(nn.Linear(1, 1))
+
+
+PVT = dict(
+    type='saga_mm.PVT',
+    arch=dict(embed_dims=(8, 16, 24, 32), depths=(1,) * 4, num_heads=(1,) * 4, mlp_ratios=(2,) * 4, sr_ratios=(1,) * 4),
+    attention='saga',
+)
+UPER = dict(type='UPerHead', in_channels=[8, 16, 24, 32], in_index=[0, 1, 2, 3], channels=16, pool_scales=(1, 2, 3, 6))
+
+
+def in_strips(dtype=torch.float64, **more):
+    """A budget that has everything done in strips."""
+    return MemoryBudget(torch.device('cpu'), dtype=dtype, large=0, **more)
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(ori_shape=(90, 67)),
+        dict(ori_shape=(101, 150)),
+        dict(ori_shape=(80, 60), flip=True, flip_direction='vertical', padding_size=(0, 7, 2, 5)),
+    ],
+    ids=str,
+)
+def test_in_strips_labels_are_those_of_mmseg(meta):
+    torch.manual_seed(1)
+    inputs, found = torch.randn(2, 3, 90, 67).double(), samples(2, **{'img_shape': (90, 67), **meta})
+    whole = build(backbone=PVT, head=UPER).double()
+    strips, budget, shares = copy.deepcopy(whole), in_strips(), []
+    assert label_by_rows(strips, budget)
+    with torch.no_grad(), watch_rows(shares.append):
+        expected = whole.predict(inputs, copy.deepcopy(found))
+        assert not shares
+        labels = strips.predict(inputs, found)
+    assert shares and budget.explain().endswith('maps in memory')
+    for one, other in zip(expected, labels):
+        assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data) and len(other.pred_sem_seg.data.unique()) > 2
+
+
+def test_what_is_small_or_somebody_looks_into_is_run_in_one_piece():
+    inputs, shares, whole = torch.randn(1, 3, 64, 64), [], []
+    model = build(backbone=PVT, head=UPER)
+    with watch_rows(shares.append), torch.no_grad():
+        label_by_rows(model)
+        model.predict(inputs)
+        label_by_rows(model, in_strips(torch.float32))
+        hook = model.backbone.register_forward_hook(lambda *_: whole.append(1))
+        model.predict(inputs)
+        assert whole == [1] and not shares
+        hook.remove()
+        model.predict(inputs)
+    assert shares
+
+
+@pytest.fixture
+def told(monkeypatch):
+    lines = []
+    monkeypatch.setattr('saga_mm.models.segmentation.print_log', lambda line, **_: lines.append(line))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        (dict(), 'the backbone Patches does not run in strips; those of saga_mm do'),
+        (dict(test_cfg=dict(mode='slide', crop_size=(64, 600_000), stride=(64, 600_000))), "test_cfg.mode is 'slide'"),
+    ],
+    ids=['backbone', 'slide'],
+)
+def test_a_large_image_that_cannot_run_in_strips_is_run_whole_and_one_line_says_why(told, options, reason):
+    model = build(**options)
+    label_by_rows(model, in_strips(torch.float32))
+    with torch.no_grad():
+        model.predict(torch.randn(1, 3, 64, 64))
+        assert not told
+        for _ in range(2):
+            model.predict(torch.randn(1, 3, 8, 600_000))
+    assert told == [f'600000 x 8 pixels are not segmented in strips: {reason}']
+
+
+def test_a_limit_that_is_not_kept_is_said(told):
+    model = build(kind='CascadeEncoderDecoder', num_stages=1, head=[HEAD])
+    assert not label_by_rows(model, in_strips()) and not told
+    assert not label_by_rows(model, in_strips(allowed=2**30))
+    assert told == ['max_memory is not kept: CascadeEncoderDecoder predicts in a way of its own']

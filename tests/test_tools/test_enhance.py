@@ -275,7 +275,7 @@ def test_progress_is_told(weights, tmp_path):
     Image.fromarray(picture((400, 300))).save(tmp_path / 'a.png')
     told = []
     size = enhance_photo(
-        LowLightInferencer(weights, 'cpu', None), tmp_path / 'a.png', tmp_path / 'b.png', tell=told.append
+        LowLightInferencer(weights, 'cpu', None, 'torch'), tmp_path / 'a.png', tmp_path / 'b.png', tell=told.append
     )
     assert size == '300 x 400' and told == sorted(told) and told[-1] == 1
     assert sum(share < 0.8 for share in told) > 3
@@ -289,12 +289,15 @@ def test_without_tqdm(photos, weights, monkeypatch, capsys):
 
 def test_wrong_options_stop_before_anything(photos, weights, start_tool):
     for options, said in [
-        ({'strength': -1.0}, '--strength -1.0: must be a number from 0 on'),
-        ({'max_memory': 'much'}, '--max-memory much: is no size'),
-        ({'device': 'nowhere'}, '--device nowhere: is not there'),
+        ({'strength': -1.0}, 'strength=-1.0: must be a number from 0 on'),
+        ({'max_memory': 'much'}, 'max_memory=much: is no size'),
+        ({'device': 'nowhere'}, 'device=nowhere: is not there'),
     ]:
         with pytest.raises(SagaError, match=said):
             run(weights, photos / 'gray.png', **options)
     with pytest.raises(SagaError, match='weights none: no such file'):
         run('none', photos / 'gray.png')
+    words = ['gray.png', '--weights', weights, '--device', 'cpu', '--max-memory', 'much']
+    err = start_tool('enhance.py', *words, cwd=photos).communicate()[1]
+    assert err == 'error: --max-memory much: is no size; write for example 4GB or 800MB\n'
     assert not list(photos.glob('*_enhanced*'))

@@ -105,7 +105,8 @@ def test_mistakes(inside, tiny, pictures, planted, tmp_path):
         (dict(out=str(pictures)), 'is the folder of the pictures themselves'),
         (dict(out=str(pictures / 'a.png')), 'is a file, and a folder is needed'),
         (dict(max_memory='4GB'), '--max-memory: for segmentation'),
-        (dict(device='gpu7'), '--device gpu7: is not there'),
+        (dict(own_size=True), '--own-size: for segmentation'),
+        (dict(device='gpu7'), 'device=gpu7: is not there'),
         (dict(checkpoint=str(tmp_path / 'other.pth')), 'none of its 1 weights fits'),
         (dict(checkpoint=str(file)), 'refused, and nothing in it was loaded'),
     ]:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from saga_mm.engine.predicting import PredictOptions, predict
 from saga_mm.engine.segmentation import Segmentation
 from saga_mm.engine.training import TrainOptions, train
 from saga_mm.errors import SagaError
-from saga_mm.ops import RowRunner
+from saga_mm.ops import MemoryBudget, RowRunner, watch_rows
 
 TINY = str(Path(__file__).parents[1] / 'tiny_segmentation.py')
 WORK = Path('work_dirs/tiny_segmentation')
@@ -79,7 +80,7 @@ def test_scores_are_brought_to_the_size_of_images_by_rows_alone(inside, monkeypa
     picture = np.array(Image.open('data/tiny/images/val/000001.png'))[:70]
     options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Segmentation, 'lighten', lambda self, model: None)
+        patch.setattr(Segmentation, 'lighten', lambda self, *_: None)
         metrics, found = evaluate(options), Segmenter(TINY, CHECKPOINT)(picture)
 
     def refuse(*_):
@@ -142,12 +143,12 @@ def test_a_folder_is_drawn_and_mapped(inside, pictures, tmp_path, capsys):
 
 def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monkeypatch):
     results = []
-    for memory in (None, '64GB'):
-        out = tmp_path / str(memory)
-        # strips of one row, where a memory is given
-        monkeypatch.setattr('saga_mm.models.strips.segmentor.plan_runner', lambda *args: RowRunner(rows=1))
+    for own_size in (False, True):
+        out = tmp_path / str(own_size)
+        # in rows a picture is read, segmented and saved by rows; strips are one row high
+        monkeypatch.setattr(MemoryBudget, 'plan', lambda *_: RowRunner(rows=1))
         with pytest.raises(SagaError, match=r'1 of 8 pictures could not be done:\n.*cut\.jpg'):
-            predict(PredictOptions(TINY, CHECKPOINT, str(pictures), str(out), max_memory=memory))
+            predict(PredictOptions(TINY, CHECKPOINT, str(pictures), str(out), own_size=own_size))
         images = json.loads((out / 'predictions.json').read_text())['images']
         results.append({image['file']: np.array(Image.open(out / image['map'])) for image in images})
         assert all((out / image['drawn']).is_file() for image in images)
@@ -160,17 +161,76 @@ def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monke
 def test_in_strips_a_picture_shows_how_many_of_its_rows_are_done(inside, pictures, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr('saga_mm.engine.writing.progress_meter', lambda *_: nullcontext(shown.append))
-    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), max_memory='64GB')
+    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), own_size=True)
     predict(options)
     assert shown == sorted(shown) and 0 < shown[0] < 20 and shown[-1] == 96
     assert len([rows for rows in shown if rows < 80]) > 10
 
 
-def test_a_memory_that_is_too_small_is_said_with_the_smallest_that_is_not(inside, pictures, tmp_path):
-    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), max_memory='90MB')
-    with pytest.raises(SagaError, match=r'90MB: too little for 96 x 96 pixels; the smallest that works is \d+MB'):
-        predict(options)
-    assert not (tmp_path / 'out' / 'maps' / 'a.png').exists()
+@pytest.fixture
+def large(segmented, tmp_path) -> Path:
+    """A picture of which one pass takes some 300 MB."""
+    picture = Image.open(segmented / 'data/tiny/images/val/000000.png').convert('RGB')
+    picture.resize((900, 1100), Image.Resampling.BICUBIC).save(tmp_path / 'large.png')
+    return tmp_path / 'large.png'
+
+
+def smallest_of(large: Path, out: Path) -> int:
+    """The smallest memory that works, in MB, and a little more: a process does not always hold the same."""
+    with pytest.raises(SagaError) as refused:
+        predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), max_memory='90MB'))
+    said = r'--max-memory 90MB: too little for 900 x 1100 pixels; the smallest that works is (\d+)MB'
+    assert not (out / 'maps' / 'large.png').exists()
+    return int(re.search(said, str(refused.value))[1]) + 30
+
+
+RESIZE = {
+    'test_dataloader.dataset.pipeline': [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(1000, 1000), keep_ratio=True),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs'),
+    ]
+}
+
+
+@pytest.mark.parametrize('change', [None, RESIZE], ids=['by-rows', 'resized'])
+def test_what_does_not_fit_the_memory_is_done_in_strips_with_the_same_map(inside, large, tmp_path, change):
+    memory, maps = f'{smallest_of(large, tmp_path / "refused")}MB', []
+    for limit in (None, memory):
+        out, shares = tmp_path / str(limit), []
+        with watch_rows(shares.append):
+            predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), max_memory=limit, cfg_options=change))
+        # those who watch are told of what is run in strips
+        assert bool(shares) == (limit is not None)
+        maps.append(np.array(Image.open(out / 'maps' / 'large.png')))
+    assert maps[0].shape == (1100, 900) and len(np.unique(maps[0])) > 1
+    assert (maps[0] == maps[1]).mean() > 0.9999
+
+
+def test_a_segmenter_and_a_test_keep_within_a_memory(inside, large, tmp_path):
+    memory = smallest_of(large, tmp_path / 'refused') + 20
+    picture = np.array(Image.open(large))
+    whole, strips = Segmenter(TINY, CHECKPOINT), Segmenter(TINY, CHECKPOINT, max_memory=f'{memory}MB')
+    assert (whole(picture) == strips(picture)).mean() > 0.9999
+    assert whole.budget.explain().endswith(' in use: in one piece')
+    assert re.search(r'in use, \d\.\d GiB for strips: \d+ strips of \d+ rows, ', strips.budget.explain())
+    options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)
+    figures, shares = evaluate(options), []
+    with watch_rows(shares.append), pytest.raises(SagaError, match=r'max_memory=90MB: too little for 96 x 96 pixels'):
+        evaluate(replace(options, max_memory='90MB'))
+    assert evaluate(replace(options, max_memory='64GB')) == pytest.approx(figures, nan_ok=True) and not shares
+
+
+def test_options_that_do_not_go_together_are_named(inside, tmp_path):
+    options = ModeOptions(TINY, checkpoint=CHECKPOINT)
+    for change, said in [
+        (dict(show_dir=str(tmp_path / 'shown')), '--show-dir: does not go with --mode'),
+        (dict(score_thr=0.5), '--score-thr: for detection'),
+        (dict(max_memory='much'), 'max_memory=much: is no size'),
+    ]:
+        with pytest.raises(SagaError, match=said):
+            compare(replace(options, **change))
 
 
 def test_modes_side_by_side(inside, tmp_path, capsys):
@@ -272,11 +332,13 @@ def test_as_a_user_runs_it(segmented, pictures, start_tool):
         start_tool('predict.py', TINY, WORK, pictures / 'a.png', cwd=segmented),
         start_tool('report.py', WORK, cwd=segmented),
         start_tool('train.py', TINY, '--work-dir', 'again', '--train-ann', 'a.json', cwd=segmented),
+        start_tool('test.py', TINY, WORK, '--sizes', '64', cwd=segmented),
     ]
     ends = [tool.communicate(timeout=200) for tool in tools]
-    assert [tool.returncode for tool in tools] == [0, 0, 0, 2]
+    assert [tool.returncode for tool in tools] == [0, 0, 0, 2, 2]
     assert all('Warning' not in err for _, err in ends) and ends[0][1] == ends[2][1] == ''
     assert re.search(r'IoU cross +\d+\.\d\d\n', ends[0][0])
     assert '1 pictures segmented' in ends[1][0]
     assert re.search(r'mIoU +\d+\.\d+ +\d+\.\d+ +[36]\n', ends[2][0])
     assert re.fullmatch(r'error: --train-ann: for detection, .*\n', ends[3][1])
+    assert re.fullmatch(r'error: --sizes: goes with --mode, .*\n', ends[4][1])

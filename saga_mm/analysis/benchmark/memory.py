@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from saga_mm.apis.memory import peak_bytes, release_memory, used_bytes
+from saga_mm.ops.memory import peak_bytes, release_memory, used_bytes
 
 from .cases import Case
 from .processes import run_fresh

@@ -61,15 +61,19 @@ class TokenMixer(BaseModule):
         return self.read(x, grid, state)
 
 
-def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """The second half of what ``kv`` makes of ``x``.
+def project_parts(layer: nn.Linear, x: torch.Tensor, parts: int) -> list[torch.Tensor]:
+    """``layer(x).chunk(parts, dim=-1)``, each part by itself: a compiled layer would copy the parts of a product."""
+    if not is_plain(layer, nn.Linear):
+        return list(layer(x).chunk(parts, dim=-1))
+    biases = [None] * parts if layer.bias is None else layer.bias.chunk(parts)
+    return [F.linear(x, weight, bias) for weight, bias in zip(layer.weight.chunk(parts), biases, strict=True)]
 
-    The keys, half of the work, are left out where ``kv`` is a plain layer.
-    """
+
+def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """The second half of what ``kv`` makes of ``x``, without the first where ``kv`` is a plain layer."""
     if not is_plain(kv, nn.Linear):
         return kv(x).chunk(2, dim=-1)[1]
-    weight, bias = kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1]
-    return F.linear(x, weight, bias)
+    return F.linear(x, kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1])
 
 
 def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:

@@ -11,7 +11,7 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, captures_graph, known_equal, round_up
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer
+from .base import TokenMixer, project_parts
 from .window import check_rows, first_along
 
 
@@ -93,7 +93,7 @@ class CrossWindowAttention(TokenMixer):
         return self._read(x, grid, self._columns(keys, values), keys, values)
 
     def _keys_values(self, x: torch.Tensor, grid: Grid) -> list[torch.Tensor]:
-        return [self._heads(part, grid) for part in self.kv(x).chunk(2, dim=-1)]
+        return [self._heads(part, grid) for part in project_parts(self.kv, x, 2)]
 
     def _columns(self, keys: torch.Tensor, values: torch.Tensor) -> Columns:
         return Columns(keys[..., : self.upright, :], values[..., : self.upright, :])
@@ -114,7 +114,7 @@ class CrossWindowAttention(TokenMixer):
         if self.lying:
             # a lying stripe is an upright one of the transposed map
             q, k, v = (part[1].transpose(1, 2) for part in (queries, keys, values))
-            outs.append(stripes(q, k, v, v, kernels[1].mT, biases[1], width).transpose(1, 2))
+            outs.append(stripes(q, k, v, v, kernels[1].transpose(2, 3), biases[1], width).transpose(1, 2))
         return self.proj(torch.cat(outs, dim=3).flatten(3).flatten(1, 2))
 
 

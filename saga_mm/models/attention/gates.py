@@ -4,6 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from saga_mm.models.watched import is_plain
+
+from .base import project_parts
+
 ACTIVATIONS = {
     'sigmoid': torch.sigmoid,
     '1+tanh': lambda x: 1 + torch.tanh(x),
@@ -74,6 +78,15 @@ class OuterProductGates(nn.Module):
         for layer in last:
             nn.init.constant_(layer.bias, bias)
 
+    def _parts(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The logits of each side, ``(B, N, width)``."""
+        if not is_plain(self.proj, nn.Sequential):
+            return list(self.proj(x).chunk(len(self.sides), dim=-1))
+        *down, last = self.proj
+        for layer in down:
+            x = layer(x)
+        return project_parts(last, x, len(self.sides))
+
     def forward(
         self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits: bool = False
     ) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
@@ -87,7 +100,7 @@ class OuterProductGates(nn.Module):
         if self.source == 'kv':
             parts = [self.proj[side]({'key': k, 'value': v}[side]) for side in self.sides]
         else:
-            parts = self.proj(x).chunk(len(self.sides), dim=-1)
+            parts = self._parts(x)
         if not logits:
             parts = [self.act(part) for part in parts]
         shape = (self.rank, self.heads, self.head_dim)

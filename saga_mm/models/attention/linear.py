@@ -12,6 +12,7 @@ from saga_mm.ops import (
     FeatureMap,
     Grid,
     KVState,
+    ceil_div,
     get_feature_map,
     map_to_tokens,
     merge_states,
@@ -23,7 +24,7 @@ from saga_mm.ops import (
 )
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer, project_values
+from .base import TokenMixer, project_parts, project_values
 
 
 @MODELS.register_module(name=['LinearAttention', 'linear'])
@@ -150,7 +151,7 @@ class LinearAttention(TokenMixer):
 
     def _keys_values(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x = self._shortened(x, grid)
-        keys, values = self.kv(x).chunk(2, dim=-1)
+        keys, values = project_parts(self.kv, x, 2)
         if self.table_size:
             keys = keys + resize_table(self.key_table, self.table_size, self._coarse(grid))
         return x, keys, values
@@ -183,4 +184,4 @@ class LinearAttention(TokenMixer):
         return conv(heads).unflatten(0, (-1, self.num_heads)).flatten(1, 2)
 
     def _coarse(self, grid: Grid) -> Grid:
-        return Grid(*(-(-side // self.sr_ratio) for side in grid))
+        return Grid(*(ceil_div(side, self.sr_ratio) for side in grid))

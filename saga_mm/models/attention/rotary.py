@@ -18,7 +18,7 @@ from saga_mm.ops import (
     wide,
 )
 
-from .base import TokenMixer, project_values
+from .base import TokenMixer, project_parts, project_values
 
 
 class Projected:
@@ -49,7 +49,7 @@ class Projected:
         return self._once('rotation', lambda: rotation_2d(self.grid, self.mixer.head_dim, self.x))
 
     def _keys_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._once('kv', lambda: self.mixer.kv(self.x).chunk(2, dim=-1))
+        return self._once('kv', lambda: project_parts(self.mixer.kv, self.x, 2))
 
     def _values(self) -> torch.Tensor:
         return self._keys_values()[1] if 'kv' in self._made else project_values(self.mixer.kv, self.x)

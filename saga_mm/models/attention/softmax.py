@@ -11,7 +11,7 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer
+from .base import TokenMixer, project_parts
 
 
 class KeysValues(NamedTuple):
@@ -65,7 +65,7 @@ class SoftmaxAttention(TokenMixer):
         if self.sr_ratio > 1:
             plane = self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))
             x = self.norm(map_to_tokens(plane))
-        keys, values = self.kv(x).chunk(2, dim=-1)
+        keys, values = project_parts(self.kv, x, 2)
         return KeysValues(self._heads(keys), self._heads(values))
 
     @staticmethod

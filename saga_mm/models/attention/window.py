@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, captures_graph, known_equal, pad_to_multiple, tokens_to_map
+from saga_mm.ops import Grid, captures_graph, known_equal, larger, pad_to_multiple, smaller, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer
+from .base import TokenMixer, project_parts
 
 BORDERS = ('masked', 'mmdet')
 
@@ -109,8 +109,8 @@ class WindowAttention(TokenMixer):
         if not self.shift or self.borders == 'mmdet':
             return self.shift, self.shift
         # 1 for a side of more than one window and 0 for others, as arithmetic: a graph may be for maps of any size
-        beyond = (torch.sym_max(side - self.window_size, 0) for side in (grid.height, grid.width))
-        return tuple(self.shift * torch.sym_min(tokens, 1) for tokens in beyond)
+        beyond = (larger(side - self.window_size, 0) for side in (grid.height, grid.width))
+        return tuple(self.shift * smaller(tokens, 1) for tokens in beyond)
 
     def _cut(self, plane: torch.Tensor) -> torch.Tensor:
         # (B, rows, columns, C) to (B, windows, window_size ** 2, C)
@@ -139,7 +139,7 @@ class WindowAttention(TokenMixer):
 
     def _attend(self, windows: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
         shape = (self.num_heads, self.head_dim)
-        parts = (self.q(windows), *self.kv(windows).chunk(2, dim=-1))
+        parts = (self.q(windows), *project_parts(self.kv, windows, 2))
         # (B, windows, heads, N, d); masks differ between windows, not between samples
         q, k, v = (part.unflatten(-1, shape).transpose(2, 3) for part in parts)
         tokens = self.window_size**2

@@ -11,7 +11,7 @@ from torch import nn
 from saga_mm.models.attention import TokenMixer, build_attention
 from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows, contiguous_map
 
-from .chunks import chunk_bytes
+from .chunks import chunk_bytes, engine_for, run_on
 
 Attention = str | dict | Sequence[str | dict]
 
@@ -75,6 +75,19 @@ class PyramidBackbone(BaseModule):
         One for each of ``out_indices``, in ascending order, contiguous: some compiled operators downstream read memory
         as if all maps were.
         """
+        engine = engine_for(self, x)
+        if engine is None:
+            return self._compute(x)
+        whole = max(part.whole_bytes(len(x)) for part in self.parts(*x.shape[2:]))
+        if whole <= engine.whole_bytes:
+            outs = run_on(engine, [self], self._compute, x)
+            return outs if isinstance(outs, tuple) else (outs,)
+        if engine.for_strips.name == 'torch':
+            return self._compute(x)
+        runner = RowRunner(chunk=engine.chunk, engine=engine)
+        return tuple(runner.gather(rows) for rows in self.forward_rows(MemoryRows(x.permute(0, 2, 3, 1)), runner))
+
+    def _compute(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outs = []
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             x = stage(x)

@@ -1,13 +1,15 @@
 """Where inference may run in pieces of rows, and how large they are."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.watched import has_hook, replaced_forward
-from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, RowStep, captures_graph
+from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, Engine, RowStep, captures_graph, engine_of
 
 # what runs a stage, a block or a mixer over rows, in place of its forward
 ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
@@ -51,6 +53,37 @@ def overrides_forward(module: nn.Module) -> bool:
         if 'forward' in vars(owner):
             return True
     return False
+
+
+def engine_for(module: nn.Module, x: torch.Tensor) -> Engine | None:
+    """The engine that a module was told to use, for an input; None where it computes in PyTorch.
+
+    Args:
+        module: A backbone or an enhancer.
+        x: What it is given.
+    """
+    engine = engine_of(module)
+    if engine.name == 'torch' or module.training or torch.is_grad_enabled() or captures_graph():
+        return None
+    if reason := whole_reason(module) or engine.refusal(x):
+        engine.note(type(module).__name__, reason)
+        return None
+    return engine
+
+
+def run_on(
+    engine: Engine, modules: Sequence[nn.Module], compute: Callable[[torch.Tensor], Any], x: torch.Tensor
+) -> Any:
+    """What modules compute of a batch of images, in one piece on an engine.
+
+    Args:
+        engine: The engine.
+        modules: The modules.
+        compute: Their computation in PyTorch, for images of any size.
+        x: The images, ``(B, C, H, W)``.
+    """
+    # sides that no stride divides, so that a trace takes none for a constant
+    return engine.apply(compute, modules, x, example=[torch.rand(1, x.shape[1], 141, 173)])
 
 
 def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:

@@ -125,6 +125,8 @@ class MixerBlock(RowStep, nn.Module):
         return self.join(crop_rows(x, grid, keep), mixed)
 
     def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        if not self.feed_forward.halo:
+            return self.feed(self.attend(x, grid, state, keep), keep)
         near = grow_rows(keep, self.feed_forward.halo)
         return crop_rows(self.feed(self.attend(x, grid, state, near), near), near, keep)
 

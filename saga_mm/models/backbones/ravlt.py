@@ -88,7 +88,7 @@ class Block(MixerBlock):
     @property
     def steps(self) -> list[RowStep]:
         # apart, because what is written must have felt it and is written without a halo
-        return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1), self]
+        return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1, owners=[self.pos], label='position'), self]
 
     def locate(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
         """Add the positional convolution."""

@@ -16,6 +16,8 @@ from saga_mm.ops import (
     RowRunner,
     Rows,
     RowStep,
+    ceil_div,
+    number_bytes,
     tokens_to_map,
 )
 
@@ -66,7 +68,8 @@ class Stage(nn.Module):
         def enter(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
             return self.enter(tokens_to_map(x, grid), grid)
 
-        embed = LocalStep(enter, self.embed.floats, self.embed.stride, self.embed.reach)
+        owners = [self.embed] if self.position is None else [self.embed, self.position]
+        embed = LocalStep(enter, self.embed.floats, self.embed.stride, self.embed.reach, owners, 'embed')
         return [embed, *(step for block in self.blocks for step in block.steps)]
 
     @property
@@ -90,7 +93,7 @@ class Stage(nn.Module):
         else:
             stride = self.embed.stride
             start = grid.start // stride
-            grid = Grid(-(-grid.height // stride), piece.width, start, start + piece.height)
+            grid = Grid(ceil_div(grid.height, stride), piece.width, start, start + piece.height)
         if self.position is not None:
             x = x + self.position(grid)
         return x, grid
@@ -99,7 +102,7 @@ class Stage(nn.Module):
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
-        images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1))
+        images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1, number_bytes(x.dtype)))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 
     def _in_chunks(self, x: torch.Tensor, images: int, chunk: float) -> torch.Tensor:
@@ -115,7 +118,7 @@ class Stage(nn.Module):
         return out
 
     def _in_rows(self, x: torch.Tensor, chunk: float) -> torch.Tensor:
-        runner = RowRunner(chunk=chunk)
+        runner = RowRunner(chunk=chunk, number=number_bytes(x.dtype))
         rows = runner.run(self.steps, MemoryRows(x.permute(0, 2, 3, 1)))
         return runner.gather(self.normed(rows))
 

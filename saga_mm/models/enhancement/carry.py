@@ -20,7 +20,7 @@ class CarryingRunner(RowRunner):
     same order each time. The first frame, and the first after :meth:`reset`, is what it is by itself.
 
     Args:
-        runner: How the model is run over one frame, as :func:`plan_enhancer` makes it.
+        runner: How the model is run over one frame, as a :class:`~saga_mm.ops.MemoryBudget` plans it.
         decay: The share of what came before, from 0 (frame by frame) to below 1.
 
     Raises:
@@ -30,7 +30,8 @@ class CarryingRunner(RowRunner):
     def __init__(self, runner: RowRunner, decay: float = DECAY) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f'decay={decay} must be from 0 to below 1')
-        super().__init__(runner.storage, runner.limit, runner.chunk, runner.rows)
+        options = {'engine': runner.engine, 'number': runner.number, 'budget': runner.budget}
+        super().__init__(runner.storage, runner.limit, runner.chunk, runner.rows, **options)
         self.decay = decay
         self._kept: list[Any] = []
         self._next = 0

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
+from saga_mm.models.backbones.chunks import engine_for, run_on
 from saga_mm.ops import round_up
 from saga_mm.registry import MODELS
 
@@ -122,6 +123,10 @@ class LowLightEnhancer(BaseModel):
         return {name: loss(answer, target) for name, loss in zip(names, self.losses)}
 
     def _answer(self, images: torch.Tensor) -> torch.Tensor:
+        engine = engine_for(self, images)
+        return self._compute(images) if engine is None else run_on(engine, [self], self._compute, images)
+
+    def _compute(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[2:]
         below, right = (round_up(side, self.pad_divisor) - side for side in (height, width))
         padded = F.pad(images, (0, right, 0, below), mode='replicate')

@@ -8,10 +8,8 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.models.strips.layers import ResizedRows, SumRows
-from saga_mm.ops import AppliedRows, LocalStep, RowRunner, Rows, map_to_tokens, tokens_to_map
+from saga_mm.ops import AppliedRows, Engine, LocalStep, RowRunner, Rows, ceil_div, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
-
-from .rows import UpsampledRows
 
 
 @MODELS.register_module()
@@ -78,23 +76,39 @@ class EnhancementHead(BaseModule):
         def convolve(x: torch.Tensor, grid: object) -> tuple[torch.Tensor, object]:
             return map_to_tokens(self.conv(tokens_to_map(self.act(x), grid))), grid
 
-        step = LocalStep(convolve, 3.0 * self.conv.in_channels + 2 * self.conv.out_channels, reach=1)
-        spread = UpsampledRows(runner.run([step], source), self._spread, (image.height, image.width), self.stride)
-        return EnhancedRows(image, spread)
+        floats = 3.0 * self.conv.in_channels + 2 * self.conv.out_channels
+        step = LocalStep(convolve, floats, reach=1, owners=[self.conv, self.act], label='gain')
+        return EnhancedRows(self, image, runner.run([step], source), runner.engine)
+
+    def finish(self, gain: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """The answer for whole tokens of a map.
+
+        Args:
+            gain: What the convolution makes of it, ``(B, 6 * stride^2, H, W)``.
+            image: ``(B, 3, stride * H, stride * W)``.
+        """
+        return apply_gain(image, F.pixel_shuffle(gain, self.stride))
 
     def _spread(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         return F.pixel_shuffle(x, self.stride)[:, :, : size[0], : size[1]]
 
 
 class EnhancedRows(Rows):
-    """The answer, of the image and the map of its gain and residual."""
+    """The answer, of the image and the map of its gain and residual before they are spread over pixels."""
 
-    def __init__(self, image: Rows, gain: Rows) -> None:
+    def __init__(self, head: EnhancementHead, image: Rows, gain: Rows, engine: Engine) -> None:
         super().__init__(image.batch, image.height, image.width)
-        self.image, self.gain = image, gain
+        self.head, self.image, self.gain, self.engine = head, image, gain, engine
 
+    @torch.no_grad()
     def plane(self, start: int, stop: int) -> torch.Tensor:
-        return apply_gain(self.image.plane(start, stop), self.gain.plane(start, stop))
+        stride = self.head.stride
+        first, last = start // stride, ceil_div(stop, stride)
+        gain = self.gain.plane(first, last)
+        image = self.image.plane(first * stride, min(last * stride, self.height))
+        below, right = gain.shape[2] * stride - image.shape[2], gain.shape[3] * stride - image.shape[3]
+        answer = self.engine.apply(self.head.finish, [self.head.conv], gain, F.pad(image, (0, right, 0, below)))
+        return answer[:, :, start - first * stride : stop - first * stride, : self.width]
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))

@@ -43,6 +43,23 @@ class Downsample(nn.Module):
         return map_to_tokens(x), Grid.whole(*x.shape[2:])
 
 
+class Lift(Downsample):
+    """The entrance of the trunk: an image beside its square root, in which dark tones are apart, at half the size.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a token.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int) -> None:
+        super().__init__(2 * in_channels, embed_dims, kernel=3)
+        # the image, its square root, and both side by side
+        self.floats += 2 * in_channels
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        return super().forward(torch.cat([x, (x.clamp(min=0) + 1e-4).sqrt()], dim=1))
+
+
 class Tokens(nn.Module):
     """A map as tokens, nothing else: the entrance of a stage that keeps size and channels."""
 
@@ -71,7 +88,11 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """The larger map, cropped to ``size``, which may be odd."""
-        return F.pixel_shuffle(self.conv(x), 2)[:, :, : size[0], : size[1]]
+        return self.enlarge(x)[:, :, : size[0], : size[1]]
+
+    def enlarge(self, x: torch.Tensor) -> torch.Tensor:
+        """The larger map, ``(B, out_channels, 2H, 2W)``."""
+        return F.pixel_shuffle(self.conv(x), 2)
 
 
 class LocalBlock(nn.Module):

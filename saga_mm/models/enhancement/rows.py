@@ -1,10 +1,9 @@
 """Maps of the trunk and the head for enhancement over rows."""
 
-from collections.abc import Callable
-
 import torch
+from torch import nn
 
-from saga_mm.ops import Rows, map_to_tokens
+from saga_mm.ops import TORCH, Engine, Rows, map_to_tokens
 
 
 class UpsampledRows(Rows):
@@ -12,21 +11,24 @@ class UpsampledRows(Rows):
 
     Args:
         rows: The map.
-        layer: From a map and a size to the larger map, cropped to that size.
+        layer: Its ``enlarge`` makes the larger map, not cropped.
         size: ``(H, W)`` of the whole larger map.
         factor: Rows that the layer makes of one.
+        engine: Where the layer runs.
     """
 
-    def __init__(self, rows: Rows, layer: Callable[..., torch.Tensor], size: tuple[int, int], factor: int) -> None:
+    def __init__(
+        self, rows: Rows, layer: nn.Module, size: tuple[int, int], factor: int, engine: Engine = TORCH
+    ) -> None:
         super().__init__(rows.batch, *size)
-        self.rows, self.layer, self.factor = rows, layer, factor
+        self.rows, self.layer, self.factor, self.engine = rows, layer, factor, engine
 
     @torch.no_grad()
     def plane(self, start: int, stop: int) -> torch.Tensor:
         first = start // self.factor
         plane = self.rows.plane(first, -(-stop // self.factor))
-        plane = self.layer(plane, (plane.shape[2] * self.factor, self.width))
-        return plane[:, :, start - first * self.factor : stop - first * self.factor]
+        plane = self.engine.apply(self.layer.enlarge, [self.layer], plane)
+        return plane[:, :, start - first * self.factor : stop - first * self.factor, : self.width]
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))

@@ -10,10 +10,10 @@ from torch import nn
 from saga_mm.models.backbones.base import Attention, resolve_arch
 from saga_mm.models.backbones.stage import Stage
 from saga_mm.models.strips.layers import SumRows
-from saga_mm.ops import AppliedRows, Part, RowRunner, Rows
+from saga_mm.ops import Part, RowRunner, Rows
 from saga_mm.registry import MODELS
 
-from .layers import Downsample, GlobalTone, Tokens, Upsample, make_block
+from .layers import Downsample, GlobalTone, Lift, Tokens, Upsample, make_block
 from .rows import UpsampledRows
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ class SAGAUNet(BaseModule):
             return [make_block(dims[level], heads[level], ratio * dims[level], attention) for _ in range(depths[level])]
 
         levels = range(len(dims))
-        downs = [Downsample(dims[i - 1] if i else 6, dims[i], kernel=2 if i else 3) for i in levels]
+        downs = [Downsample(dims[i - 1], dims[i]) if i else Lift(3, dims[0]) for i in levels]
         tone = [GlobalTone(dims[-1])]
         self.encoder = nn.ModuleList(Stage(downs[i], blocks(i) + tone * (i == levels[-1])) for i in levels)
         self.ups = nn.ModuleList(Upsample(dims[i + 1], dims[i]) for i in levels[-2::-1])
@@ -67,7 +67,7 @@ class SAGAUNet(BaseModule):
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
         """Map ``(B, embed_dims[0], ceil(H / 2), ceil(W / 2))`` of an image batch ``(B, 3, H, W)`` in [0, 1]."""
-        x, skips = _lifted(image, dim=1), []
+        x, skips = image, []
         for stage in self.encoder:
             x = stage(x)
             skips.append(x)
@@ -93,17 +93,13 @@ class SAGAUNet(BaseModule):
         """
         if self.training:
             raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
-        x, skips = AppliedRows(image, _lifted), []
+        x, skips = image, []
         for stage in self.encoder:
             x = runner.run(stage.steps, x)
             skips.append(x)
         skips.pop()
         for up, stage in zip(self.ups, self.decoder):
             skip = skips.pop()
-            x = runner.run(stage.steps, SumRows(UpsampledRows(x, up, (skip.height, skip.width), 2), skip))
+            large = UpsampledRows(x, up, (skip.height, skip.width), 2, runner.engine)
+            x = runner.run(stage.steps, SumRows(large, skip))
         return [x]
-
-
-def _lifted(image: torch.Tensor, dim: int = -1) -> torch.Tensor:
-    """The image and its square root, side by side as channels."""
-    return torch.cat([image, (image.clamp(min=0) + 1e-4).sqrt()], dim=dim)

@@ -1,13 +1,11 @@
 """Enhancement of an image in strips of rows, equal to the whole pass."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 
 from saga_mm.models.strips.necks import neck_rows
 from saga_mm.models.strips.segmentor import Planner
-from saga_mm.ops import RowRunner, Rows, map_to_tokens, plan_runner, round_up
+from saga_mm.ops import Part, RowRunner, Rows, map_to_tokens, round_up
 
 from .enhancer import LowLightEnhancer, mix
 
@@ -55,7 +53,7 @@ def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, streng
     Args:
         model: The model, in evaluation mode.
         image: The image batch, RGB in [0, 1]; rows are asked for in order, several times.
-        runner: As :func:`plan_enhancer` makes it.
+        runner: Planned for :func:`enhancer_parts`.
         strength: As of ``enhance``.
 
     Raises:
@@ -73,15 +71,12 @@ def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, streng
         return StrengthRows(image, model.head.forward_rows(maps, padded, runner), strength)
 
 
-def plan_enhancer(
-    model: LowLightEnhancer, batch: int, height: int, width: int, memory: float, folder: str | Path | None = None
-) -> RowRunner:
-    """How to run a model over images of a size within a memory; see :func:`saga_mm.ops.plan_runner`.
+def enhancer_parts(model: LowLightEnhancer, batch: int, height: int, width: int) -> list[Part]:
+    """What :func:`enhance_rows` runs on images of a size; see :func:`saga_mm.ops.plan_runner`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
-        MemoryTooSmallError: The lowest strips do not fit.
     """
     planner = Planner()
     enhance_rows(model, Rows(batch, height, width), planner)
-    return plan_runner(planner.parts, batch, memory, folder)
+    return planner.parts

@@ -139,6 +139,12 @@ class LevelStep(RowStep):
         self.sweeps, self.halo, self.row_multiple = neck.sweeps, neck.halo, neck.attn.row_multiple
         self.floats = neck.attn.floats * neck.embed_dims + 3 * neck.in_channels[level]
         self.state_floats = neck.attn.state_floats * neck.embed_dims
+        self.label = f'level {level}'
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        parts = (self.neck.enter, self.neck.norms, self.neck.leave)
+        return [*(part[self.level] for part in parts), self.neck.attn]
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         return self.neck.write(x, grid, self.level, state)

@@ -3,7 +3,7 @@
 from .heads import head_rows
 from .layers import GroupNormStep, JoinedRows, ResizedRows, SumRows, conv_steps
 from .necks import neck_rows
-from .segmentor import label_rows, plan_segmentor, segment_rows
+from .segmentor import label_rows, segment_rows, segmentor_parts
 
 __all__ = [
     'GroupNormStep',
@@ -14,6 +14,6 @@ __all__ = [
     'head_rows',
     'label_rows',
     'neck_rows',
-    'plan_segmentor',
     'segment_rows',
+    'segmentor_parts',
 ]

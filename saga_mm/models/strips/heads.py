@@ -26,7 +26,7 @@ def head_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:
         # a 1 x 1 convolution: it is the same on tokens in one row
         return map_to_tokens(head.conv_seg(x.transpose(1, 2).unsqueeze(2)))
 
-    return AppliedRows(features, classify)
+    return AppliedRows(features, classify, [head.conv_seg], runner.engine)
 
 
 class PoolStep(RowStep):

@@ -12,11 +12,11 @@ from saga_mm.ops import Grid, LocalStep, Rows, RowStep, crop_rows, map_to_tokens
 
 
 class Moments(NamedTuple):
-    """Of the values of each group: their number, mean and sum of squared deviations, ``(B, groups)``."""
+    """Of the values of each group: their number, mean and variance, ``(B, groups)``."""
 
     count: int
     mean: torch.Tensor
-    squares: torch.Tensor
+    variance: torch.Tensor
 
 
 class GroupNormStep(RowStep):
@@ -31,23 +31,29 @@ class GroupNormStep(RowStep):
 
     def __init__(self, norm: nn.GroupNorm, activate: nn.Module | None = None) -> None:
         self.norm, self.activate = norm, activate
-        self.floats = 4 * norm.num_channels
+        # 4 in float32; of half precision, values are widened beside the map
+        self.floats = 5 * norm.num_channels
+        self._owners = [norm] if activate is None else [norm, activate]
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        return self._owners
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
         groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
-        squares, mean = torch.var_mean(groups, dim=(1, 3), correction=0)
-        count = groups.shape[1] * groups.shape[3]
-        return Moments(count, mean, squares * count)
+        variance, mean = torch.var_mean(groups, dim=(1, 3), correction=0)
+        return Moments(groups.shape[1] * groups.shape[3], mean, variance)
 
     def merge(self, states: Sequence[Moments]) -> Moments:
         count = sum(state.count for state in states)
-        mean = sum(state.mean * (state.count / count) for state in states)
-        squares = sum(state.squares + (state.mean - mean).square() * state.count for state in states)
-        return Moments(count, mean, squares)
+        shares = [state.count / count for state in states]
+        mean = sum(state.mean * share for state, share in zip(states, shares))
+        parts = (share * (state.variance + (state.mean - mean).square()) for state, share in zip(states, shares))
+        return Moments(count, mean, sum(parts))
 
     def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
         x = crop_rows(x, grid, keep)
-        scale = (state.squares / state.count + self.norm.eps).rsqrt()
+        scale = (state.variance + self.norm.eps).rsqrt()
         groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
         out = ((groups - state.mean[:, None, :, None]) * scale[:, None, :, None]).flatten(2)
         if self.norm.affine:
@@ -79,7 +85,8 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
 
     # activations in the order that the convolution wants and those that we keep
     floats = 2.0 * (conv.in_channels + conv.out_channels)
-    steps = [LocalStep(run, floats, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2)]
+    owners = [conv, *inside]
+    steps = [LocalStep(run, floats, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2, owners=owners)]
     return steps if norm_inside else [*steps, GroupNormStep(norm, activate)]
 
 

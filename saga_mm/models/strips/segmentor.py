@@ -1,14 +1,13 @@
 """A segmentation model of mmseg in strips of rows: from an image to class scores, backbone, neck and head."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from saga_mm.models.backbones.base import PyramidBackbone
-from saga_mm.ops import CHUNK_BYTES, Part, RowRunner, Rows, RowStep, plan_runner
+from saga_mm.ops import CHUNK_BYTES, Part, RowRunner, Rows, RowStep
 
 from .heads import head_rows
 from .layers import ResizedRows
@@ -21,7 +20,7 @@ def segment_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Rows:
     Args:
         model: The model, in evaluation mode.
         image: The image, normalised as the backbone wants it.
-        runner: As :func:`plan_segmentor` makes it.
+        runner: Planned for :func:`segmentor_parts`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
@@ -37,18 +36,15 @@ def segment_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Rows:
         return head_rows(model.decode_head, maps, runner)
 
 
-def plan_segmentor(
-    model: nn.Module, batch: int, height: int, width: int, memory: float, folder: str | Path | None = None
-) -> RowRunner:
-    """How to run a model over images of a size within a memory; see :func:`saga_mm.ops.plan_runner`.
+def segmentor_parts(model: nn.Module, batch: int, height: int, width: int) -> list[Part]:
+    """What :func:`segment_rows` runs on images of a size; see :func:`saga_mm.ops.plan_runner`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
-        MemoryTooSmallError: The lowest strips do not fit.
     """
     planner = Planner()
     segment_rows(model, Rows(batch, height, width), planner)
-    return plan_runner(planner.parts, batch, memory, folder)
+    return planner.parts
 
 
 def label_rows(head: nn.Module, scores: Rows, size: tuple[int, int]) -> Iterator[torch.Tensor]:

@@ -10,7 +10,17 @@ from torch import nn
 from saga_mm.analysis import measure_cost
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
 from saga_mm.models.backbones.layers import Block, FeedForward
-from saga_mm.ops import CHUNK_BYTES, Grid, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner
+from saga_mm.ops import (
+    CHUNK_BYTES,
+    Grid,
+    ImageRows,
+    MemoryBudget,
+    MemoryTooSmallError,
+    RowRunner,
+    Storage,
+    number_bytes,
+    plan_runner,
+)
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
@@ -174,7 +184,7 @@ def test_images_of_a_batch_before_rows(monkeypatch):
     seen, inner = [], net.stages[0]._whole
     whole = inner(x)
     monkeypatch.setattr(net.stages[0], '_whole', lambda part: seen.append(len(part)) or inner(part))
-    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1))
+    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 2.5 * net.parts(32, 32)[0].whole_bytes(1, 8))
     with torch.no_grad():
         assert torch.allclose(net.stages[0](x), whole, rtol=1e-9)
     assert seen == [2, 2, 1]
@@ -251,16 +261,17 @@ MORE_MIXERS = [
     [('PVT', 'saga'), ('RAVLT', 'rala'), *(('PVTv2', mixer) for mixer in (*MIXERS, *MORE_MIXERS))],
     ids=str,
 )
-def test_pieces_take_no_more_than_steps_say(host, attention):
-    net = build(host, attention).float()
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_pieces_take_no_more_than_steps_say(host, attention, dtype):
+    net = build(host, attention).to(dtype)
     for i, part in enumerate(net.parts(128, 256)):
         size = part.height, part.width
-        x = torch.zeros(1, size[0] * size[1], (3, 8)[i])
+        x = torch.zeros(1, size[0] * size[1], (3, 8)[i], dtype=dtype)
         for step in part.steps:
             grid = Grid.whole(*size)
             size = tuple(-(-side // step.stride) for side in size)
             own = x.nbytes
-            allowed = 4 * x.shape[1] * step.floats
+            allowed = number_bytes(dtype) * x.shape[1] * step.floats
             state = None
             for _ in range(step.sweeps):
                 assert own + measure_cost(step.write, x, grid, state).peak_bytes <= allowed
@@ -336,9 +347,13 @@ def test_what_is_written_over_belongs_to_the_net(host: str):
     assert torch.equal(tokens, given)
 
 
-def test_an_allocator_may_be_relieved_after_each_strip():
-    net, calls, runner = build('PVT'), [], RowRunner(rows=4)
-    runner.relieve = lambda: calls.append(1)
+def test_a_budget_trims_after_each_strip():
+    class Counting(MemoryBudget):
+        def trim(self):
+            calls.append(1)
+
+    net, calls = build('PVT'), []
+    runner = RowRunner(rows=4, budget=Counting(torch.device('cpu')))
     steps = net.stages[0].steps
     runner.run(steps, image_rows(torch.randn(1, 3, 64, 40, dtype=torch.float64)))
     # four strips of four rows: the embedding and two blocks, each of which writes while the step before it reads

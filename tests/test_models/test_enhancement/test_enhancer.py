@@ -5,8 +5,8 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from saga_mm.models.enhancement import EnhancementHead, LowLightEnhancer, LowLightPreprocessor
-from saga_mm.models.enhancement.strips import enhance_rows, plan_enhancer
-from saga_mm.ops import ImageRows, MemoryTooSmallError, RowRunner
+from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
+from saga_mm.ops import ImageRows, MemoryTooSmallError, RowRunner, plan_runner
 from saga_mm.registry import MODELS
 
 SMALL = {'embed_dims': (8, 16, 24), 'depths': (1, 1, 2), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
@@ -147,8 +147,8 @@ def test_strips_equal_the_whole(make: object, size: tuple[int, int], strength: f
 def test_memory_too_small_for_strips() -> None:
     model = build().eval()
     with pytest.raises(MemoryTooSmallError):
-        plan_enhancer(model, 1, 1000, 1000, 1000.0)
-    assert plan_enhancer(model, 1, 1000, 1000, 2**28).limit < 2**28
+        plan_runner(enhancer_parts(model, 1, 1000, 1000), 1, 1000.0)
+    assert plan_runner(enhancer_parts(model, 1, 1000, 1000), 1, 2**28).limit < 2**28
 
 
 def test_strips_are_for_trunks_that_know_them() -> None:

@@ -5,8 +5,8 @@ import torch
 from mmseg.models import build_segmentor
 from mmseg.utils import register_all_modules
 
-from saga_mm.models.strips import plan_segmentor, segment_rows
-from saga_mm.ops import AppliedRows, ImageRows, MemoryTooSmallError, RowRunner, Storage, watch_rows
+from saga_mm.models.strips import segment_rows, segmentor_parts
+from saga_mm.ops import AppliedRows, ImageRows, MemoryTooSmallError, RowRunner, Storage, plan_runner, watch_rows
 
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2))
 PVT = dict(type='saga_mm.PVT', arch=dict(TINY, mlp_ratios=(4, 2, 2, 2), sr_ratios=(8, 4, 2, 1)), attention='saga')
@@ -66,9 +66,9 @@ def test_a_plan_keeps_within_its_memory_and_names_the_smallest_that_works():
     model = build('uper-pyramid')
     x, source = image(160, 96)
     with pytest.raises(MemoryTooSmallError) as error:
-        plan_segmentor(model, 1, 160, 96, 1000)
+        plan_runner(segmentor_parts(model, 1, 160, 96), 1, 1000)
     smallest = error.value.smallest
-    runner = plan_segmentor(model, 1, 160, 96, smallest)
+    runner = plan_runner(segmentor_parts(model, 1, 160, 96), 1, smallest)
     with torch.no_grad():
         scores = segment_rows(model, source, runner)
         assert isinstance(scores, AppliedRows)
@@ -80,11 +80,11 @@ def test_a_plan_keeps_within_its_memory_and_names_the_smallest_that_works():
 def test_who_watches_is_told_of_all_the_work(name):
     model, source, shares = build(name), image(96, 64)[1], []
     with watch_rows(shares.append):
-        segment_rows(model, source, plan_segmentor(model, 1, 96, 64, 2**22))
+        segment_rows(model, source, plan_runner(segmentor_parts(model, 1, 96, 64), 1, 2**22))
         assert len(set(shares)) > 20 and shares == sorted(shares) and 0 < shares[0] < 0.1
         assert 0.95 < shares[-1] <= 1
     count = len(shares)
-    segment_rows(model, source, plan_segmentor(model, 1, 96, 64, 2**22))
+    segment_rows(model, source, plan_runner(segmentor_parts(model, 1, 96, 64), 1, 2**22))
     assert len(shares) == count
 
 
@@ -104,7 +104,7 @@ def test_what_does_not_run_in_strips_is_refused_by_name(part, cfg, message):
     parts = dict(backbone=PVT, decode_head=UPER)
     model = build_segmentor(dict(type='EncoderDecoder', **{**parts, part: cfg})).eval()
     with pytest.raises(ValueError, match=message):
-        plan_segmentor(model, 1, 64, 64, 1e9)
+        segmentor_parts(model, 1, 64, 64)
 
 
 def test_refuses_a_model_in_training():

@@ -1,0 +1,259 @@
+"""From a row step to an OpenVINO model for pieces of any rows and any width."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from saga_mm.ops import Grid, RowStep, ceil_div
+from saga_mm.ops.places import Call, Recorder
+
+from .library import library
+
+if TYPE_CHECKING:
+    import openvino
+
+# of the piece that a step is traced with; a prime number of columns is no number of channels or heads
+ROWS, COLUMNS = 3, 37
+
+
+class ConversionError(Exception):
+    """A step cannot be compiled; the text says why, in a few words."""
+
+
+class Phase:
+    """One phase of a step as a function of tensors alone, with an example of its inputs.
+
+    Args:
+        step: The step.
+        sweep: Which of its sweeps is written, from 0; ``step.sweeps`` for the phase that reads.
+        channels: Of the tokens.
+
+    Attributes:
+        calls: What depends on where a piece stands.
+        spec: Structure of the result.
+        kinds: For each leaf of the result ``'tensor'``, ``'int'``, None, or the shape of an empty tensor but its batch.
+
+    Raises:
+        ConversionError: The step cannot run on the example, or does what a compiled step cannot express.
+    """
+
+    def __init__(self, step: RowStep, sweep: int, channels: int) -> None:
+        self.step, self.sweep, self.reads = step, sweep, sweep == step.sweeps
+        self.channels = channels
+        self.calls: list[Call] | None = None
+        self.example = self._inputs(ROWS, COLUMNS)
+
+    def _inputs(self, rows: int, columns: int) -> tuple[torch.Tensor, ...]:
+        """Inputs of :meth:`run` for a piece inside a map; its rows and columns are counted in the step's multiples."""
+        step, unit = self.step, self.step.row_multiple * self.step.stride
+        halo = step.halo if self.reads else 0
+        height, width = rows * unit + 2 * step.halo, columns * unit
+        x, grid = torch.rand(1, height, width, self.channels), Grid(unit + height + 1, width, unit, unit + height)
+        with torch.no_grad(), refusals():
+            state = None
+            for _ in range(self.sweep):
+                state = step.merge([step.write(x.flatten(1, 2), grid, state)])
+            self.state_leaves, self.state_spec = tree_flatten(state)
+            frame = torch.zeros(halo + 1, halo + 1, 2, 2, dtype=torch.uint8)
+            floats = [leaf.float() for leaf in self.state_leaves if is_input(leaf)]
+            if self.calls is None:
+                self.run(x, frame, *floats)
+            return (x, frame, *floats, *(tensor for call in self.calls for tensor in call.tensors(grid)))
+
+    def check(self, program: Callable[[Sequence[Any]], Sequence[Any]], tolerance: float) -> None:
+        """Compare what was compiled with the step, on a piece of another size than it was traced with.
+
+        Raises:
+            ConversionError: They differ: the step computes with a size that the tracer takes for a constant.
+        """
+        inputs = self._inputs(ROWS + 1, COLUMNS + 4)
+        with torch.no_grad(), refusals():
+            wanted = self.run(*inputs)
+            compare(program([x.contiguous().numpy() for x in inputs]), wanted, tolerance)
+
+    def run(self, x: torch.Tensor, frame: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The tensors of the result.
+
+        Args:
+            x: The piece ``(B, rows, width, C)``.
+            frame: A tensor whose sides, less one, are the numbers of :func:`frame_of`.
+            tensors: The float tensors of the state, and those of ``calls``.
+        """
+        step, (rows, width) = self.step, x.shape[1:3]
+        above, below, before, after = (side - 1 for side in frame.shape)
+        start = before * step.row_multiple * step.stride
+        grid, given = Grid(start + rows + after, width, start, start + rows), iter(tensors)
+        leaves = [next(given) if is_input(leaf) else _stand_in(leaf) for leaf in self.state_leaves]
+        state, tokens = tree_unflatten(leaves, self.state_spec), x.flatten(1, 2)
+        with Recorder(grid, self.calls, list(given)) as recorder:
+            if self.reads:
+                sides = (grid.height, width, start + above, start + rows - below)
+                result = step.read(tokens, grid, state, Grid(*(ceil_div(side, step.stride) for side in sides)))
+            else:
+                result = step.write(tokens, grid, state)
+        if self.calls is None:
+            leaves, self.spec = tree_flatten(result)
+            self.calls, self.kinds = recorder.calls, [_kind(leaf) for leaf in leaves]
+        leaves = tree_flatten(result)[0]
+        return tuple(torch.as_tensor(leaf) for leaf, kind in zip(leaves, self.kinds) if kind in ('tensor', 'int'))
+
+    def convert(self, owners: Sequence[nn.Module]) -> openvino.Model:
+        """The phase as a model of OpenVINO's, for inputs of any batch, rows and width.
+
+        Args:
+            owners: The modules that the step computes with.
+
+        Raises:
+            ConversionError: The tracer or the converter does not take a part of it.
+        """
+        return convert_function(self.run, owners, self.example)
+
+    def result(self, arrays: Sequence[Any], batch: int) -> Any:
+        """The result of the step, of the arrays that a compiled step gives."""
+        given = iter(arrays)
+        return tree_unflatten([self._leaf(kind, given, batch) for kind in self.kinds], self.spec)
+
+    @staticmethod
+    def _leaf(kind: Any, given: Iterator[Any], batch: int) -> Any:
+        if kind == 'tensor':
+            return torch.from_numpy(next(given))
+        if kind == 'int':
+            return int(next(given))
+        return None if kind is None else torch.zeros(batch, *kind)
+
+
+def compare(results: Sequence[Any], wanted: Sequence[torch.Tensor], tolerance: float) -> None:
+    """Refuse results that differ from what is wanted by more than a share of its largest value.
+
+    Raises:
+        ConversionError: They do.
+    """
+    for array, want in zip(results, wanted, strict=True):
+        result = torch.from_numpy(array)
+        if result.shape != want.shape:
+            raise ConversionError(f'at another size it gives {tuple(result.shape)} for {tuple(want.shape)}')
+        difference, scale = (result - want).abs().max(), want.abs().max().clamp(min=1e-6)
+        if not difference <= tolerance * scale:
+            raise ConversionError(f'at another size it differs by {difference / scale:.1e} of the largest value')
+
+
+def convert_function(
+    function: Callable[..., Any], owners: Sequence[nn.Module], example: Sequence[torch.Tensor]
+) -> openvino.Model:
+    """A function of tensors as a model of OpenVINO's, for inputs of any sizes.
+
+    Args:
+        function: The function.
+        owners: The modules that it computes with.
+        example: Inputs to trace it with.
+
+    Raises:
+        ConversionError: The tracer or the converter does not take a part of it.
+    """
+    library()
+    # openvino.convert_model does the same, optimises what is optimised again when it is compiled, and reports its use
+    # over the network
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with torch.no_grad(), refusals(), _quiet(), _constant(owners):
+        # to trace a function takes a third of the time of a module, which the tracer copies layer by layer
+        # (and a method of a module is one to the tracer, which takes a plain function alone)
+        traced = torch.jit.trace(lambda *inputs: function(*inputs), tuple(example), check_trace=False)
+        _, front = _front_end()
+        # weights are copied: else they would have to live as long as what is compiled of them
+        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example), shared_memory=False)
+        return front.convert(front.load(decoder))
+
+
+@cache
+def _front_end() -> tuple[Any, Any]:
+    """OpenVINO's reader of traced functions, and its manager, which has to live as long."""
+    from openvino.frontend import FrontEndManager
+
+    manager = FrontEndManager()
+    return manager, manager.load_by_framework('pytorch')
+
+
+def frame_of(grid: Grid, keep: Grid | None, stride: int) -> tuple[int, int, int, int]:
+    """Where a piece at ``grid`` stands, as far as a compiled step has to know: the sides, less one, of a tensor.
+
+    Returns:
+        Rows above and below those that make ``keep``, and 1 or 0: whether the map has rows before and after the piece.
+    """
+    before, after = int(grid.start > 0), int(grid.stop < grid.height)
+    if keep is None:
+        return 0, 0, before, after
+    return keep.start * stride - grid.start, max(grid.stop - keep.stop * stride, 0), before, after
+
+
+def is_input(leaf: Any) -> bool:
+    """Whether a leaf of a state is an input of a compiled step: a tensor that is not empty, which OpenVINO refuses."""
+    return isinstance(leaf, torch.Tensor) and leaf.numel() > 0
+
+
+class Unknown:
+    """Stands for a number of the state, such as its count of tokens, which would be a constant of the compiled step."""
+
+    def _refuse(self, *args: Any) -> Any:
+        raise ConversionError('it computes with a number of its state')
+
+    __add__ = __radd__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __sub__ = __rsub__ = __int__ = __float__ = (
+        _refuse
+    )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Make a :class:`ConversionError` of whatever a step, the tracer or the converter says."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConversionError(f'it does not convert ({reason[:120]})') from error
+
+
+def _kind(leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor) and leaf.ndim:
+        return 'tensor' if leaf.numel() else tuple(leaf.shape[1:])
+    return leaf if leaf is None else 'int'
+
+
+def _stand_in(leaf: Any) -> Any:
+    return leaf if leaf is None or isinstance(leaf, torch.Tensor) else Unknown()
+
+
+@contextmanager
+def _constant(owners: Sequence[nn.Module]) -> Iterator[None]:
+    """With weights as the tracer takes them for constants of a function."""
+    trained = [weight for module in owners for weight in module.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the tracer says of sides that it takes for constants, and the converter of what it cannot take."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

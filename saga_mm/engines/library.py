@@ -1,0 +1,39 @@
+"""OpenVINO itself."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import openvino
+
+
+@cache
+def library() -> ModuleType:
+    """OpenVINO, imported without the package by which it reports its use over the network, in a thread of its own."""
+    reporter = 'openvino_telemetry'
+    before = sys.modules.get(reporter)
+    # to import what stands as None is an ImportError, for which OpenVINO has a stub
+    sys.modules[reporter] = before
+    try:
+        return importlib.import_module('openvino')
+    finally:
+        if before is None:
+            del sys.modules[reporter]
+
+
+def tensor(array: np.ndarray) -> openvino.Tensor:
+    """An array as OpenVINO takes it, in the same memory."""
+    return library().Tensor(array, shared_memory=True)
+
+
+@cache
+def core() -> openvino.Core:
+    """OpenVINO's core, of which a process has one."""
+    return library().Core()

@@ -1,0 +1,124 @@
+"""A function of tensors as OpenVINO runs it: for inputs of any size, and faster for sizes that are usual."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .cache import StepCache
+from .conversion import ConversionError
+from .library import core, tensor
+
+if TYPE_CHECKING:
+    import openvino
+
+# seconds spent on one set of sizes after which it is compiled for those alone, and how many such sets are kept
+HOT, SETS = 0.15, 3
+
+
+class Settings(NamedTuple):
+    """How OpenVINO compiles.
+
+    Attributes:
+        precision: ``'f32'`` or ``'bf16'``.
+        threads: Of the CPU.
+    """
+
+    precision: str
+    threads: int
+
+    @property
+    def options(self) -> dict[str, object]:
+        """As OpenVINO names them."""
+        return {
+            'INFERENCE_PRECISION_HINT': self.precision,
+            'INFERENCE_NUM_THREADS': self.threads,
+            'PERFORMANCE_HINT': 'LATENCY',
+        }
+
+
+class Program:
+    """A compiled function.
+
+    Args:
+        convert: Makes the model, for inputs of any size; called when it is not in the cache.
+        settings: How it is compiled.
+        key: Tells it from all others in the cache; None if it cannot be kept.
+        cache: Where compiled steps are kept.
+        check: Raises if what was compiled gives other results than it should; called when it is not in the cache.
+
+    Raises:
+        ConversionError: It cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[], openvino.Model],
+        settings: Settings,
+        key: str | None,
+        cache: StepCache,
+        check: Callable[[Program], None],
+    ) -> None:
+        self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
+        self._model: openvino.Model | None = None
+        self._any = self._compiled(None)
+        # seconds so far, or what was compiled for these sizes
+        self._uses: OrderedDict[tuple, float | openvino.InferRequest] = OrderedDict()
+        if self._model is not None:
+            check(self)
+            if key:
+                cache.put(f'{key}-', _blob(self._any.get_compiled_model()))
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results; they are overwritten by the next call."""
+        shapes = tuple(array.shape for array in inputs)
+        use = self._uses.pop(shapes, 0.0)
+        if isinstance(use, float) and use > HOT:
+            # convolutions then take and give tokens as they lie in memory
+            use = self._compiled(shapes)
+            special = [key for key, other in self._uses.items() if not isinstance(other, float)]
+            if len(special) >= SETS:
+                del self._uses[special[0]]
+        request, start = self._any if isinstance(use, float) else use, time.perf_counter()
+        for i, array in enumerate(inputs):
+            request.set_input_tensor(i, tensor(array))
+        request.infer(share_outputs=True)
+        self._uses[shapes] = use + time.perf_counter() - start if isinstance(use, float) else use
+        return [request.get_output_tensor(i).data for i in range(len(request.model_outputs))]
+
+    def _compiled(self, shapes: tuple | None) -> openvino.InferRequest:
+        key = self._key and f'{self._key}-{"-".join("x".join(map(str, shape)) for shape in shapes or ())}'
+        kept = self._cache.get(key) if key else None
+        if kept is not None:
+            try:
+                return core().import_model(kept, 'CPU', self._settings.options).create_infer_request()
+            except RuntimeError:
+                # of another build of OpenVINO: compiled anew, and replaced
+                pass
+        try:
+            if self._model is None:
+                self._model = self._convert()
+            model = self._model
+            if shapes is not None:
+                model = model.clone()
+                model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
+            compiled = core().compile_model(model, 'CPU', self._settings.options)
+        except RuntimeError as error:
+            raise ConversionError(
+                f'OpenVINO does not compile it ({str(error).strip().splitlines()[-1][:120]})'
+            ) from error
+        # for any sizes, it is kept when it was compared
+        if key and shapes is not None:
+            self._cache.put(key, _blob(compiled))
+        return compiled.create_infer_request()
+
+
+def _blob(compiled: openvino.CompiledModel) -> bytes:
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    return stream.getvalue()

@@ -1,0 +1,41 @@
+"""Small models for the engines."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from saga_mm.engines.cache import StepCache
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
+
+SMALL = {'embed_dims': (16, 32), 'depths': (1, 2), 'num_heads': (1, 2), 'mlp_ratios': (2, 2)}
+HOSTS: dict[str, Callable[..., nn.Module]] = {
+    'pvt': lambda **kw: PVT({**SMALL, 'sr_ratios': (2, 1)}, pretrain_img_size=32, **kw),
+    'pvt_v2': lambda **kw: PVTv2({**SMALL, 'sr_ratios': (2, 1)}, **kw),
+    'swin': lambda **kw: Swin({k: SMALL[k] for k in ('embed_dims', 'depths', 'num_heads')}, window_size=3, **kw),
+    'cswin': lambda **kw: CSwin(
+        {k: SMALL[k] for k in ('embed_dims', 'depths', 'num_heads')}, stripe_widths=(1, 0), pretrain_img_size=32, **kw
+    ),
+    'ravlt': lambda **kw: RAVLT({**SMALL, 'layer_scales': (1.0, 1.0)}, **kw),
+}
+
+
+def build_host(host: str, attention: str | dict | list) -> nn.Module:
+    """A small backbone with weights that are not at their start, in evaluation mode."""
+    net = HOSTS[host](attention=attention, out_indices=(0, 1)).eval()
+    with torch.no_grad():
+        for weight in net.parameters():
+            if weight.ndim == 1:
+                weight.add_(0.1 * torch.randn_like(weight))
+    return net
+
+
+@pytest.fixture
+def host() -> Callable[..., nn.Module]:
+    return build_host
+
+
+@pytest.fixture
+def cache(tmp_path) -> StepCache:
+    return StepCache(tmp_path / 'steps')

@@ -1,0 +1,96 @@
+"""Choosing an engine."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import saga_mm
+from saga_mm.engines import choose, make_engine, use_engine
+from saga_mm.errors import SagaError
+
+
+@pytest.fixture
+def start_python():
+    def start(code: str) -> str:
+        return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()
+
+    return start
+
+
+def test_names():
+    assert make_engine('torch').name == 'torch'
+    assert make_engine('openvino').name == make_engine('auto').name == 'openvino'
+    assert make_engine('auto').patient and not make_engine('openvino').patient
+    # nothing runs there, so nothing has to be there
+    assert make_engine('auto', device='cuda').name == 'torch'
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('tensorrt',), 'engine=tensorrt: is unknown; choose one of auto, torch, openvino'),
+        (('auto', 'int8'), 'precision=int8: is unknown; choose one of f32, bf16'),
+        (('openvino', 'f32', 'cuda:0'), 'engine=openvino: runs on a CPU, and the model is on cuda:0'),
+        (('torch', 'bf16'), 'precision=bf16: needs the engine openvino'),
+    ],
+)
+def test_what_is_not_to_be_had_is_said(options, message):
+    with pytest.raises(SagaError) as error:
+        make_engine(*options)
+    assert message in str(error.value)
+
+
+def test_without_openvino(monkeypatch):
+    monkeypatch.setattr(choose.importlib.util, 'find_spec', lambda name: None)
+    assert make_engine('auto').name == 'torch'
+    with pytest.raises(SagaError, match=r"is not installed; pip install 'openvino"):
+        make_engine('openvino')
+
+
+def test_without_instructions_for_16_bits(monkeypatch):
+    class Core:
+        @staticmethod
+        def get_property(device, name):
+            return ['FP32']
+
+    monkeypatch.setattr('saga_mm.engines.library.core', Core)
+    with pytest.raises(SagaError, match='no instructions for bfloat16; leave it at f32'):
+        make_engine('openvino', 'bf16')
+
+
+def test_engines_are_switched_off_again(host):
+    net = use_engine(host('pvt', 'saga'), 'openvino')
+    assert net.engine.name == 'openvino'
+    assert use_engine(net, 'torch').engine.name == 'torch'
+    with torch.inference_mode():
+        net(torch.rand(1, 3, 32, 32))
+
+
+def test_explanations(host):
+    net = use_engine(host('pvt', 'saga'), 'auto')
+    net.engine.whole_bytes = 0
+    assert 'torch f32' in str(saga_mm.explain(net, (64, 64)))
+    assert 'strips runs in PyTorch: measured as fast' in str(saga_mm.explain(net))
+    use_engine(net, 'openvino')
+    text = str(saga_mm.explain(net, (64, 64)))
+    assert 'part 1: embed, SAGAAttention  openvino f32, in one piece' in text
+    net.engine.whole_bytes = 0
+    net.engine.chunk = 1e5
+    assert 'pieces of rows' in str(saga_mm.explain(net, torch.rand(1, 3, 256, 256)))
+    net.stages[0].blocks[0].attn.q.register_forward_hook(lambda *args: None)
+    assert 'PVT runs in one piece, in PyTorch: the submodule stages.0.blocks.0.attn.q has a hook' in str(
+        saga_mm.explain(net)
+    )
+    with pytest.raises(SagaError, match='holds no backbone of saga_mm'):
+        saga_mm.explain(torch.nn.Linear(1, 1), (8, 8))
+
+
+def test_openvino_reports_nothing(start_python):
+    code = (
+        'import sys, threading, torch, saga_mm; net = saga_mm.create_backbone("saga_pvt_tiny").eval();'
+        'saga_mm.use_engine(net, "openvino"); torch.inference_mode()(net)(torch.rand(1, 3, 32, 32));'
+        'print([name for name in sys.modules if "openvino_telemetry" in name], threading.active_count())'
+    )
+    assert start_python(code) == '[] 1'

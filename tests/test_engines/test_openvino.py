@@ -1,0 +1,264 @@
+"""Row steps and whole models compiled by OpenVINO give what PyTorch gives."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from saga_mm.engines import use_engine
+from saga_mm.engines.openvino import OpenVINOEngine
+from saga_mm.models.attention import SAGAAttention
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.carry import CarryingRunner
+from saga_mm.models.enhancement.strips import enhance_rows
+from saga_mm.models.necks import SAGAPyramid
+from saga_mm.ops import MemoryRows, RowRunner
+
+MIXERS = [
+    ('pvt', 'saga'),
+    ('pvt', 'softmax'),
+    ('pvt', 'linear'),
+    ('pvt', {'type': 'saga', 'sr_ratio': 2}),
+    ('pvt_v2', 'focused'),
+    ('ravlt', 'rala'),
+    ('ravlt', 'mala'),
+    ('ravlt', 'softmax'),
+    ('swin', 'softmax'),
+    ('swin', {'type': 'softmax', 'borders': 'mmdet'}),
+    ('cswin', 'softmax'),
+]
+
+
+def rows_of(image: torch.Tensor) -> MemoryRows:
+    return MemoryRows(image.permute(0, 2, 3, 1))
+
+
+def run_rows(net: nn.Module, image: torch.Tensor, engine: OpenVINOEngine, rows: int | None = None) -> list:
+    runner = RowRunner(rows=rows, engine=engine)
+    with torch.inference_mode():
+        return [runner.gather(out) for out in net.forward_rows(rows_of(image), runner)]
+
+
+def assert_equal(outs, wanted) -> None:
+    for out, want in zip(outs, wanted, strict=True):
+        assert (out - want).abs().max() <= 1e-5 * want.abs().max()
+
+
+@pytest.mark.parametrize(('name', 'attention'), MIXERS, ids=str)
+def test_strips_equal_pytorch(host, cache, name, attention):
+    net, engine = host(name, attention), OpenVINOEngine(cache=cache)
+    # what is compiled for one size serves all others, odd ones too
+    for size, rows in (((48, 40), 1), ((61, 35), 2), ((61, 35), None)):
+        image = torch.rand(1, 3, *size)
+        with torch.inference_mode():
+            assert_equal(run_rows(net, image, engine, rows), net(image))
+    assert engine.reasons == {}
+
+
+@pytest.mark.parametrize(('name', 'attention'), MIXERS, ids=str)
+def test_whole_maps_equal_pytorch(host, cache, name, attention):
+    net = host(name, attention)
+    images = [torch.rand(batch, 3, *size) for batch, size in ((1, (48, 40)), (2, (61, 35)), (1, (20, 77)))]
+    with torch.inference_mode():
+        wanted = [net(image) for image in images]
+        engine = OpenVINOEngine(cache=cache)
+        use_engine(net, engine)
+        for image, want in zip(images, wanted):
+            assert_equal(net(image), want)
+    assert engine.reasons == {}
+
+
+def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache, monkeypatch):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 61, 40)
+    monkeypatch.setattr('saga_mm.engines.program.HOT', 0.0)
+    engine = OpenVINOEngine(cache=cache)
+    with torch.inference_mode():
+        wanted = net(image)
+    for _ in range(3):
+        assert_equal(run_rows(net, image, engine, 4), wanted)
+
+
+def test_precision_of_16_bits_stays_near(host, cache):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 64, 64)
+    outs = run_rows(net, image, OpenVINOEngine('bf16', cache=cache))
+    with torch.inference_mode():
+        for out, want in zip(outs, net(image)):
+            assert out.dtype == torch.float32
+            assert (out - want).abs().mean() < 0.02 * want.abs().mean()
+
+
+def test_weights_that_change_are_compiled_anew(host, cache):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 32, 32), OpenVINOEngine(cache=cache)
+    run_rows(net, image, engine)
+    with torch.no_grad():
+        net.stages[0].blocks[0].attn.proj.weight.mul_(2)
+    net.stages[1].blocks[0].mlp.fc1 = nn.Sequential(nn.Linear(32, 8), nn.Linear(8, 64))
+    with torch.inference_mode():
+        assert_equal(run_rows(net, image, engine), net(image))
+
+
+class Louder(SAGAAttention):
+    """A user's mixer, which changes what is written."""
+
+    def write_heads(self, source, keys, values):
+        return super().write_heads(source, keys, 3 * values)
+
+
+class Adapter(nn.Module):
+    """A user's layer of low rank beside a linear one."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+        self.down, self.up = nn.Linear(layer.in_features, 2), nn.Linear(2, layer.out_features)
+
+    def forward(self, x):
+        return self.layer(x) + self.up(self.down(x))
+
+
+def test_what_users_change_is_compiled_as_it_is(host, cache):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    for stage in net.stages:
+        for block in stage.blocks:
+            block.attn.__class__ = Louder
+            block.attn.kv, block.mlp.fc1 = Adapter(block.attn.kv), Adapter(block.mlp.fc1)
+    engine = OpenVINOEngine(cache=cache)
+    with torch.inference_mode():
+        assert_equal(run_rows(net, image, engine, 2), net(image))
+    assert engine.reasons == {}
+
+
+def test_a_hook_is_called_and_said(host, cache):
+    net, image, seen = host('pvt', 'saga'), torch.rand(1, 3, 48, 32), []
+    net.stages[0].blocks[0].mlp.fc1.register_forward_hook(lambda *args: seen.append(args[2].shape))
+    with torch.inference_mode():
+        wanted = net(image)
+        use_engine(net, engine := OpenVINOEngine(cache=cache))
+        seen.clear()
+        assert_equal(net(image), wanted)
+        assert seen == [(1, 12 * 8, 32)]
+        assert 'stages.0.blocks.0.mlp.fc1 has a hook' in engine.reasons['PVT']
+        # in strips it sees strips, and the other parts are compiled
+        seen.clear()
+        assert_equal(run_rows(net, image, engine, 4), wanted)
+        assert len(seen) > 1
+    assert [reason for part, reason in engine.reasons.items() if part.startswith('Block')] == [
+        'a Linear in it has a hook'
+    ] * 2
+
+
+def test_a_break_in_what_saga_writes_is_reached(host, cache, monkeypatch):
+    net = host('pvt', 'saga')
+
+    def refuse(*args):
+        raise RuntimeError('written')
+
+    monkeypatch.setattr(SAGAAttention, 'write_heads', refuse)
+    engine = OpenVINOEngine(cache=cache)
+    with pytest.raises(RuntimeError, match='written'):
+        run_rows(net, torch.rand(1, 3, 32, 32), engine)
+    assert 'it does not convert (written)' in engine.reasons.values()
+
+
+class Sorted(nn.Module):
+    """A layer that OpenVINO does not know."""
+
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+def test_a_part_that_does_not_convert_runs_in_pytorch(host, cache):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net.stages[0].blocks[0].mlp.act = Sorted().eval()
+    engine = OpenVINOEngine(cache=cache)
+    with torch.inference_mode():
+        assert_equal(run_rows(net, image, engine, 4), net(image))
+    assert len(engine.reasons) == 1
+    assert next(iter(engine.reasons)).startswith('Block')
+
+
+def test_a_patient_engine_waits_until_it_is_worth_it(host, cache, monkeypatch):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    engine = OpenVINOEngine(patient=True, cache=cache)
+    monkeypatch.setattr('saga_mm.engines.openvino.STEP_SECONDS', 1000.0)
+    run_rows(net, image, engine)
+    assert all('less than it takes to compile' in reason for reason in engine.reasons.values())
+    monkeypatch.setattr('saga_mm.engines.openvino.STEP_SECONDS', 0.0)
+    run_rows(net, image, engine)
+    assert engine.reasons == {}
+    # another program finds what is compiled, and does not wait
+    monkeypatch.setattr('saga_mm.engines.openvino.STEP_SECONDS', 1000.0)
+    other = OpenVINOEngine(patient=True, cache=cache)
+    with torch.inference_mode():
+        assert_equal(run_rows(net, image, other), net(image))
+    assert other.reasons == {}
+
+
+def test_levels_that_share_a_state(cache):
+    neck, engine = SAGAPyramid([16, 32], embed_dims=16, num_heads=2).eval(), OpenVINOEngine(cache=cache)
+    for layer in neck.leave:
+        nn.init.normal_(layer.weight, std=0.1)
+    maps = [torch.randn(1, 16, 13, 11), torch.randn(1, 32, 7, 6)]
+    runner = RowRunner(rows=3, engine=engine)
+    with torch.inference_mode():
+        outs = [runner.gather(out) for out in neck.forward_rows([rows_of(x) for x in maps], runner)]
+        assert_equal(outs, neck(maps))
+    assert engine.reasons == {}
+
+
+def enhancer() -> LowLightEnhancer:
+    model = LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': 'tiny'}).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    return model
+
+
+def test_enhancers_whole_and_in_strips(cache):
+    model, engine, image = enhancer(), OpenVINOEngine(cache=cache), torch.rand(1, 3, 61, 43)
+    with torch.inference_mode():
+        wanted = model.enhance(image)
+        runner = RowRunner(rows=2, engine=engine)
+        strips = enhance_rows(model, rows_of(image), runner)
+        assert_equal([torch.cat([strips.plane(i, min(i + 7, 61)) for i in range(0, 61, 7)], dim=2)], [wanted])
+        use_engine(model, engine)
+        assert_equal([model.enhance(image)], [wanted])
+    assert engine.reasons == {}
+
+
+def test_states_that_a_video_carries(cache):
+    model, frames = enhancer(), torch.rand(3, 1, 3, 32, 24)
+    answers = []
+    for engine in (None, OpenVINOEngine(cache=cache)):
+        runner = CarryingRunner(RowRunner(engine=engine), 0.5)
+        answers.append([])
+        for frame in frames:
+            runner.begin_frame()
+            with torch.inference_mode():
+                answers[-1].append(runner.gather(enhance_rows(model, rows_of(frame), runner)))
+    assert_equal(answers[1], answers[0])
+
+
+def test_copies_of_a_model_share_the_engine(host, cache):
+    net = use_engine(host('pvt', 'saga'), engine := OpenVINOEngine(cache=cache))
+    assert copy.deepcopy(net).engine is engine
+    net.train()
+    assert all(out.requires_grad for out in net(torch.rand(1, 3, 32, 32)))
+
+
+class Shifted(nn.Module):
+    """A layer that computes with a size in Python, which a tracer takes for a constant."""
+
+    def forward(self, x):
+        return x + float(x.shape[1])
+
+
+def test_a_size_that_became_a_constant_is_found(host, cache):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net.stages[0].blocks[0].mlp.act = Shifted().eval()
+    with torch.inference_mode():
+        wanted = net(image)
+        engine = OpenVINOEngine(cache=cache)
+        assert_equal(use_engine(net, engine)(image), wanted)
+    assert 'at another size it differs' in engine.reasons['PVT PyramidBackbone._compute 4']
