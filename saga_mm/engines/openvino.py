@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ from saga_mm.models.watched import has_hook
 from saga_mm.ops import TORCH, Engine, Grid, RowStep
 
 from .cache import StepCache
-from .conversion import ConversionError, Phase, compare, convert_function, frame_of, is_input
+from .conversion import ConversionError, Phase, compare, convert_function, frame_of, is_input, refusals
 from .fingerprint import UnknownPartError, in_place_version, step_key
 from .library import core, library
 from .program import Program, Settings
@@ -79,13 +79,17 @@ class OpenVINOEngine(Engine):
 
     def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         with self._step(step, 0 if state is None else 1, x) as part:
-            return super().write(step, x, grid, state) if part is None else self._run(part, step, x, grid, state, None)
+            if part is not None:
+                with suppress(ConversionError):
+                    return self._run(part, step, x, grid, state, None)
+            return super().write(step, x, grid, state)
 
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
         with self._step(step, step.sweeps, x) as part:
-            if part is None:
-                return super().read(step, x, grid, state, keep)
-            return self._run(part, step, x, grid, state, keep)
+            if part is not None:
+                with suppress(ConversionError):
+                    return self._run(part, step, x, grid, state, keep)
+            return super().read(step, x, grid, state, keep)
 
     def apply(
         self,
@@ -98,11 +102,13 @@ class OpenVINOEngine(Engine):
 
         def make(key: str | None) -> Compiled:
             def check(program: Program) -> None:
-                if example is not None:
-                    other = [x[..., :-12, :-8].contiguous() for x in example]
-                    wanted = function(*other)
+                if example is None:
+                    return
+                other = [x[..., :-12, :-8].contiguous() for x in example]
+                wanted = function(*other)
+                with refusals():
                     results = program([x.numpy() for x in other])
-                    compare(results, wanted if isinstance(wanted, tuple) else (wanted,), TOLERANCES[self.precision])
+                compare(results, wanted if isinstance(wanted, tuple) else (wanted,), TOLERANCES[self.precision])
 
             def convert() -> Any:
                 return convert_function(function, owners, example or inputs)
@@ -111,12 +117,12 @@ class OpenVINOEngine(Engine):
             return Compiled((), made)
 
         with self._part(owners, (label, *(x.ndim for x in inputs)), inputs, make, WHOLE_SECONDS) as part:
-            if part is None:
-                return super().apply(function, owners, *inputs)
-            with self.running():
-                results = part.program([x.detach().contiguous().numpy() for x in inputs])
-                tensors = tuple(torch.from_numpy(array.copy()) for array in results)
-        return tensors if len(tensors) > 1 else tensors[0]
+            if part is not None:
+                with suppress(ConversionError), self.running():
+                    results = self._call(part, inputs)
+                    tensors = tuple(torch.from_numpy(array.copy()) for array in results)
+                    return tensors if len(tensors) > 1 else tensors[0]
+            return super().apply(function, owners, *inputs)
 
     @property
     def for_strips(self) -> Engine:
@@ -238,12 +244,30 @@ class OpenVINOEngine(Engine):
             self.cache.problem = f'a compiled step is not kept: {error}'
             return None
 
-    @staticmethod
-    def _run(part: Compiled, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid | None) -> Any:
+    def _call(self, part: Compiled, inputs: Sequence[torch.Tensor]) -> list[Any]:
+        """The results of a part, as arrays.
+
+        Raises:
+            ConversionError: OpenVINO fails at these sizes; from now on the part runs in PyTorch.
+        """
+        try:
+            return part.program([x.detach().contiguous().numpy() for x in inputs])
+        except RuntimeError as error:
+            reason = (
+                f'OpenVINO fails at {[tuple(x.shape) for x in inputs]} ({str(error).strip().splitlines()[-1][:120]})'
+            )
+            for parts in self._parts.values():
+                for key, other in parts.items():
+                    if other.program is part.program:
+                        parts[key] = other._replace(program=None)
+                        self.note(str(key[0]) or 'step', reason)
+            raise ConversionError(reason) from error
+
+    def _run(self, part: Compiled, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid | None) -> Any:
         phase, piece = part.phase, x.unflatten(1, (grid.rows, grid.width))
         frame = torch.empty(*(side + 1 for side in frame_of(grid, keep, step.stride)), dtype=torch.uint8)
         leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]
         placed = [tensor for call in phase.calls for tensor in call.tensors(grid)]
-        results = part.program([t.detach().contiguous().numpy() for t in (piece, frame, *leaves, *placed)])
+        results = self._call(part, (piece, frame, *leaves, *placed))
         # what is read is copied to a map before the next piece; states stay
         return phase.result(results if phase.reads else [array.copy() for array in results], len(x))

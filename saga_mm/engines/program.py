@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,8 +18,11 @@ from .library import core, tensor
 if TYPE_CHECKING:
     import openvino
 
-# seconds spent on one set of sizes after which it is compiled for those alone, and how many such sets are kept
-HOT, SETS = 0.15, 3
+# how many times as long as to compile takes, one set of sizes has to run before it is compiled for itself; and how many
+# such sets are kept
+HOT, SETS = 5.0, 3
+# sets of sizes whose time is remembered
+REMEMBERED = 64
 
 
 class Settings(NamedTuple):
@@ -66,6 +70,8 @@ class Program:
     ) -> None:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
         self._model: openvino.Model | None = None
+        # seconds that it took last to compile
+        self._cost = 0.0
         self._any = self._compiled(None)
         # seconds so far, or what was compiled for these sizes
         self._uses: OrderedDict[tuple, float | openvino.InferRequest] = OrderedDict()
@@ -78,9 +84,13 @@ class Program:
         """The results; they are overwritten by the next call."""
         shapes = tuple(array.shape for array in inputs)
         use = self._uses.pop(shapes, 0.0)
-        if isinstance(use, float) and use > HOT:
+        if isinstance(use, float) and use > HOT * self._cost:
             # convolutions then take and give tokens as they lie in memory
-            use = self._compiled(shapes)
+            try:
+                use = self._compiled(shapes)
+            except ConversionError:
+                # what runs at any size goes on
+                use = -math.inf
             special = [key for key, other in self._uses.items() if not isinstance(other, float)]
             if len(special) >= SETS:
                 del self._uses[special[0]]
@@ -89,9 +99,12 @@ class Program:
             request.set_input_tensor(i, tensor(array))
         request.infer(share_outputs=True)
         self._uses[shapes] = use + time.perf_counter() - start if isinstance(use, float) else use
+        if len(self._uses) > REMEMBERED:
+            self._uses.popitem(last=False)
         return [request.get_output_tensor(i).data for i in range(len(request.model_outputs))]
 
     def _compiled(self, shapes: tuple | None) -> openvino.InferRequest:
+        start = time.perf_counter()
         key = self._key and f'{self._key}-{"-".join("x".join(map(str, shape)) for shape in shapes or ())}'
         kept = self._cache.get(key) if key else None
         if kept is not None:
@@ -115,6 +128,7 @@ class Program:
         # for any sizes, it is kept when it was compared
         if key and shapes is not None:
             self._cache.put(key, _blob(compiled))
+        self._cost = time.perf_counter() - start
         return compiled.create_infer_request()
 
 

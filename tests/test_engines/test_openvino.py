@@ -262,3 +262,19 @@ def test_a_size_that_became_a_constant_is_found(host, cache):
         engine = OpenVINOEngine(cache=cache)
         assert_equal(use_engine(net, engine)(image), wanted)
     assert 'at another size it differs' in engine.reasons['PVT PyramidBackbone._compute 4']
+
+
+def test_what_fails_at_some_size_goes_on_in_pytorch(host, cache, monkeypatch):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 48, 32), OpenVINOEngine(cache=cache)
+    run_rows(net, image, engine)
+
+    def fail(*args):
+        raise RuntimeError('no such size')
+
+    monkeypatch.setattr('saga_mm.engines.program.Program.__call__', fail)
+    use_engine(net, engine)
+    with torch.inference_mode():
+        wanted = net._compute(image)
+        assert_equal(run_rows(net, image, engine), wanted)
+        assert_equal(net(image), wanted)
+    assert all('no such size' in reason for reason in engine.reasons.values()) and engine.reasons
