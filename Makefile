@@ -1,6 +1,6 @@
 # make demo    sets up, trains Mask R-CNN with a SAGA backbone on demo data, evaluates it and draws what it found
 # make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
-# make benchmark   time and memory of attention and backbones beside their baselines (about 35 minutes on two idle cores)
+# make benchmark   time and memory of attention and backbones beside their baselines (more than half an hour on two idle cores)
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
 
@@ -34,7 +34,7 @@ benchmark: setup
 	$(PY) tools/benchmark.py backbone --sizes 2048 --only fused,fused_whole,saga --repeats 3 --out work_dirs/benchmark/large
 	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,fused_whole,saga --compile --out work_dirs/benchmark/compiled
 	$(PY) tools/benchmark.py backbone --sizes 1280 --only $(ENGINES) --repeats 7 --min-seconds 5 --out work_dirs/benchmark/engines
-	$(PY) tools/benchmark.py enhancer --sizes 400x608,1280 --only $(ENHANCERS) --repeats 7 --no-memory --out work_dirs/benchmark/enhancers
+	$(PY) tools/benchmark.py enhancer --sizes 400x608,1280 --only $(ENHANCERS) --repeats 7 --min-seconds 3 --no-memory --out work_dirs/benchmark/enhancers
 
 setup:
 	@for python in $(CANDIDATES); do \

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from saga_mm.ops import Grid, RowStep, ceil_div
 from saga_mm.ops.places import Call, Recorder
 
-from .library import library
+from .library import library, silence
 
 if TYPE_CHECKING:
     import openvino
@@ -164,7 +162,7 @@ def convert_function(
     # over the network
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.no_grad(), refusals(), _quiet(), _constant(owners):
+    with torch.no_grad(), refusals(), silence(), _constant(owners):
         # to trace a function takes a third of the time of a module, which the tracer copies layer by layer
         # (and a method of a module is one to the tracer, which takes a plain function alone)
         traced = torch.jit.trace(lambda *inputs: function(*inputs), tuple(example), check_trace=False)
@@ -244,16 +242,3 @@ def _constant(owners: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for weight in trained:
             weight.requires_grad_(True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the tracer says of sides that it takes for constants, and the converter of what it cannot take."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)

@@ -1,9 +1,13 @@
-"""OpenVINO itself."""
+"""OpenVINO itself, and quiet around it."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -37,3 +41,16 @@ def tensor(array: np.ndarray) -> openvino.Tensor:
 def core() -> openvino.Core:
     """OpenVINO's core, of which a process has one."""
     return library().Core()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Without the warnings that tracers, exporters and converters give to their own developers."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

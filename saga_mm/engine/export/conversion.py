@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from saga_mm.engines.library import silence
 from saga_mm.errors import SagaError
 from saga_mm.onnx_file import IMAGE
 
@@ -38,7 +36,7 @@ def to_onnx(module: nn.Module, examples: Mapping[str, torch.Tensor], outputs: Se
 
     sides = {2: 'height', 3: 'width'}
     try:
-        with torch.no_grad(), _silence():
+        with torch.no_grad(), silence():
             program = torch.onnx.export(
                 module,
                 tuple(examples.values()),
@@ -170,16 +168,3 @@ def _remove_notes(proto: ModelProto) -> None:
     for tensor in proto.graph.initializer:
         tensor.doc_string = ''
         del tensor.metadata_props[:]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Without what the exporter tells its developers."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
