@@ -1,6 +1,7 @@
 """High-resolution dense prediction with linear attention, on the OpenMMLab stack."""
 
-from .apis import create_backbone, list_backbones
+from saga_mm.models.backbones import create_backbone, list_backbones
+
 from .engines import explain, use_engine
 from .errors import SagaError
 from .version import __version__

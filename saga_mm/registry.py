@@ -23,7 +23,9 @@ HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='saga_mm', locations=['saga_mm.engine.hooks', 'saga_mm.engine.progressive']
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='saga_mm', locations=['saga_mm.evaluation'])
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='saga_mm', locations=['saga_mm.datasets.low_light'])
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, scope='saga_mm', locations=['saga_mm.datasets.low_light.pairs']
+)
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope='saga_mm', locations=['saga_mm.datasets.low_light_transforms']
+    'transform', parent=MMENGINE_TRANSFORMS, scope='saga_mm', locations=['saga_mm.datasets.low_light.transforms']
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from saga_mm.analysis.parity import GoldenCase, load_case
+from benchmarks.parity import GoldenCase, load_case
 
 GOLDEN = Path(__file__).parent / 'golden'
 

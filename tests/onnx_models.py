@@ -6,7 +6,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from saga_mm.onnx_facts import Facts
+from saga_mm.onnx.facts import Facts
 
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
 CLASSES = ('ground', 'light')

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from saga_mm.analysis.rank import SHARE
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:

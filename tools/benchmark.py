@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,8 +39,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.analysis.benchmark.options import Options
-    from saga_mm.analysis.benchmark.run import run
+    from benchmarks.options import Options
+    from benchmarks.run import run
 
     sys.exit(run(Options(**vars(args))))
 

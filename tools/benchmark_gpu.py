@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 from saga_mm.errors import SagaError
 
 
@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.analysis.gpu.cores import TOKENS
-    from saga_mm.analysis.gpu.run import run
+    from benchmarks.gpu.cores import TOKENS
+    from benchmarks.gpu.run import run
 
     counts = args.tokens.split(',') if args.tokens else []
     if not all(count.isdecimal() and int(count) > 0 for count in counts):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.analysis.low_light_cost_report import report_costs
+    from benchmarks.low_light_cost_report import report_costs
 
     report_costs(args.sizes, args.models, args.repeats, args.out)
 

@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    from saga_mm.engine.options import add_data_options, add_run_options
+    from saga_mm.cli.options import add_data_options, add_run_options
 
     parser = argparse.ArgumentParser(
         description='Say what is in the data of a config and what is wrong with it; status 1 if anything is.'
@@ -30,8 +30,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.checking import CheckOptions, check_data
-    from saga_mm.engine.options import own_data_of
+    from saga_mm.cli.check_data import CheckOptions, check_data
+    from saga_mm.cli.options import own_data_of
 
     fine = check_data(
         CheckOptions(

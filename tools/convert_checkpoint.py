@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.convert import convert_file
+    from saga_mm.loading.convert import convert_file
 
     conversion = convert_file(**vars(args))
     aim = f', for {conversion.target}' if conversion.target != conversion.source else ''

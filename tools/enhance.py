@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    from saga_mm.engine.options import add_engine_options
+    from saga_mm.cli.options import add_engine_options
 
     parser = argparse.ArgumentParser(
         description='Brighten photographs and videos taken in low light: photo.jpg becomes photo_enhanced.jpg. Format, '
@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.enhancing import EnhanceOptions, enhance
+    from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance
 
     sys.exit(1 if enhance(EnhanceOptions(**vars(args))) else 0)
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,10 +45,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.checkpoint import make_files_safe
-    from saga_mm.engine.export import ExportOptions, export
-    from saga_mm.engine.export.checking import CHECKED
-    from saga_mm.engine.quiet import hush
+    from saga_mm.export import ExportOptions, export
+    from saga_mm.export.checking import CHECKED
+    from saga_mm.loading.checkpoint import make_files_safe
+    from saga_mm.loading.quiet import hush
 
     make_files_safe()
     hush()

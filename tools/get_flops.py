@@ -11,9 +11,9 @@ from torch import nn
 
 from saga_mm import SagaError, create_backbone
 from saga_mm.analysis.parts import image_batch, measure_parts
-from saga_mm.engine.build import build_model
-from saga_mm.engine.cli import CONFIG_SUFFIXES, load_config, run_tool
-from saga_mm.engine.stack import require_stack_for
+from saga_mm.cli.run import CONFIG_SUFFIXES, load_config, run_tool
+from saga_mm.loading.build import build_model
+from saga_mm.loading.stack import require_stack_for
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,13 +2,13 @@
 
 import argparse
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
     from mmengine.config import DictAction
 
-    from saga_mm.engine.options import add_engine_options
+    from saga_mm.cli.options import add_engine_options
 
     parser = argparse.ArgumentParser(description='Draw objects or classes on your own pictures.')
     parser.add_argument(
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.predicting import PredictOptions, predict
+    from saga_mm.cli.predict import PredictOptions, predict
 
     predict(PredictOptions(**vars(args)))
 

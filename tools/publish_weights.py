@@ -2,7 +2,7 @@
 
 import argparse
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.publishing import publish_weights
+    from saga_mm.cli.publish import publish_weights
 
     made = publish_weights(**vars(args))
     print(f'{made.checkpoint}: {made.parameters / 1e6:.2f} M parameters')

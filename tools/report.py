@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.analysis.report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
+    from saga_mm.display.run_report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
 
     series = curves(read_scalars(args.work_dir))
     print(format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series)))

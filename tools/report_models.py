@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 TABLES = ('parity', 'parameters', 'half')
 
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.analysis.model_tables import report_models
+    from benchmarks.model_tables import report_models
 
     report_models(args.golden, tuple(args.size), args.only, args.out)
 

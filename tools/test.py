@@ -2,11 +2,11 @@
 
 import argparse
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    from saga_mm.engine.options import add_data_options, add_engine_options, add_run_options
+    from saga_mm.cli.options import add_data_options, add_engine_options, add_run_options
 
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.options import own_data_of
+    from saga_mm.cli.options import own_data_of
     from saga_mm.errors import SagaError
 
     if args.sizes and not args.mode:
@@ -68,11 +68,11 @@ def main() -> None:
         explain=args.explain,
     )
     if args.mode:
-        from saga_mm.engine.modes import ModeOptions, compare
+        from saga_mm.cli.test_modes import ModeOptions, compare
 
         compare(ModeOptions(**shared, modes=args.mode, sizes=args.sizes))
     else:
-        from saga_mm.engine.evaluation import EvalOptions, evaluate
+        from saga_mm.cli.test import EvalOptions, evaluate
 
         evaluate(EvalOptions(**shared))
 

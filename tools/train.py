@@ -2,11 +2,11 @@
 
 import argparse
 
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    from saga_mm.engine.options import add_data_options, add_run_options
+    from saga_mm.cli.options import add_data_options, add_run_options
 
     parser = argparse.ArgumentParser(description='Train a model for detection, segmentation or low-light enhancement.')
     parser.add_argument('config', help='a config file, or its name inside configs/')
@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.engine.options import own_data_of
-    from saga_mm.engine.training import TrainOptions, train
+    from saga_mm.cli.options import own_data_of
+    from saga_mm.cli.train import TrainOptions, train
 
     train(
         TrainOptions(

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from saga_mm.datasets.images import read_picture
+from saga_mm.display.run_report import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
+from saga_mm.images.pictures import read_picture
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.ops import Grid, fused_kernels
 
-from .report import format_table
 from .subjects import (
     as_batch,
     build_backbone,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from saga_mm.datasets.progress import progress_bar
+from saga_mm.display.progress import progress_bar
 from saga_mm.models.attention import TokenMixer
 from saga_mm.ops import Grid, KVState
 

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saga_mm.display.run_report import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file, write_image
 
 from .rank import SHARE, LayerRank, collect_ranks
-from .report import format_table
 from .subjects import (
     build_backbone,
     load_matching,

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from saga_mm.apis import create_backbone
-from saga_mm.datasets.images import find_images, read_picture
-from saga_mm.datasets.progress import progress_bar
-from saga_mm.engine.build import config_mistakes
-from saga_mm.engine.checkpoint import load_state
-from saga_mm.engine.cli import CONFIG_SUFFIXES, load_config
-from saga_mm.engine.weights import check_match, compare
+from saga_mm.cli.run import CONFIG_SUFFIXES, load_config
+from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
+from saga_mm.images.pictures import find_images, read_picture
+from saga_mm.loading.build import config_mistakes
+from saga_mm.loading.checkpoint import load_state
+from saga_mm.loading.weights import check_match, compare
 from saga_mm.models.attention import TokenMixer
+from saga_mm.models.backbones import create_backbone
 from saga_mm.registry import MODELS
 
 WEIGHTS = ('.pth', '.pt', '.ckpt', '.bin', '.tar')

@@ -1,10 +1,10 @@
 """Data: the demo data that is made at first use, and checks of a user's own."""
 
-from .coco_check import CocoSummary, check_coco, classes_of
-from .coco_config import check_dataset_cfg
-from .demo_draw import DEMO_CLASSES, DEMO_PALETTE
-from .demo_shapes import ensure_demo_data, make_demo_shapes
-from .segmentation_check import check_segmentation, check_segmentation_cfg
+from saga_mm.datasets.checks.coco import CocoSummary, check_coco, classes_of
+from saga_mm.datasets.checks.coco_config import check_dataset_cfg
+from saga_mm.datasets.checks.segmentation import check_segmentation, check_segmentation_cfg
+from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE
+from saga_mm.datasets.demo.shapes import ensure_demo_data, make_demo_shapes
 
 __all__ = [
     'DEMO_CLASSES',

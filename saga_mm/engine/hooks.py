@@ -16,10 +16,10 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 
-from saga_mm.engine.checkpoint import load_checkpoint
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, remove_leftovers, write_file
+from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.registry import HOOKS
 
 BEST = 'best_'

@@ -18,13 +18,13 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier runs name
-from saga_mm.engine.build import config_mistakes
-from saga_mm.engine.progress import ProgressHook
-from saga_mm.engine.quiet import calm
-from saga_mm.engine.task import Task, task_of
+from saga_mm.engine.progress_hook import ProgressHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
-from saga_mm.ops import MemoryBudget
+from saga_mm.loading.build import config_mistakes
+from saga_mm.loading.quiet import calm
+from saga_mm.rows import MemoryBudget
+from saga_mm.tasks.task import Task, task_of
 
 
 def build_runner(cfg: Config, max_memory: int | None = None, engine: str = 'torch', precision: str = 'f32') -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 
 from saga_mm.errors import ArgumentError
 from saga_mm.models.backbones.chunks import engine_for
-from saga_mm.ops import Engine
+from saga_mm.rows import Engine
 
 ENGINES = ('auto', 'torch', 'openvino')
 PRECISIONS = ('f32', 'bf16')

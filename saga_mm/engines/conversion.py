@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from saga_mm.ops import Grid, RowStep, ceil_div
+from saga_mm.ops import Grid, ceil_div
 from saga_mm.ops.places import Call, Recorder
+from saga_mm.rows import RowStep
 
 from .library import library, silence
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones.chunks import whole_reason
-from saga_mm.ops import MemoryBudget, Part, RowRunner, engine_of
+from saga_mm.rows import MemoryBudget, Part, RowRunner, engine_of
 
 if TYPE_CHECKING:
-    from saga_mm.ops import Engine
+    from saga_mm.rows import Engine
 
 
 class PartReport(NamedTuple):
@@ -92,7 +92,7 @@ def _rows(model: nn.Module, engine: Engine, image: torch.Tensor | Sequence[int])
 
 def _parts(model: Any, height: int, width: int) -> list[tuple[str, Part]]:
     if hasattr(model, 'decode_head'):
-        from saga_mm.models.strips import segmentor_parts
+        from saga_mm.models.openmmlab import segmentor_parts
 
         parts = segmentor_parts(model, 1, height, width)
     elif hasattr(model, 'pad_divisor'):

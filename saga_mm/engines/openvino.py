@@ -14,7 +14,8 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from saga_mm.models.watched import has_hook
-from saga_mm.ops import TORCH, Engine, Grid, RowStep
+from saga_mm.ops import Grid
+from saga_mm.rows import TORCH, Engine, RowStep
 
 from .cache import StepCache
 from .conversion import ConversionError, Phase, compare, convert_function, frame_of, is_input, refusals

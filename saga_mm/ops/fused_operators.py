@@ -21,7 +21,7 @@ def write_state(
     gate_act: str,
     normalizer: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    from .triton.write import write
+    from saga_mm.ops.triton.write import write
 
     register_flops()
     return write(k, v, (key_gate, value_gate), feature_map, gate_act, normalizer)
@@ -46,7 +46,7 @@ def write_state_backward(
     gate_act: str,
     normalizer: str,
 ) -> list[torch.Tensor]:
-    from .triton.write import write_backward
+    from saga_mm.ops.triton.write import write_backward
 
     return write_backward(dkv, dkey, k, v, (key_gate, value_gate), feature_map, gate_act, normalizer)
 
@@ -74,7 +74,7 @@ write_state.register_autograd(_write_gradients, setup_context=_keep_written)
 def read_state(
     q: torch.Tensor, kv: torch.Tensor, key: torch.Tensor, feature_map: str, normalizer: str, eps: float
 ) -> torch.Tensor:
-    from .triton.read import read
+    from saga_mm.ops.triton.read import read
 
     register_flops()
     return read(q, kv, key, feature_map, normalizer, eps)
@@ -95,7 +95,7 @@ def read_state_backward(
     normalizer: str,
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    from .triton.read import read_backward
+    from saga_mm.ops.triton.read import read_backward
 
     return read_backward(dout, q, kv, key, feature_map, normalizer, eps)
 

@@ -15,10 +15,10 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader
 
-from saga_mm.engine.checkpoint import load_checkpoint, make_files_safe
 from saga_mm.engine.hooks import AtomicCheckpointHook
-from saga_mm.engine.resume import find_newest
 from saga_mm.errors import SagaError
+from saga_mm.loading.checkpoint import load_checkpoint, make_files_safe
+from saga_mm.loading.work_dir import find_newest
 
 TOY = Path(__file__).with_name('toy_training.py')
 RUNNERS = ['Runner', 'FlexibleRunner']

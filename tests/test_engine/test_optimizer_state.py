@@ -7,9 +7,9 @@ from mmengine.optim import scheduler
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
-from saga_mm.engine.checkpoint import load_checkpoint
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.errors import SagaError
+from saga_mm.loading.checkpoint import load_checkpoint
 
 OPTIMIZERS = {
     'sgd': lambda groups: SGD(groups, lr=0.1, momentum=0.9),

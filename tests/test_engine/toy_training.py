@@ -15,8 +15,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, TensorDataset
 
-from saga_mm.engine.checkpoint import make_files_safe
 from saga_mm.engine.hooks import AtomicCheckpointHook
+from saga_mm.loading.checkpoint import make_files_safe
 
 COUNTER = itertools.count()
 

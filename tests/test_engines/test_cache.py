@@ -9,7 +9,7 @@ import torch
 from saga_mm.engines.cache import MAGIC, StepCache
 from saga_mm.engines.conversion import ConversionError
 from saga_mm.engines.openvino import OpenVINOEngine
-from saga_mm.ops import MemoryRows, RowRunner
+from saga_mm.rows import MemoryRows, RowRunner
 
 
 def run(net, image, engine):

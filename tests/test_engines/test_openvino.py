@@ -13,7 +13,7 @@ from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.models.enhancement.strips import enhance_rows
 from saga_mm.models.necks import SAGAPyramid
-from saga_mm.ops import MemoryRows, RowRunner
+from saga_mm.rows import MemoryRows, RowRunner
 
 MIXERS = [
     ('pvt', 'saga'),

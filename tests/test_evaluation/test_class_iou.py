@@ -21,7 +21,7 @@ def evaluate(pairs, **options):
 
 @pytest.fixture(scope='module', autouse=True)
 def _stack():
-    from saga_mm.engine.stack import require_stack
+    from saga_mm.loading.stack import require_stack
 
     require_stack('mmseg')
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.cli import run_tool
+from saga_mm.cli.run import run_tool
+from saga_mm.loading.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / 'tests' / 'tiny.py'
@@ -51,7 +51,7 @@ def segmented(tmp_path_factory) -> Path:
 
 
 def _train(config: Path, folder: Path) -> Path:
-    from saga_mm.engine.training import TrainOptions, train
+    from saga_mm.cli.train import TrainOptions, train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

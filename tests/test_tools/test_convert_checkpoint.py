@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from saga_mm.engine.checkpoint import load_checkpoint
+from saga_mm.loading.checkpoint import load_checkpoint
 
 
 class Payload:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from saga_mm.apis import LowLightInferencer
-from saga_mm.datasets.photo import read_photo
-from saga_mm.engine.enhancing import EnhanceOptions, enhance, enhance_photo
 from saga_mm.errors import SagaError
+from saga_mm.images.photo import read_photo
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance, enhance_photo
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}

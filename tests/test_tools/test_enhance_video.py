@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from saga_mm.apis import LowLightInferencer
-from saga_mm.datasets.video import VideoReader
-from saga_mm.datasets.video_writer import VideoWriter
-from saga_mm.engine.enhancing import EnhanceOptions, enhance
-from saga_mm.engine.video import until_interrupted
+from saga_mm.images.video import VideoReader
+from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.tasks.enhancement.clips import until_interrupted
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.engine import export
+from saga_mm import export
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
-from saga_mm.onnx_file import read_onnx
+from saga_mm.onnx.file import read_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.analysis.report import curves, metric_rows, plot_curves, read_scalars
-from saga_mm.engine.checking import CheckOptions, check_data
-from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.evaluation import EvalOptions, evaluate
-from saga_mm.engine.modes import ModeOptions, compare
-from saga_mm.engine.own_data import OwnData
-from saga_mm.engine.predicting import PredictOptions, predict
-from saga_mm.engine.resume import find_best
-from saga_mm.engine.training import TrainOptions, train
+from saga_mm.cli.check_data import CheckOptions, check_data
+from saga_mm.cli.predict import PredictOptions, predict
+from saga_mm.cli.test import EvalOptions, evaluate
+from saga_mm.cli.test_modes import ModeOptions, compare
+from saga_mm.cli.train import TrainOptions, train
+from saga_mm.display.run_report import curves, metric_rows, plot_curves, read_scalars
 from saga_mm.errors import SagaError
+from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.loading.work_dir import find_best
+from saga_mm.tasks.own_data import OwnData
 
 TINY = str(Path(__file__).parents[1] / 'tiny_lowlight.py')
 WORK = Path('work_dirs/tiny_lowlight')

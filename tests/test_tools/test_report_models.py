@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from saga_mm.analysis import model_tables
-from saga_mm.analysis.model_tables import report_models
+from benchmarks import model_tables
+from benchmarks.model_tables import report_models
 from saga_mm.errors import SagaError
 
 

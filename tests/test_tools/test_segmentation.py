@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.apis.detection import Detector
-from saga_mm.apis.segmentation import Segmenter
-from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.evaluation import EvalOptions, evaluate
-from saga_mm.engine.modes import ModeOptions, compare
-from saga_mm.engine.own_data import OwnData
-from saga_mm.engine.predicting import PredictOptions, predict
-from saga_mm.engine.segmentation import Segmentation
-from saga_mm.engine.training import TrainOptions, train
+from saga_mm.cli.predict import PredictOptions, predict
+from saga_mm.cli.test import EvalOptions, evaluate
+from saga_mm.cli.test_modes import ModeOptions, compare
+from saga_mm.cli.train import TrainOptions, train
 from saga_mm.errors import SagaError
-from saga_mm.ops import MemoryBudget, RowRunner, watch_rows
+from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.rows import MemoryBudget, RowRunner, watch_rows
+from saga_mm.tasks.detection.detector import Detector
+from saga_mm.tasks.own_data import OwnData
+from saga_mm.tasks.segmentation.segmenter import Segmenter
+from saga_mm.tasks.segmentation.task import Segmentation
 
 TINY = str(Path(__file__).parents[1] / 'tiny_segmentation.py')
 WORK = Path('work_dirs/tiny_segmentation')
@@ -160,7 +160,7 @@ def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monke
 
 def test_in_strips_a_picture_shows_how_many_of_its_rows_are_done(inside, pictures, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr('saga_mm.engine.writing.progress_meter', lambda *_: nullcontext(shown.append))
+    monkeypatch.setattr('saga_mm.tasks.writer.progress_meter', lambda *_: nullcontext(shown.append))
     options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), own_size=True)
     predict(options)
     assert shown == sorted(shown) and 0 < shown[0] < 20 and shown[-1] == 96

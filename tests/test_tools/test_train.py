@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.engine.checkpoint import load_checkpoint
-from saga_mm.engine.evaluation import EvalOptions, evaluate
-from saga_mm.engine.own_data import OwnData
-from saga_mm.engine.training import TrainOptions, train
+from saga_mm.cli.test import EvalOptions, evaluate
+from saga_mm.cli.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.files import locked_folder
+from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.tasks.own_data import OwnData
 
 WORK = Path('work_dirs/tiny')
 NOISE = re.compile(r'warn|deprecat|OneDL|copypaste|creating index|System environment|INFO|Traceback', re.IGNORECASE)

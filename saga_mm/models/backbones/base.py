@@ -9,7 +9,8 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.models.attention import TokenMixer, build_attention
-from saga_mm.ops import AppliedRows, MemoryRows, Part, RowRunner, Rows, contiguous_map
+from saga_mm.ops import contiguous_map
+from saga_mm.rows import AppliedRows, MemoryRows, Part, RowRunner, Rows
 
 from .chunks import chunk_bytes, engine_for, run_on
 

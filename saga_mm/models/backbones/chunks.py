@@ -9,7 +9,8 @@ from torch import nn
 
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.watched import has_hook, replaced_forward
-from saga_mm.ops import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, Engine, RowStep, captures_graph, engine_of
+from saga_mm.ops import captures_graph
+from saga_mm.rows import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, Engine, RowStep, engine_of
 
 # what runs a stage, a block or a mixer over rows, in place of its forward
 ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})

@@ -8,16 +8,8 @@ from torch import nn
 
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.init import init_weights
-from saga_mm.ops import (
-    Grid,
-    RowStep,
-    captures_graph,
-    crop_rows,
-    grow_rows,
-    map_to_tokens,
-    pad_to_multiple,
-    round_up,
-)
+from saga_mm.ops import Grid, captures_graph, map_to_tokens, pad_to_multiple, round_up
+from saga_mm.rows import RowStep, crop_rows, grow_rows
 
 
 class DropPath(nn.Module):

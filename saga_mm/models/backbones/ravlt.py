@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saga_mm.models.init import init_truncated
-from saga_mm.ops import Grid, LocalStep, RowStep, map_to_tokens, tokens_to_map
+from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
+from saga_mm.rows import LocalStep, RowStep
 
 from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .conv_embed import ConvEmbed

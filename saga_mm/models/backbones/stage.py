@@ -7,19 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from saga_mm.ops import (
-    AppliedRows,
-    Grid,
-    LocalStep,
-    MemoryRows,
-    Part,
-    RowRunner,
-    Rows,
-    RowStep,
-    ceil_div,
-    number_bytes,
-    tokens_to_map,
-)
+from saga_mm.ops import Grid, ceil_div, number_bytes, tokens_to_map
+from saga_mm.rows import AppliedRows, LocalStep, MemoryRows, Part, RowRunner, Rows, RowStep
 
 from .chunks import chunk_bytes, overrides_forward
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from saga_mm.errors import SagaError
-from saga_mm.ops import RowRunner, RowStep
+from saga_mm.rows import RowRunner, RowStep
 
 DECAY = 0.9
 

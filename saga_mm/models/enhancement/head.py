@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 
-from saga_mm.models.strips.layers import ResizedRows, SumRows
-from saga_mm.ops import AppliedRows, Engine, LocalStep, RowRunner, Rows, ceil_div, map_to_tokens, tokens_to_map
+from saga_mm.models.openmmlab.layers import ResizedRows, SumRows
+from saga_mm.ops import ceil_div, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
+from saga_mm.rows import AppliedRows, Engine, LocalStep, RowRunner, Rows
 
 
 @MODELS.register_module()

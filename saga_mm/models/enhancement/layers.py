@@ -10,7 +10,8 @@ from torch import nn
 from saga_mm.models.attention import build_attention
 from saga_mm.models.backbones.layers import Block
 from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
-from saga_mm.ops import Grid, LocalStep, RowStep, crop_rows, map_to_tokens, wide
+from saga_mm.ops import Grid, map_to_tokens, wide
+from saga_mm.rows import LocalStep, RowStep, crop_rows
 
 
 class Downsample(nn.Module):

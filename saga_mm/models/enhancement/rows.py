@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from saga_mm.ops import TORCH, Engine, Rows, map_to_tokens
+from saga_mm.ops import map_to_tokens
+from saga_mm.rows import TORCH, Engine, Rows
 
 
 class UpsampledRows(Rows):

@@ -9,9 +9,9 @@ from torch import nn
 
 from saga_mm.models.backbones.base import Attention, resolve_arch
 from saga_mm.models.backbones.stage import Stage
-from saga_mm.models.strips.layers import SumRows
-from saga_mm.ops import Part, RowRunner, Rows
+from saga_mm.models.openmmlab.layers import SumRows
 from saga_mm.registry import MODELS
+from saga_mm.rows import Part, RowRunner, Rows
 
 from .layers import Downsample, GlobalTone, Lift, Tokens, Upsample, make_block
 from .rows import UpsampledRows

@@ -3,9 +3,10 @@
 import torch
 import torch.nn.functional as F
 
-from saga_mm.models.strips.necks import neck_rows
-from saga_mm.models.strips.segmentor import Planner
-from saga_mm.ops import Part, RowRunner, Rows, map_to_tokens, round_up
+from saga_mm.models.openmmlab.necks import neck_rows
+from saga_mm.models.openmmlab.segmentor import Planner
+from saga_mm.ops import map_to_tokens, round_up
+from saga_mm.rows import Part, RowRunner, Rows
 
 from .enhancer import LowLightEnhancer, mix
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from saga_mm.models.attention import CrossWindowAttention, WindowAttention, build_attention
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, RowRunner, Rows, RowStep, crop_rows, map_to_tokens, tokens_to_map
+from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
+from saga_mm.rows import RowRunner, Rows, RowStep, crop_rows
 
 
 class SharedState(BaseModule):

@@ -13,7 +13,8 @@ from saga_mm.models.backbones.layers import Block
 from saga_mm.models.backbones.stage import Stage
 from saga_mm.models.enhancement import SAGAUNet
 from saga_mm.models.enhancement.carry import CarryingRunner
-from saga_mm.ops import Grid, MemoryRows, RowRunner
+from saga_mm.ops import Grid
+from saga_mm.rows import MemoryRows, RowRunner
 
 ARCH = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2), 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
 SMALL_CHUNK = 20000

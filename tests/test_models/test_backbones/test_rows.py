@@ -10,17 +10,8 @@ from torch import nn
 from saga_mm.analysis import measure_cost
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
 from saga_mm.models.backbones.layers import Block, FeedForward
-from saga_mm.ops import (
-    CHUNK_BYTES,
-    Grid,
-    ImageRows,
-    MemoryBudget,
-    MemoryTooSmallError,
-    RowRunner,
-    Storage,
-    number_bytes,
-    plan_runner,
-)
+from saga_mm.ops import Grid, number_bytes
+from saga_mm.rows import CHUNK_BYTES, ImageRows, MemoryBudget, MemoryTooSmallError, RowRunner, Storage, plan_runner
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}

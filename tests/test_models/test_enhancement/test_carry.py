@@ -9,7 +9,7 @@ from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.models.enhancement.layers import GlobalTone
 from saga_mm.models.enhancement.strips import enhance_rows
 from saga_mm.models.enhancement.weights import build_enhancer
-from saga_mm.ops import MemoryRows, RowRunner
+from saga_mm.rows import MemoryRows, RowRunner
 
 SMALL = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 PVT = {

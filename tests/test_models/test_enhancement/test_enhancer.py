@@ -6,8 +6,8 @@ from mmengine.structures import BaseDataElement
 
 from saga_mm.models.enhancement import EnhancementHead, LowLightEnhancer, LowLightPreprocessor
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
-from saga_mm.ops import ImageRows, MemoryTooSmallError, RowRunner, plan_runner
 from saga_mm.registry import MODELS
+from saga_mm.rows import ImageRows, MemoryTooSmallError, RowRunner, plan_runner
 
 SMALL = {'embed_dims': (8, 16, 24), 'depths': (1, 1, 2), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
 PVT = {

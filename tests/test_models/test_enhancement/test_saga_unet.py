@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from benchmarks.low_light_cost import build
 from saga_mm.analysis.cost import measure_cost
-from saga_mm.analysis.low_light_cost import build
 from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.models.enhancement.saga_unet import SAGAUNet
-from saga_mm.ops import Grid, ImageRows, RowRunner
+from saga_mm.ops import Grid
+from saga_mm.rows import ImageRows, RowRunner
 
 SMALL = {'embed_dims': (8, 16, 24), 'depths': (1, 1, 2), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
 MIXERS = ('saga', 'linear', 'focused', 'rala', {'type': 'softmax', 'sr_ratio': 2})

@@ -1,0 +1,106 @@
+"""What a user asks for, checked before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.low_light_cost import parse_sizes
+from saga_mm.errors import SagaError
+
+from .cases import DTYPES, Case
+from .nets import mixer_of
+from .op import has_op, op_parts
+from .subjects import LAYERS
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure and how.
+
+    Attributes:
+        layer: One of :data:`LAYERS`.
+        sizes: Image sizes: ``640,480x1280``; empty for the layer's own.
+        batch: Images.
+        dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        device: ``'cpu'`` or ``'cuda'``.
+        backward: Forward and backward in training mode.
+        compile: Compiled variants beside eager ones.
+        only: Names of subjects; empty for the layer's own.
+        hosts: Backbones whose attention is exchanged.
+        stages: Stages of PVT whose attention is measured by itself.
+        repeats: Least number of rounds.
+        min_seconds: Least time to measure each subject.
+        threads: Of the CPU; None for PyTorch's own choice.
+        out: Folder for what is written.
+        trace: Only trace: nothing runs.
+        memory: Measure peaks of memory too.
+    """
+
+    layer: str
+    sizes: str = ''
+    batch: int = 1
+    dtype: str = 'float32'
+    device: str = 'cpu'
+    backward: bool = False
+    compile: bool = False
+    only: str = ''
+    hosts: str = 'pvt_tiny'
+    stages: str = '1,3'
+    repeats: int = 5
+    min_seconds: float = 2.0
+    threads: int | None = None
+    out: Path | None = None
+    trace: bool = False
+    memory: bool = True
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path('work_dirs') / 'benchmark' / self.layer
+
+
+def plan(options: Options) -> list[Case]:
+    """The cases that are asked for, by part, size and name; a compiled one follows its eager one.
+
+    Raises:
+        SagaError: An option is wrong.
+    """
+    _check(options)
+    layer = LAYERS[options.layer]
+    names = _words(options.only) or list(layer.names)
+    parts = {'op': op_parts(options.stages), 'backbone': _words(options.hosts)}.get(options.layer, [''])
+    if not parts:
+        raise SagaError('--hosts: names no backbone; write for example pvt_tiny')
+    for name in names:
+        if options.layer in ('op', 'backbone'):
+            mixer_of(name)
+    variants = (False, True) if options.compile and not options.trace else (False,)
+    return [
+        Case(options.layer, part, name, size, options.batch, options.dtype, options.device, options.backward, compiled)
+        for part in parts
+        for size in parse_sizes(options.sizes or layer.sizes, squares=True)
+        for name in names
+        if options.layer != 'op' or has_op(part, name)
+        for compiled in variants
+    ]
+
+
+def _check(options: Options) -> None:
+    if options.dtype not in DTYPES:
+        raise SagaError(f'--dtype {options.dtype}: is none of {", ".join(DTYPES)}')
+    for flag in ('batch', 'repeats', 'threads'):
+        value = getattr(options, flag)
+        if value is not None and value < 1:
+            raise SagaError(f'--{flag} {value}: must be at least 1')
+    if not options.min_seconds >= 0:
+        raise SagaError(f'--min-seconds {options.min_seconds}: must not be negative')
+    if options.device not in ('cpu', 'cuda'):
+        raise SagaError(f'--device {options.device}: is none of cpu, cuda')
+    if options.device == 'cuda' and not options.trace and not torch.cuda.is_available():
+        raise SagaError('--device cuda: PyTorch finds no GPU here; leave it out to measure on the CPU')
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(',') if word.strip()))

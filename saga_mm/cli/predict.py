@@ -1,0 +1,177 @@
+"""Predictions on a user's own pictures: drawn, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.cli.run import load_config
+from saga_mm.display.progress import progress_bar
+from saga_mm.engine.progress_hook import say
+from saga_mm.engines import explain
+from saga_mm.errors import SagaError, shell_text
+from saga_mm.files import write_file
+from saga_mm.images.pictures import find_images
+from saga_mm.loading.checkpoint import make_files_safe
+from saga_mm.loading.quiet import hush
+from saga_mm.loading.stack import require_stack, require_stack_for
+from saga_mm.loading.work_dir import find_best
+from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
+from saga_mm.tasks.segmentation.task import Segmentation
+from saga_mm.tasks.task import Task, task_of
+
+if TYPE_CHECKING:
+    from saga_mm.tasks.writer import Writer
+
+RESULTS = 'predictions.json'
+
+
+@dataclass
+class PredictOptions:
+    """The command line of a prediction.
+
+    Attributes:
+        config: The config file, or an exported segmentor, ``NAME.onnx``.
+        checkpoint: The weights, or a work folder, of which the best are taken; None for an exported segmentor.
+        source: A picture, or a folder of them.
+        out: Where the drawn pictures and ``predictions.json`` go.
+        score_thr: Objects below are neither drawn nor listed; None for the usual.
+        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
+        own_size: For segmentation: leave out a ``Resize`` of the config's test pipeline.
+        device: Where to run.
+        engine: As of :func:`saga_mm.engines.use_engine`.
+        precision: As of :func:`saga_mm.engines.use_engine`.
+        explain: Say at the end what ran where, and why.
+        cfg_options: Values of the config to change, by dotted key.
+    """
+
+    config: str
+    checkpoint: str | None
+    source: str
+    out: str | None = None
+    score_thr: float | None = None
+    max_memory: str | None = None
+    own_size: bool = False
+    device: str | None = None
+    engine: str = 'auto'
+    precision: str = 'f32'
+    explain: bool = False
+    cfg_options: dict[str, Any] | None = None
+
+
+def predict(options: PredictOptions) -> dict[str, Any]:
+    """Predict, draw and list. A picture that cannot be read does not stop the others.
+
+    Returns:
+        What ``predictions.json`` holds.
+
+    Raises:
+        SagaError: Something was wrong before the first picture; or, after all others are done, some could not be read.
+    """
+    make_files_safe()
+    task = _task(options)
+    task.check_predicts()
+    hush()
+    score_thr = task.threshold(options.score_thr)
+    memory = task.memory(options.max_memory)
+    checkpoint = None if options.checkpoint is None else find_best(options.checkpoint)
+    source = Path(options.source).expanduser()
+    out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
+    pictures = find_images(source, leave_out=out)
+    root = source if source.is_dir() else source.parent
+    _check_out(out, root)
+    engine = {'engine': options.engine, 'precision': options.precision}
+    predictor = task.predictor(options.config, checkpoint, options.device, options.cfg_options, memory=memory, **engine)
+    writer = task.writer(predictor, out, root, pictures, score_thr, options.own_size)
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    results = _Results(options, checkpoint, writer, len(pictures))
+    try:
+        for picture in progress_bar(pictures, len(pictures), 'predicting'):
+            name = os.path.relpath(picture, root)
+            try:
+                done.append({'file': name, **writer.write(picture)})
+            except SagaError as error:
+                failed.append({'file': name, 'reason': shell_text(error)})
+            except Exception as error:
+                # too large for the memory, too thin for the network, ...: the other pictures can still be done
+                reason = ' '.join(str(error).split()) or type(error).__name__
+                failed.append({'file': name, 'reason': f'{picture}: {reason[:200]}'})
+            results.keep(done, failed)
+    finally:
+        result = results.write(done, failed)
+    if options.explain and getattr(predictor, 'model', None) is not None:
+        say(str(explain(predictor.model, getattr(predictor, 'budget', None))))
+    say(f'{writer.summary(done)} and {RESULTS} are in {out}')
+    if failed:
+        listed = '\n  '.join(entry['reason'] for entry in failed)
+        raise SagaError(f'{len(failed)} of {len(pictures)} pictures could not be done:\n  {listed}')
+    return result
+
+
+def _task(options: PredictOptions) -> Task:
+    """The task of a config; of an exported file, which is a segmentor or is refused when it is read."""
+    if is_onnx(options.config):
+        if options.checkpoint is not None or options.cfg_options:
+            raise SagaError(f'{options.config}: {SELF_CONTAINED}')
+        if options.max_memory is not None:
+            raise SagaError(
+                f'--max-memory: {options.config} does a picture in one piece; config and checkpoint in strips'
+            )
+        return Segmentation()
+    if options.checkpoint is None:
+        raise SagaError(f'config {options.config}: name its checkpoint as well, before the pictures')
+    require_stack()
+    cfg = load_config(options.config, options.cfg_options)
+    require_stack_for(cfg)
+    return task_of(cfg)
+
+
+class _Results:
+    """``predictions.json``: written anew while pictures are predicted, so that a run that is killed leaves its results.
+
+    Until the end the file says under ``left`` how many pictures are still to be done.
+    """
+
+    def __init__(self, options: PredictOptions, checkpoint: Path | None, writer: Writer, count: int) -> None:
+        self.run = {'config': options.config, 'checkpoint': None if checkpoint is None else str(checkpoint)}
+        self.writer, self.count = writer, count
+        self._written, self._cost = time.monotonic(), 0.0
+
+    def keep(self, done: list[dict[str, Any]], failed: list[dict[str, str]]) -> None:
+        """Write the results so far, unless that would take more than a twentieth of the time."""
+        started = time.monotonic()
+        if started - self._written < 20 * self._cost:
+            return
+        # what cannot be written now is written later, or reported at the end
+        with suppress(SagaError):
+            self.write(done, failed)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def write(self, done: list[dict[str, Any]], failed: list[dict[str, str]]) -> dict[str, Any]:
+        """Write the file, and return what it holds."""
+        left = self.count - len(done) - len(failed)
+        head = {**self.run, **self.writer.head(), **({'left': left} if left else {})}
+        result = {**head, 'failed': failed, 'images': done}
+        # one line an image, for people and for diff
+        rows = ',\n  '.join(json.dumps(image, ensure_ascii=False) for image in done)
+        start = json.dumps({**result, 'images': []}, indent=1, ensure_ascii=False).removesuffix('[]\n}')
+        write_file(self.writer.out / RESULTS, f'{start}[\n  {rows}\n ]\n}}\n')
+        return result
+
+
+def _check_out(out: Path, root: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise SagaError(f'--out {out}: is a file, and a folder is needed')
+    if out.resolve() == root.resolve():
+        raise SagaError(f'--out {out}: is the folder of the pictures themselves; choose another')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SagaError(f'--out {out}: cannot be made ({error.strerror})') from error

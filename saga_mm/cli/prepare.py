@@ -1,0 +1,173 @@
+"""Everything that can be wrong before a run, looked at before the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from torch import nn
+
+from saga_mm.cli.options import set_launcher, set_work_dir
+from saga_mm.cli.run import load_config
+from saga_mm.engine.progress_hook import say
+from saga_mm.errors import SagaError
+from saga_mm.loading.build import build_model, check_optimizer
+from saga_mm.loading.checkpoint import load_state, make_files_safe
+from saga_mm.loading.quiet import hush
+from saga_mm.loading.stack import require_stack, require_stack_for
+from saga_mm.loading.weights import check_match
+from saga_mm.tasks.own_data import OwnData, class_counts, leaf_datasets, use_own_data
+from saga_mm.tasks.task import task_of
+
+if TYPE_CHECKING:
+    from saga_mm.loading.weights import Match
+
+
+@dataclass
+class RunOptions:
+    """What training and testing have in common on their command lines.
+
+    Attributes:
+        config: The config file.
+        cfg_options: Values to change in it, by dotted key.
+        work_dir: Where results go.
+        launcher: How processes were started: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        own_data: One's own data, if any.
+    """
+
+    config: str
+    cfg_options: dict[str, Any] | None = None
+    work_dir: str | None = None
+    launcher: str = 'none'
+    own_data: OwnData = field(default_factory=OwnData)
+
+
+def read(options: RunOptions, training: bool) -> Config:
+    """Read the config and set what the command line asks for.
+
+    Args:
+        options: The command line.
+        training: Whether the config is to train with, or to test with.
+
+    Raises:
+        SagaError: The stack or the config is not in order.
+    """
+    make_files_safe()
+    require_stack()
+    cfg = load_config(options.config, options.cfg_options)
+    require_stack_for(cfg)
+    hush()
+    _require_sections(cfg, training)
+    use_own_data(cfg, options.own_data, training)
+    set_work_dir(cfg, options.config, options.work_dir)
+    return cfg
+
+
+def check(cfg: Config, training: bool, launcher: str = 'none') -> nn.Module:
+    """Check the model, make the demo data if the config asks for some, and check the data.
+
+    Args:
+        cfg: The config; changed to fit the launcher.
+        training: Whether to check the training and validation data, or the test data.
+        launcher: How processes were started.
+
+    Returns:
+        The model with random weights, to compare checkpoints with.
+
+    Raises:
+        SagaError: Something is missing or wrong; nothing was started.
+    """
+    model = build_model(cfg)
+    if training:
+        check_optimizer(cfg)
+        check_pretrained(model)
+    if cfg.get('demo_data'):
+        from saga_mm.datasets.demo.shapes import ensure_demo_data
+
+        ensure_demo_data(cfg.demo_data.to_dict())
+    _check_data(cfg, training)
+    set_launcher(cfg, launcher)
+    return model
+
+
+def check_load_from(cfg: Config, model: nn.Module) -> None:
+    """Say what of ``load_from`` a training does not take over, and refuse a file of which it takes nothing."""
+    if cfg.get('load_from'):
+        cfg.load_from = os.path.expanduser(cfg.load_from)
+        if '://' not in cfg.load_from:
+            _tell(cfg.load_from, check_match(model, load_state(cfg.load_from), cfg.load_from, partly=True))
+
+
+def check_pretrained(model: nn.Module) -> None:
+    """The same for every ``init_cfg=dict(type='Pretrained', checkpoint=...)`` in a model."""
+    for name, module in model.named_modules():
+        if getattr(type(module), 'init_weights', None) is not BaseModule.init_weights:
+            # a part that reads the file its own way, often by renaming what is in it
+            continue
+        init = getattr(module, 'init_cfg', None)
+        for part in init if isinstance(init, (list, tuple)) else (init,):
+            if isinstance(part, Mapping) and part.get('type') in ('Pretrained', 'PretrainedInit'):
+                _check_pretrained_part(name, module, part)
+
+
+def _check_pretrained_part(name: str, module: nn.Module, init: Mapping[str, Any]) -> None:
+    source = init.get('checkpoint')
+    if not isinstance(source, str):
+        raise SagaError(f"model.{name}.init_cfg: 'Pretrained' needs checkpoint='FILE'")
+    if '://' in source:
+        return
+    state = load_state(source)
+    if init.get('prefix'):
+        prefix = init['prefix'].rstrip('.') + '.'
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if not state:
+            raise SagaError(f'checkpoint {source}: holds nothing under the prefix {prefix!r} of model.{name}.init_cfg')
+    _tell(source, check_match(module, state, source, partly=True), name)
+
+
+def _tell(source: str, match: Match, part: str = '') -> None:
+    if not match.complete:
+        say(f'{source}{f" for {part}" if part else ""}: {match}')
+
+
+def _require_sections(cfg: Config, training: bool) -> None:
+    purpose = 'train' if training else 'test'
+    needed = {
+        'train': ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
+        'test': ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'),
+    }[purpose]
+    lacking = [key for key in needed if cfg.get(key) is None]
+    if lacking:
+        raise SagaError(
+            f'config {cfg.filename}: has no {", ".join(lacking)}, so there is nothing to {purpose}; '
+            'is it a part that other configs inherit?'
+        )
+
+
+def _check_data(cfg: Config, training: bool) -> None:
+    task = task_of(cfg)
+    for part in ('train', 'val') if training else ('test',):
+        loader = cfg.get(f'{part}_dataloader')
+        if loader is not None:
+            task.check_files(loader.dataset.to_dict(), need_annotations=part != 'test')
+            _check_class_count(cfg, part, loader.dataset)
+
+
+def _check_class_count(cfg: Config, part: str, dataset: dict[str, Any]) -> None:
+    """Heads that predict more or fewer classes than the data has fail late, in a loss or in the evaluation."""
+    task = task_of(cfg)
+    for leaf in leaf_datasets(dataset):
+        classes = task.metainfo_of(leaf).get('classes')
+        if classes is None or isinstance(classes, str):
+            continue
+        for path, count in class_counts(cfg.model, task.compared):
+            if count != len(classes):
+                named = ', '.join(list(classes)[:5]) + (', ...' if len(classes) > 5 else '')
+                raise SagaError(
+                    f'config {cfg.filename}: {path}.num_classes is {count}, but the {part} data has {len(classes)} '
+                    f'classes ({named}); set one to fit the other'
+                )

@@ -1,0 +1,190 @@
+"""Ways to segment large images, side by side: quality, time and memory of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from mmengine.registry import DefaultScope
+
+from saga_mm.cli.prepare import check, read
+from saga_mm.cli.test import EvalOptions
+from saga_mm.display.progress import progress_bar
+from saga_mm.display.run_report import format_table
+from saga_mm.engine.progress_hook import say
+from saga_mm.errors import SagaError
+from saga_mm.files import write_file, write_image
+from saga_mm.loading.work_dir import find_best
+from saga_mm.models.openmmlab import label_rows
+from saga_mm.rows import MemoryRows
+from saga_mm.rows.device_memory import peak_bytes, release_memory
+from saga_mm.tasks.own_data import leaf_datasets
+from saga_mm.tasks.segmentation.strips import prepare_rows, segment_strips
+from saga_mm.tasks.task import task_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
+CROP = {'crop_size': (512, 512), 'stride': (384, 384)}
+MODES = ('whole', 'slide', 'strips')
+
+
+@dataclass
+class ModeOptions(EvalOptions):
+    """The command line of a comparison.
+
+    Attributes:
+        modes: Which of :data:`MODES` to run.
+        sizes: Longest sides that images and masks are resized to, in pixels; none for images as they are.
+    """
+
+    modes: Sequence[str] = MODES
+    sizes: Sequence[int] = ()
+
+
+@dataclass
+class Row:
+    """What one way came to at one size."""
+
+    size: int | None
+    mode: str
+    miou: float
+    seconds: float
+    peak_gib: float
+
+
+def compare(options: ModeOptions) -> list[Row]:
+    """Segment the test images in every mode and size, print a table, and write it with a plot.
+
+    Raises:
+        SagaError: Something was wrong before the first image, or the memory is too small for strips.
+    """
+    from mmseg.evaluation import IoUMetric
+
+    if options.show_dir is not None:
+        raise SagaError('--show-dir: does not go with --mode, which measures and draws nothing; test without --mode')
+    checkpoint = find_best(options.checkpoint)
+    cfg = read(options, training=False)
+    task = task_of(cfg)
+    if task.package != 'mmseg':
+        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} is for {task.name}')
+    task.threshold(options.score_thr)
+    memory = task.memory(options.max_memory)
+    check(cfg, training=False, launcher=options.launcher)
+    segmenter = task.predictor(options.config, checkpoint, None, options.cfg_options)
+    images = _Images(cfg)
+    run = {
+        'whole': segment_whole,
+        'slide': segment_slide,
+        'strips': lambda model, image: np.concatenate(list(segment_strips(model, image, memory))),
+    }
+    count = len(segmenter.classes)
+    found: dict[tuple[int | None, str], list[tuple]] = {}
+    jobs = [(size, mode, i) for size in options.sizes or (None,) for mode in options.modes for i in range(len(images))]
+    for size, mode, i in progress_bar(jobs, len(jobs), 'segmenting'):
+        image, mask = _resized(*images(i), size)
+        release_memory()
+        start = time.perf_counter()
+        labels = run[mode](segmenter.model, image)
+        seconds, peak = time.perf_counter() - start, peak_bytes()
+        areas = IoUMetric.intersect_and_union(torch.from_numpy(labels), torch.from_numpy(mask), count, 255)
+        found.setdefault((size, mode), []).append((areas, seconds, peak))
+    rows = []
+    for (size, mode), results in found.items():
+        areas, seconds, peaks = zip(*results)
+        figures = IoUMetric.total_area_to_metrics(*(sum(parts) for parts in zip(*areas)), metrics=['mIoU'])
+        miou = 100 * float(np.nanmean(figures['IoU']))
+        rows.append(Row(size, mode, miou, float(np.median(seconds)), max(peaks) / 2**30))
+    _report(rows, options, Path(cfg.work_dir))
+    return rows
+
+
+def segment_whole(model: nn.Module, image: np.ndarray) -> np.ndarray:
+    """Labels ``(H, W)`` of an RGB image by one pass; scores of all classes are brought to its size row by row."""
+    rows = prepare_rows(image, model)
+    with torch.no_grad():
+        scores = model.decode_head(model.extract_feat(rows.plane(0, rows.height)))
+        kept = MemoryRows(scores.permute(0, 2, 3, 1))
+        return np.concatenate([part[0].cpu().numpy() for part in label_rows(model.decode_head, kept, image.shape[:2])])
+
+
+def segment_slide(model: nn.Module, image: np.ndarray) -> np.ndarray:
+    """Labels ``(H, W)`` of an RGB image by mmseg's sliding window: the config's, or 512 pixels by steps of 384."""
+    rows = prepare_rows(image, model)
+    given = model.test_cfg
+    model.test_cfg = type(given)({**CROP, **given})
+    try:
+        with torch.no_grad():
+            meta = {'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
+            scores = model.slide_inference(rows.plane(0, rows.height), [meta])
+    finally:
+        model.test_cfg = given
+    labels = scores.argmax(1) if scores.shape[1] > 1 else (scores.sigmoid() > model.decode_head.threshold).squeeze(1)
+    return labels[0].cpu().numpy().astype(np.int64)
+
+
+class _Images:
+    """Test images, RGB, and their masks, by number."""
+
+    def __init__(self, cfg: Config) -> None:
+        from mmengine.dataset import Compose
+        from mmseg.registry import DATASETS
+
+        leaf = next(leaf_datasets(cfg.test_dataloader.dataset))
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            self.dataset = DATASETS.build(leaf)
+            self.load = Compose([step for step in leaf['pipeline'] if step['type'] in LOADERS])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        loaded = self.load(self.dataset.get_data_info(index))
+        return np.ascontiguousarray(loaded['img'][..., ::-1]), loaded['gt_seg_map'].astype(np.int64)
+
+
+def _resized(image: np.ndarray, mask: np.ndarray, side: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Both with the longest side at ``side`` pixels."""
+    if side is None or side == max(mask.shape):
+        return image, mask
+    size = tuple(max(1, round(length * side / max(mask.shape))) for length in mask.shape[::-1])
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if side < max(mask.shape) else cv2.INTER_LINEAR)
+    return image, cv2.resize(mask.astype(np.int32), size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
+
+
+def _report(rows: list[Row], options: ModeOptions, work_dir: Path) -> None:
+    header = ('longest side', 'mode', 'mIoU', 'seconds an image', 'peak memory, GiB')
+    cells = [
+        (row.size or 'as it is', row.mode, *(f'{x:.2f}' for x in (row.miou, row.seconds, row.peak_gib))) for row in rows
+    ]
+    print(format_table(header, cells))
+    out = Path(options.out or work_dir / 'modes.json')
+    written = {'config': options.config, 'checkpoint': options.checkpoint, 'rows': [asdict(row) for row in rows]}
+    write_file(out, json.dumps(written, indent=2) + '\n')
+    say(f'figures are in {out}, the plot is {_plot(rows, out.with_suffix(".png"))}')
+
+
+def _plot(rows: list[Row], path: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout='constrained')
+    panels = figure.subplots(1, 3)
+    titles = {'miou': 'mIoU', 'seconds': 'seconds an image', 'peak_gib': 'peak memory, GiB'}
+    for axes, (name, title) in zip(panels, titles.items()):
+        for mode in dict.fromkeys(row.mode for row in rows):
+            points = [(str(row.size or 'as it is'), getattr(row, name)) for row in rows if row.mode == mode]
+            axes.plot(*zip(*points), marker='o', label=mode)
+        axes.set(title=title, xlabel='longest side, pixels', yscale='linear' if name == 'miou' else 'log')
+        axes.grid(alpha=0.3)
+    panels[0].legend()
+    write_image(path, figure.savefig, dpi=110)
+    return path

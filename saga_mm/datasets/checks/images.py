@@ -1,0 +1,213 @@
+"""Checks of the image files that a data set lists: inside their folder, present, readable, of the size it says."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.pool import ThreadPool
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple, TypeVar
+
+import cv2
+from PIL import Image
+
+from saga_mm.display.progress import progress_bar
+from saga_mm.images.pictures import open_picture
+
+from .problems import Problems
+
+EXIF_ORIENTATION = 0x0112
+# Of larger sets only the head and the tail of each JPEG and PNG file are read.
+DECODE_UP_TO = 2000
+T = TypeVar('T')
+R = TypeVar('R')
+
+
+class ListedImage(NamedTuple):
+    """An image as an annotation file lists it: its path below the image folder, and its size in pixels."""
+
+    name: str
+    width: int
+    height: int
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative path is none, or climbs out of the folder that it starts in."""
+    first = os.path.normpath(name).split(os.sep)[0]
+    return first in ('', '..') or '\0' in name or bool(PureWindowsPath(name).anchor)
+
+
+def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
+    """Note the images that are absent, or that symbolic links take out of ``folder``; one scan of each directory."""
+    root = os.path.realpath(folder)
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        wanted.setdefault(os.path.dirname(name), []).append(name)
+    absent, outside = [], []
+    for directory, listed in wanted.items():
+        path = os.path.join(folder, directory)
+        if not _inside(path, root):
+            outside += listed
+            continue
+        try:
+            with os.scandir(path) as entries:
+                links = {entry.name: entry.is_symlink() for entry in entries if entry.is_file()}
+        except OSError:
+            links = {}
+        for name in listed:
+            base = os.path.basename(name)
+            if base not in links:
+                absent.append(name)
+            elif links[base] and not _inside(os.path.join(path, base), root):
+                outside.append(name)
+    total = sum(map(len, wanted.values()))
+    cure = 'Add the files, or remove their entries from the annotation file.'
+    if len(absent) == total:
+        cure = 'None of the listed images is there: is this the right image folder?'
+    for name in absent:
+        problems.add(f'image listed but absent from {folder}', cure, name)
+    for name in outside:
+        problems.add(
+            f'image reached through a symbolic link that leaves {folder}',
+            'Put the file itself there, or name the folder that holds it as the image folder.',
+            name,
+        )
+
+
+def _inside(path: str, root: str) -> bool:
+    real = os.path.realpath(path)
+    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def check_images(
+    folder: Path,
+    images: Sequence[ListedImage],
+    problems: Problems,
+    *,
+    decode: bool | None = None,
+    ignore_orientation: bool = False,
+    progress: bool = True,
+) -> bool:
+    """Note the images that cannot be read, or whose size is not the listed one.
+
+    The size is the one training sees: mmcv turns a picture upright by its EXIF tag while loading it.
+
+    Args:
+        folder: Image folder.
+        images: The listed images, all present.
+        problems: Where to note what is wrong.
+        decode: Decode every image in full. None: up to 2,000 images; of more, heads and tails are read.
+        ignore_orientation: The images are loaded without being turned upright (``color_type`` of
+            ``LoadImageFromFile`` ends in ``ignore_orientation``).
+        progress: Show a bar if it takes more than a few seconds.
+
+    Returns:
+        Whether they were decoded.
+    """
+    full = len(images) <= DECODE_UP_TO if decode is None else decode
+    for problem in in_threads(lambda image: _examine(folder, image, full, ignore_orientation), images, progress):
+        if problem:
+            problems.add(*problem)
+    return full
+
+
+def in_threads(look: Callable[[T], R], images: Sequence[T], progress: bool = True) -> Iterator[R]:
+    """Look at images of any size in several threads, without Pillow's warnings; results come in order.
+
+    Args:
+        look: What to do with an image.
+        images: Whatever ``look`` takes.
+        progress: Show a bar if it takes more than a few seconds.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings(), ThreadPool(min(16, 2 * (os.cpu_count() or 1))) as pool:
+            warnings.simplefilter('ignore')
+            found = pool.imap(look, images, chunksize=16)
+            yield from progress_bar(found, len(images), 'checking images', progress, delay=2)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _examine(folder: Path, listed: ListedImage, full: bool, ignore_orientation: bool) -> tuple[str, str, str] | None:
+    path = os.path.join(folder, listed.name)
+    try:
+        with open_picture(path) as image:
+            stored, shown = image.size, shown_size(image, path, ignore_orientation)
+            if shown != (listed.width, listed.height):
+                return _size_problem(listed, stored, shown)
+            require_whole(image, path, full)
+    except Exception as error:  # damaged files raise almost anything
+        cure = 'Get the files again, or remove their entries from the annotation file.'
+        return f'unreadable image in {folder}', cure, f'{listed.name} ({reason_of(error, path)})'
+    return None
+
+
+def shown_size(image: Image.Image, path: str, ignore_orientation: bool = False) -> tuple[int, int]:
+    """``(width, height)`` of an opened image after loading, which turns it upright unless told not to."""
+    turned = not ignore_orientation and orientation(image) > 4
+    return cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1] if turned else image.size
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF tag: 1 is upright, from 5 on width and height change places."""
+    return image.getexif().get(EXIF_ORIENTATION, 1) if 'exif' in image.info else 1
+
+
+def require_whole(image: Image.Image, path: str, full: bool) -> None:
+    """Raise almost anything where an opened image is damaged or cannot be loaded by OpenCV.
+
+    Args:
+        image: The image.
+        path: Its file.
+        full: Decode it; else its head and its tail must do.
+    """
+    common = image.format in ('JPEG', 'MPO', 'PNG')
+    if not common and not cv2.haveImageReader(path):
+        raise ValueError(f'OpenCV does not read {image.format}')
+    ended = not common or _has_end(path)
+    if not ended and image.format != 'PNG':
+        raise ValueError('cut off, without the end marker')
+    if full or not ended:
+        # a coarse JPEG still reads the whole stream
+        image.draft('RGB', (1, 1))
+        image.load()
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """What a library says of a damaged file, in short."""
+    return ' '.join(str(error).replace(path, 'it').split())[:120] or type(error).__name__
+
+
+def _size_problem(listed: ListedImage, stored: tuple, shown: tuple) -> tuple[str, str, str]:
+    expected = (listed.width, listed.height)
+    if stored == expected:
+        return (
+            'image that its EXIF tag turns by 90 degrees, annotated without the turn',
+            "Remove the tag, or load with LoadImageFromFile's color_type='color_ignore_orientation'.",
+            f'{listed.name} ({stored[0]} x {stored[1]} before, {shown[0]} x {shown[1]} after)',
+        )
+    return (
+        'image of another size than the annotation file says',
+        'Correct width and height there, or get the right images.',
+        f'{listed.name} (is {shown[0]} x {shown[1]}, listed as {expected[0]} x {expected[1]})',
+    )
+
+
+def _has_end(path: str) -> bool:
+    """Whether a JPEG or PNG file has its end marker: in the last bytes, or for JPEG anywhere after the headers."""
+    with open(path, 'rb') as file:
+        start = file.read(2)
+        file.seek(-min(64, os.path.getsize(path)), os.SEEK_END)
+        tail = file.read()
+        if start != b'\xff\xd8':
+            return b'IEND' in tail
+        if b'\xff\xd9' in tail:
+            return True
+        file.seek(2)
+        # headers may hold a thumbnail with an end marker of its own
+        while (marker := file.read(2)) not in (b'\xff\xda', b''):
+            length = int.from_bytes(file.read(2), 'big')
+            if marker[:1] != b'\xff' or length < 2:
+                return False
+            file.seek(length - 2, os.SEEK_CUR)
+        return b'\xff\xd9' in file.read()

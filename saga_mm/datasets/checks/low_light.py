@@ -1,0 +1,194 @@
+"""Check of low-light data, pairs or single pictures in folders, before any training starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import UnidentifiedImageError
+
+from saga_mm.datasets.low_light.pairs.layouts import Pair
+from saga_mm.datasets.low_light.pairs.pairs import PairedLowLightDataset, UnpairedDataset, note_alone
+from saga_mm.datasets.low_light.pairs.transforms import read_bgr
+from saga_mm.images.pictures import open_picture
+from saga_mm.registry import DATASETS
+
+from .images import in_threads, reason_of, require_whole, shown_size
+from .problems import Problems
+
+# of more pairs, this many are decoded, evenly spread; of the others heads and tails are read
+DECODED = 500
+UNREADABLE = 'unreadable picture', 'Get the files again, or take them and their partners out.'
+DIFFERENT = 'pair of two sizes', 'Make both of the same picture, pixel by pixel.'
+SWAPPED = (
+    'dark picture brighter than its bright one',
+    'Take the pair out; if most are so, exchange low and high.',
+)
+
+
+@dataclass
+class PairSurvey:
+    """Low-light data as it was found; ``str()`` of it is a paragraph to print.
+
+    Attributes:
+        source: The folder of the data.
+        unit: What there is: ``'pairs'`` or ``'pictures'``.
+        number: How many.
+        sizes: ``(width, height)`` of those that can be read.
+        dark: Mean of 255 of all dark pictures that were decoded; None if there are none.
+        bright: The same of the bright ones.
+        problems: What stops a training or spoils it.
+        warnings: What one should know.
+    """
+
+    source: str
+    unit: str
+    number: int
+    sizes: list[tuple[int, int]]
+    dark: float | None
+    bright: float | None
+    problems: Problems
+    warnings: Problems
+
+    def __str__(self) -> str:
+        ordered = sorted(self.sizes, key=lambda size: size[0] * size[1])
+        sizes = ' to '.join(f'{w} x {h}' for w, h in dict.fromkeys(ordered[:1] + ordered[-1:]))
+        text = f'{self.source}: {self.number:,} {self.unit}' + (f' of {sizes} pixels' if sizes else '')
+        for name, mean in (('dark', self.dark), ('bright', self.bright)):
+            text += '' if mean is None else f', {name} ones {mean:.0f} of 255 on average'
+        return '\n- '.join([f'{text}.', *self.warnings.lines()])
+
+
+class PairLook(NamedTuple):
+    """What one pair is.
+
+    Attributes:
+        size: ``(width, height)``; None if it cannot be used.
+        means: Of the dark and the bright picture, of 255; None where there is none or it was not decoded.
+        problem: Kind and cure, if there is one.
+        detail: What is special about this case.
+    """
+
+    size: tuple[int, int] | None
+    means: tuple[float | None, float | None] = (None, None)
+    problem: tuple[str, str] | None = None
+    detail: str = ''
+
+
+def check_low_light(data_root: str, *, progress: bool = True, decode: int = DECODED, **options: Any) -> PairSurvey:
+    """Check a folder of pairs, or of bright pictures (``low=None``).
+
+    Args:
+        data_root: Folder of the data.
+        progress: Show a bar if it takes more than a few seconds.
+        decode: How many pairs to decode, evenly spread; of the others heads and tails are read.
+        **options: Of :class:`~saga_mm.datasets.low_light.pairs.PairedLowLightDataset`: ``low``, ``high``, ...
+
+    Returns:
+        What there is; its ``warnings`` are worth printing.
+
+    Raises:
+        SagaError: With all that is wrong.
+    """
+    cfg = {'type': PairedLowLightDataset, 'data_root': data_root, **options}
+    return check_low_light_cfg(cfg, progress=progress, decode=decode)
+
+
+def check_low_light_cfg(cfg: Mapping[str, Any], *, progress: bool = True, decode: int = DECODED) -> PairSurvey | None:
+    """Check the data set of one config.
+
+    Args:
+        cfg: The config of a ``PairedLowLightDataset`` or an ``UnpairedDataset``, no wrapper such as ``RepeatDataset``.
+        progress: Show a bar if it takes more than a few seconds.
+        decode: See :func:`check_low_light`.
+
+    Returns:
+        What there is; None if the data set is of another kind.
+
+    Raises:
+        SagaError: With all that is wrong.
+    """
+    survey = survey_low_light(cfg, progress=progress, decode=decode)
+    if survey is not None:
+        survey.problems.raise_any()
+    return survey
+
+
+def survey_low_light(cfg: Mapping[str, Any], *, progress: bool = True, decode: int = DECODED) -> PairSurvey | None:
+    """The same, but what is wrong with single files is noted in the result.
+
+    Raises:
+        SagaError: There is nothing to look at, or the options contradict each other.
+    """
+    kind = cfg.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(kind, type) or not issubclass(kind, (PairedLowLightDataset, UnpairedDataset)):
+        return None
+    options = {key: value for key, value in cfg.items() if key not in ('type', '_scope_', 'pipeline')}
+    dataset = kind(**options, pipeline=[], lazy_init=True)
+    problems, warnings = Problems(dataset.data_root), Problems(dataset.data_root)
+    if isinstance(dataset, PairedLowLightDataset):
+        found = dataset.find()
+        pairs, unit = found.pairs, 'pairs' if dataset.low is not None else 'pictures'
+        note_alone(found, problems)
+        for path in found.only_high:
+            warnings.add('bright picture without a dark partner', 'It is not used.', path)
+    else:
+        pairs = [Pair('', record['img_path'], None, '') for record in dataset.load_data_list()]
+        unit = 'pictures'
+    looks = _look_at_all(pairs, progress, decode)
+    for pair, look in zip(pairs, looks):
+        path = pair.low or pair.high
+        if look.problem:
+            problems.add(*look.problem, look.detail)
+        elif None not in look.means and look.means[0] > look.means[1]:
+            warnings.add(*SWAPPED, f'{path} ({look.means[0]:.0f}, the other {look.means[1]:.0f})')
+    dark, bright = ([look.means[side] for look in looks if look.means[side] is not None] for side in (0, 1))
+    return PairSurvey(
+        source=dataset.data_root,
+        unit=unit,
+        number=len(pairs),
+        sizes=[look.size for look in looks if look.size],
+        dark=float(np.mean(dark)) if dark else None,
+        bright=float(np.mean(bright)) if bright else None,
+        problems=problems,
+        warnings=warnings,
+    )
+
+
+def _look_at_all(pairs: list[Pair], progress: bool, decode: int) -> list[PairLook]:
+    decoded = {round(index) for index in np.linspace(0, len(pairs) - 1, min(decode, len(pairs)))}
+    jobs = [(pair, index in decoded) for index, pair in enumerate(pairs)]
+    return list(in_threads(_look_at, jobs, progress))
+
+
+def _look_at(job: tuple[Pair, bool]) -> PairLook:
+    pair, decode = job
+    sizes, means = [], []
+    for path in (pair.low, pair.high):
+        try:
+            size, mean = (None, None) if path is None else _size_and_mean(path, decode)
+        except Exception as error:  # damaged files raise almost anything
+            return PairLook(None, problem=UNREADABLE, detail=f'{path} ({reason_of(error, path)})')
+        sizes.append(size)
+        means.append(mean)
+    known = [size for size in sizes if size]
+    if len(set(known)) > 1:
+        (w, h), (other_w, other_h) = known
+        return PairLook(None, problem=DIFFERENT, detail=f'{pair.low} ({w} x {h}, the other {other_w} x {other_h})')
+    return PairLook(known[0], tuple(means))
+
+
+def _size_and_mean(path: str, decode: bool) -> tuple[tuple[int, int], float | None]:
+    """``(width, height)`` as loaded, and the mean of 255; None for the mean unless it was decoded."""
+    try:
+        with open_picture(path) as image:
+            if not image.mode.startswith(('I', 'F')):
+                size = shown_size(image, path)
+                require_whole(image, path, decode)
+                return size, float(np.asarray(image.convert('RGB')).mean()) if decode else None
+    except UnidentifiedImageError:
+        pass
+    # deep pictures, of which Pillow knows few
+    picture = read_bgr(path)
+    return picture.shape[1::-1], float(picture.mean())

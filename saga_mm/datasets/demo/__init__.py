@@ -1,0 +1,1 @@
+"""Demo data, made at first use."""

@@ -1,0 +1,1 @@
+"""What prints and draws: tables, progress, overlays, curves."""

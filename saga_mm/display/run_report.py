@@ -1,0 +1,112 @@
+"""What a training run did, as a table and as pictures."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from saga_mm.errors import SagaError
+from saga_mm.files import write_image
+from saga_mm.images.pictures import read_picture
+
+from .metrics import is_error, is_metric, metric_name, number
+
+
+def read_scalars(work_dir: str | Path) -> list[dict]:
+    """Logged values of the newest run in a work directory, in the order they were written.
+
+    A resumed run starts a log of its own; the logs before it are kept as far as it did not do their iterations again.
+
+    Raises:
+        SagaError: If the folder holds no log.
+    """
+    logs = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    if not logs:
+        raise SagaError(f'{work_dir} holds no training log (*/vis_data/scalars.json): train there first')
+    records: list[dict] = []
+    for log in logs:
+        fresh = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
+        if not fresh:
+            continue
+        start = min((r['iter'] for r in fresh if 'iter' in r), default=0)
+        records = [r for r in records if r.get('iter', start) < start] if start > 1 else []
+        records += fresh
+    return records
+
+
+def curves(records: Iterable[dict]) -> dict[str, list[tuple[float, float]]]:
+    """``(iteration, value)`` series by name: everything logged while training, and each metric at its evaluation."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    iteration = 0
+    for record in records:
+        iteration = record.get('iter', iteration)
+        for name, value in record.items():
+            if isinstance(value, int | float) and name not in ('iter', 'step', 'epoch'):
+                series.setdefault(name, []).append((iteration, value))
+    return series
+
+
+def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str, float, float, int]]:
+    """``(name, last, best, iteration of the best)`` of every figure that was evaluated, such as PSNR."""
+    rows = []
+    for name, points in series.items():
+        at, best = (min if is_error(name) else max)(points, key=lambda point: point[1])
+        # COCO gives -1 for sizes that no object has
+        if is_metric(name) and best >= 0:
+            rows.append((metric_name(name), points[-1][1], best, int(at)))
+    return rows
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A plain aligned table."""
+    cells = [list(map(str, header)), *[[number(c) if isinstance(c, float) else str(c) for c in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
+
+
+def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) -> Path:
+    """Draw the losses and the figures of evaluations against the iteration into an image file."""
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    losses = {name: points for name, points in series.items() if 'loss' in name}
+    for name, points in losses.items():
+        left.plot(*zip(*points, strict=True), label=name, linewidth=2.5 if name == 'loss' else 1)
+    left.set(title='training loss', xlabel='iteration', ylim=(0, None))
+    for name, points in series.items():
+        if name.endswith(('mAP', 'mAP_50', 'mIoU', 'PSNR')):
+            right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
+    # percent, shares, or decibels, which have no end
+    above_one = any(line.get_ydata().max() > 1 for line in right.lines)
+    decibels = any('PSNR' in line.get_label() for line in right.lines)
+    right.set(title='validation', xlabel='iteration', ylim=(0, None if decibels else 100 if above_one else 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    write_image(path, figure.savefig, dpi=120)
+    return path
+
+
+def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, width: int = 512) -> Path:
+    """Put pictures of about one shape side by side into one image file.
+
+    Raises:
+        SagaError: If there is no picture, or one cannot be read.
+    """
+    from PIL import Image
+
+    if not images:
+        raise SagaError(f'no pictures to put into {path}')
+    path = Path(path)
+    pictures = [Image.fromarray(read_picture(image)) for image in images]
+    pictures = [picture.resize((width, round(width * picture.height / picture.width))) for picture in pictures]
+    height = max(picture.height for picture in pictures)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new('RGB', (columns * width, rows * height), 'white')
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % columns * width, i // columns * height))
+    write_image(path, sheet.save)
+    return path

@@ -1,0 +1,173 @@
+"""What a user names as inputs and output, made into a list of jobs: a source, a target, and what it is."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from saga_mm.errors import SagaError
+
+from .pictures import SUFFIXES, find_images
+
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv', '.mts')
+# beside those of pictures in a folder: what can be named, as input or output
+PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
+# of the name of a result, and of before and after side by side
+ENDING, COMPARED = '_enhanced', '_compare'
+
+
+class Job(NamedTuple):
+    """One thing to do.
+
+    Attributes:
+        source: A picture or video file, or the number of a camera.
+        target: The file to write; None for a camera without an output, which cannot be done.
+        kind: ``photo``, ``video`` or ``camera``.
+    """
+
+    source: Path | int
+    target: Path | None
+    kind: Literal['photo', 'video', 'camera']
+
+
+class Jobs(NamedTuple):
+    """What is to be done, and what is not.
+
+    Attributes:
+        jobs: In the order of the inputs, those of a folder by name.
+        skipped: Those whose target exists.
+        refused: A line for each input that cannot be done; the others can.
+    """
+
+    jobs: list[Job]
+    skipped: list[Job]
+    refused: list[SagaError]
+
+
+def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, overwrite: bool = False) -> Jobs:
+    """Find what the inputs mean and where each result goes.
+
+    An input is a picture, a video, a folder (its pictures, and those of the folders in it), a pattern such as
+    ``'*.jpg'``, or the number of a camera. Without ``output``, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside it.
+    With a folder as ``output``, results have the names of their sources there; folders keep their structure, each
+    under its own name where there are several inputs.
+
+    Earlier results (``*_enhanced.*``) are no inputs, except where one is named without its original. Links that lead
+    out of a folder are not followed.
+
+    Args:
+        inputs: As on the command line.
+        output: A file, for one input that is no folder, or a folder. What is no folder yet is a file if it has the
+            ending of a picture or a video.
+        overwrite: Replace targets that exist.
+
+    Raises:
+        SagaError: The output is one file and the inputs are several.
+    """
+    found: list[tuple[Path | int, Path]] = []
+    refused: list[SagaError] = []
+    out = None if output is None else Path(output).expanduser()
+    for name in inputs:
+        try:
+            found += _expand(str(name), len(inputs) > 1, out)
+        except SagaError as error:
+            refused.append(error)
+    found = _without_results(found)
+    to_file = out is not None and _is_file(out, str(output))
+    if to_file and (len(found) > 1 or any(Path(name).expanduser().is_dir() for name in inputs)):
+        raise SagaError(f'{output}: is one file for {len(found)} results; name a folder')
+    if out is not None and not to_file and out.exists() and not out.is_dir():
+        raise SagaError(f'{output}: is a file; name a folder, or a file that ends in .jpg, .png, .tif or .mp4')
+    sources = {os.path.realpath(source) for source, _ in found if isinstance(source, Path)}
+    jobs, skipped, taken = [], [], {}
+    for source, below in found:
+        job = _job(source, below, out, to_file)
+        try:
+            if job.target is not None:
+                _require_free(job, sources, taken)
+            exists = job.target is not None and job.target.exists()
+            (skipped if exists and not overwrite else jobs).append(job)
+        except SagaError as error:
+            refused.append(error)
+    return Jobs(jobs, skipped, refused)
+
+
+def _expand(name: str, several: bool, out: Path | None) -> list[tuple[Path | int, Path]]:
+    """Sources, each with its place below an output folder."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return [(inner, path.name / below if several else below) for inner, below in _in_folder(path, out)]
+    if path.exists():
+        return [(path, Path(path.name))]
+    if name.isdecimal():
+        return [(int(name), Path(f'camera{name}.mp4'))]
+    if not glob.has_magic(name):
+        raise SagaError(f'{name}: no such picture, video or folder')
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    files = [match for match in matches if match.is_file() and _suffix(match) in PICTURE_SUFFIXES + VIDEO_SUFFIXES]
+    originals = [match for match in files if not match.stem.endswith(ENDING)]
+    if not originals:
+        raise SagaError(f'{name}: no picture or video fits this pattern')
+    # what the pattern's folders have in common is left out, so that equal names in different folders stay apart
+    root = Path(os.path.commonpath([match.parent for match in originals]))
+    return [(match, match.relative_to(root)) for match in originals]
+
+
+def _in_folder(folder: Path, out: Path | None) -> list[tuple[Path, Path]]:
+    root = folder.resolve()
+    inside = out is not None and out.resolve() != root
+    found = [
+        path
+        for path in find_images(folder, leave_out=out if inside else None)
+        if path.resolve().is_relative_to(root) and not path.stem.endswith(ENDING)
+    ]
+    if not found:
+        raise SagaError(f'{folder}: has no pictures in it other than earlier results and links that lead out of it')
+    return [(path, path.relative_to(folder)) for path in found]
+
+
+def _without_results(found: list[tuple[Path | int, Path]]) -> list[tuple[Path | int, Path]]:
+    """Each source once, and none that was made from another of them: a shell expands ``*.jpg`` to both."""
+    sources = {source for source, _ in found if isinstance(source, Path)}
+    originals = sources | {source.with_suffix('') for source in sources}
+    kept: dict[Path | int, Path] = {}
+    for source, below in found:
+        if not isinstance(source, Path) or not _is_made(source, sources, originals):
+            kept.setdefault(source, below)
+    return list(kept.items())
+
+
+def _is_made(source: Path, sources: set[Path], originals: set[Path]) -> bool:
+    if source.stem.endswith(COMPARED):
+        return source.with_name(source.stem.removesuffix(COMPARED)) in originals
+    return source.stem.endswith(ENDING) and source.with_stem(source.stem.removesuffix(ENDING)) in sources
+
+
+def _is_file(out: Path, written: str) -> bool:
+    return not out.is_dir() and not written.endswith('/') and _suffix(out) in PICTURE_SUFFIXES + VIDEO_SUFFIXES
+
+
+def _job(source: Path | int, below: Path, out: Path | None, to_file: bool) -> Job:
+    kind = 'camera' if isinstance(source, int) else 'video' if _suffix(source) in VIDEO_SUFFIXES else 'photo'
+    if out is not None:
+        return Job(source, out if to_file else out / below, kind)
+    return Job(source, None if kind == 'camera' else source.with_stem(source.stem + ENDING), kind)
+
+
+def _require_free(job: Job, sources: set[str], taken: dict[str, Path | int]) -> None:
+    real = os.path.realpath(job.target)
+    if real in sources or (isinstance(job.source, Path) and job.target.exists() and job.target.samefile(job.source)):
+        what = 'the output would be the input' if real == os.path.realpath(job.source) else 'the output is an input'
+        raise SagaError(f'{job.source}: {what}, {job.target}; name another with -o')
+    if job.target.is_dir():
+        raise SagaError(f'{job.source}: its output {job.target} is a folder; name another with -o')
+    first = taken.setdefault(real, job.source)
+    if first != job.source:
+        raise SagaError(f'{job.source}: its output {job.target} is also that of {first}; name their folders instead')
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()

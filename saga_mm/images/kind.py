@@ -1,0 +1,185 @@
+"""What kind of file a photograph is, learned without decoding it, so that the same kind can be written."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+
+from saga_mm.datasets.checks.images import reason_of
+from saga_mm.errors import SagaError
+
+from .large import any_size, image_library
+from .metadata import DAMAGE, told_exif, upright_exif
+from .pictures import open_picture
+
+# Pillow would take the preview in a raw file for the photograph
+UNDEVELOPED = ('.arw', '.cr2', '.cr3', '.dng', '.heic', '.heif', '.nef', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw')
+SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
+GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+REDUCED_PAGE = 1
+
+
+@dataclass(frozen=True)
+class PhotoKind:
+    """What has to be known of a photograph's file to write another one like it.
+
+    Attributes:
+        height: Rows, upright.
+        width: Columns, upright.
+        format: Pillow's name, such as ``JPEG``.
+        depth: Bits of a sample: 8, 16, or 32 for floating point.
+        gray: It has one colour.
+        alpha: It has transparency.
+        orientation: 1 to 8, as EXIF says of the stored pixels; pixels that are read are upright already.
+        exif: EXIF that begins with the TIFF header, its orientation 1 and without a thumbnail; empty if there is none.
+        icc: ICC profile of the colours that are read; empty if there is none.
+        quality: 1 to 100, of a JPEG file.
+        subsampling: Of the colours of a JPEG file, such as ``4:2:0``.
+        compression: Of a TIFF file: ``none``, ``lzw`` or ``zip``.
+        scale: Samples of this value are 1: more than 1 only in floating point files that hold higher values.
+    """
+
+    height: int
+    width: int
+    format: str = 'PNG'
+    depth: int = 8
+    gray: bool = False
+    alpha: bool = False
+    orientation: int = 1
+    exif: bytes = b''
+    icc: bytes = b''
+    quality: int = 95
+    subsampling: str = '4:4:4'
+    compression: str = 'zip'
+    scale: float = 1.0
+
+
+def photo_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a photograph as it is seen upright, from the head of its file.
+
+    Raises:
+        SagaError: The file is absent, empty, no picture, a raw one, or holds several.
+    """
+    kind = look_at(path)[0]
+    return kind.height, kind.width
+
+
+def look_at(path: str | Path) -> tuple[PhotoKind, str]:
+    """A photograph's kind, with Pillow's mode of it, which is empty where only OpenImageIO reads the file.
+
+    Depth, colours and transparency are those that Pillow decodes.
+
+    Raises:
+        SagaError: As ``photo_size``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SagaError(f'{path}: is a folder, not a picture' if path.is_dir() else f'{path}: no such picture')
+    if path.suffix.lower() in UNDEVELOPED:
+        raise SagaError(f'{path}: raw and HEIC photographs are not read; save it as JPEG, PNG or TIFF first')
+    try:
+        if path.stat().st_size == 0:
+            raise SagaError(f'{path}: is empty (0 bytes)')
+        with any_size(), open_picture(path) as image:
+            kind, mode = _kind_of(image), image.mode
+            pages = _pages(image)
+    except UnidentifiedImageError as error:
+        if kind := _deep_tiff(path):
+            return kind, ''
+        raise SagaError(f'{path}: is not a picture, or a damaged one') from error
+    except DAMAGE as error:
+        raise SagaError(f'{path}: cannot be read as a picture ({reason_of(error, str(path))})') from error
+    if pages > 1:
+        kept = 'pages; save the one' if kind.format == 'TIFF' else 'pictures (an animation); save the one'
+        raise SagaError(f'{path}: holds {pages} {kept} that you want as a file of its own')
+    return kind, mode
+
+
+def _kind_of(image: Image.Image) -> PhotoKind:
+    # the method of a PNG file would decode it, to look behind its pixels
+    tags = Image.Image.getexif(image)
+    orientation = tags.get(ExifTags.Base.Orientation, 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    # Pillow has turned the size of a TIFF file already
+    turned = orientation > 4 and image.format != 'TIFF'
+    width, height = image.size[::-1] if turned else image.size
+    facts: dict[str, Any] = {}
+    if image.format in ('JPEG', 'MPO'):
+        facts['quality'] = jpeg_quality(image.quantization)
+        facts['subsampling'] = SAMPLINGS.get(JpegImagePlugin.get_sampling(image), '4:2:0')
+    if image.format == 'TIFF':
+        packing = image.info.get('compression', '')
+        facts['compression'] = {'raw': 'none', 'tiff_lzw': 'lzw'}.get(packing, 'zip')
+    raw = image.info.get('exif', b'').removeprefix(b'Exif\0\0')
+    return PhotoKind(
+        height=height,
+        width=width,
+        format='JPEG' if image.format == 'MPO' else image.format,
+        depth=32 if image.mode == 'F' else 16 if image.mode.startswith('I') else 8,
+        gray=image.mode in GREY_MODES,
+        alpha=image.mode.endswith(('A', 'a')) or 'transparency' in image.info,
+        orientation=orientation,
+        exif=upright_exif(raw or told_exif(tags), (width, height)),
+        # these are converted to sRGB
+        icc=b'' if image.mode in ('CMYK', 'LAB') else image.info.get('icc_profile') or b'',
+        **facts,
+    )
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pictures there are, of those that are not smaller copies or belong to a JPEG file."""
+    pages = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
+    if image.format != 'TIFF' or pages == 1:
+        return pages
+    whole = 1
+    for page in range(1, pages):
+        image.seek(page)
+        whole += not image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & REDUCED_PAGE
+    return whole
+
+
+def _deep_tiff(path: Path) -> PhotoKind | None:
+    """Of TIFF files that Pillow does not know, such as colours in floating point."""
+    with path.open('rb') as file:
+        if file.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+            return None
+    library = image_library()
+    source = library.ImageInput.open(str(path))
+    if source is None:
+        # an error that nobody asks for is printed at exit
+        library.geterror()
+        return None
+    spec = source.spec()
+    orientation = spec.get_int_attribute('Orientation', 1)
+    size = (spec.width, spec.height) if orientation > 4 else (spec.height, spec.width)
+    profile = spec.getattribute('ICCProfile')
+    packing = spec.get_string_attribute('compression')
+    icc = bytes(profile) if profile is not None else b''
+    compression = packing if packing in ('none', 'lzw') else 'zip'
+    return PhotoKind(*size, format='TIFF', orientation=orientation, icc=icc, compression=compression)
+
+
+def jpeg_quality(tables: dict[int, list[int]]) -> int:
+    """Quality, 1 to 100, at which the common encoder quantises brightness most nearly as these tables do."""
+    if not tables:
+        return PhotoKind.quality
+    coarseness = sum(tables[min(tables)])
+    scale = _coarseness()
+    return min(range(100, 0, -1), key=lambda quality: abs(scale[quality - 1] - coarseness))
+
+
+@lru_cache(maxsize=1)
+def _coarseness() -> list[int]:
+    """Sum of the brightness table for the qualities 1 to 100, as the encoder at hand writes it."""
+    sums = []
+    for quality in range(1, 101):
+        file = io.BytesIO()
+        Image.new('L', (1, 1)).save(file, 'JPEG', quality=quality)
+        with open_picture(file) as image:
+            sums.append(sum(image.quantization[0]))
+    return sums

@@ -1,0 +1,251 @@
+"""Photographs at the depth they were taken in, whole or in windows of rows, with all that their file tells of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageCms, ImageOps
+
+from saga_mm.datasets.checks.images import reason_of
+from saga_mm.errors import SagaError
+
+from .kind import PhotoKind, look_at
+from .large import BLOCK, Header, StreamReader, any_size, image_library, read_header
+from .metadata import DAMAGE
+from .pictures import open_picture
+
+# modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
+STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
+HIGHEST = {'uint8': 255, 'uint16': 65535}
+STEP = 4 * BLOCK
+
+
+@dataclass
+class Photo:
+    """A photograph in memory.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` float32 RGB in [0, 1], upright.
+        alpha: Opacity, ``(H, W)`` float32 in [0, 1]; None where the file has none.
+        kind: What is needed to write the same kind of file.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    kind: PhotoKind
+
+    def read_alpha(self, start: int, stop: int) -> np.ndarray | None:
+        """Opacity of rows ``[start, stop)``, if there is any."""
+        return None if self.alpha is None else self.alpha[start:stop]
+
+
+def read_photo(path: str | Path) -> Photo:
+    """Read a photograph of any kind at its full depth, turned upright.
+
+    Gray is repeated three times, palettes and CMYK become RGB (CMYK by its profile, to sRGB). Floating point values are
+    divided by the highest if that is above 1; those below 0 are 0.
+
+    Raises:
+        SagaError: The file is absent, empty, damaged, no picture, a raw one, or holds several.
+    """
+    with PhotoRows(path) as rows:
+        pixels = np.empty((rows.height, rows.width, 3), np.float32)
+        alpha = np.empty((rows.height, rows.width), np.float32) if rows.kind.alpha else None
+        for start in range(0, rows.height, STEP):
+            stop = min(start + STEP, rows.height)
+            pixels[start:stop] = rows.read(start, stop)
+            if alpha is not None:
+                alpha[start:stop] = rows.read_alpha(start, stop)
+        return Photo(pixels, alpha, rows.kind)
+
+
+class PhotoRows:
+    """A photograph that is read in windows of rows, with the values of ``read_photo``. A context manager.
+
+    JPEG, PNG and TIFF are decoded as they are read, best from top to bottom. What EXIF turns or flips upside down, CMYK
+    and all other formats are decoded whole at the first read, and stay in memory in samples of the file's own depth:
+    ``held_bytes`` says so beforehand.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        kind: What is needed to write the same kind of file.
+        held_bytes: About how much is in memory beside the rows that ``read`` returns.
+
+    Raises:
+        SagaError: As ``read_photo``; of damaged pixels when they are read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.kind, self._mode = look_at(self.path)
+        self._streams: list[_Stream] = []
+        stream = self._open_stream()
+        self._for_alpha: _Stream | None = None
+        self._source: _Stream | _Held
+        if stream is None:
+            self._source = _Held(lambda: _decode(self.path, self.kind), self.kind, 0)
+        else:
+            self.kind = stream.complete(self.kind)
+            turned = self.kind.orientation > 2
+            self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if turned else stream
+        self.height, self.width, self.held_bytes = self.kind.height, self.kind.width, self._source.held_bytes
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``[start, stop)`` as a new ``(stop - start, width, 3)`` array, float32 RGB in [0, 1].
+
+        Raises:
+            SagaError: The file is damaged in these rows.
+        """
+        samples = self._source.read(start, stop)
+        colours = samples[..., :3] if samples.shape[2] > 2 else np.repeat(samples[..., :1], 3, axis=2)
+        return _unit(colours, self.kind.scale)
+
+    def read_alpha(self, start: int, stop: int) -> np.ndarray | None:
+        """Opacity of these rows, ``(stop - start, width)`` in [0, 1], if there is any.
+
+        It is decoded apart from the colours, so that either may be read from top to bottom at its own pace.
+        """
+        if not self.kind.alpha:
+            return None
+        if self._for_alpha is None and isinstance(self._source, _Stream):
+            self._for_alpha = self._open_stream()
+        return _unit((self._for_alpha or self._source).read(start, stop)[..., -1], 1)
+
+    def close(self) -> None:
+        """Close the file; nothing more can be read."""
+        for stream in self._streams:
+            stream.close()
+
+    def _open_stream(self) -> _Stream | None:
+        """None where the file has to be decoded whole by Pillow."""
+        kind = self.kind.format
+        if kind not in ('JPEG', 'PNG', 'TIFF') or self._mode not in STREAMED or (kind, self._mode) == ('TIFF', 'P'):
+            return None
+        with any_size():
+            header = read_header(self.path) or Header('TIFF', '', '', self.kind.orientation, False)
+        if header.stored.startswith('RGBa'):
+            return None
+        self._streams.append(_Stream.open(self.path, header))
+        return self._streams[-1]
+
+    def __enter__(self) -> PhotoRows:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Stream(StreamReader):
+    """Samples ``(rows, W, channels)`` of a file, decoded as they are asked for."""
+
+    @classmethod
+    def open(cls, path: Path, header: Header) -> _Stream:
+        library = image_library()
+        settings = library.ImageSpec()
+        settings.attribute('oiio:UnassociatedAlpha', 1)
+        file = library.ImageInput.open(str(path), settings)
+        if file is None:
+            raise SagaError(f'{path}: cannot be read as a picture ({reason_of(library.geterror(), str(path))})')
+        if file.spec().nchannels > 4:
+            raise SagaError(f'{path}: has {file.spec().nchannels} channels; photographs have 1 to 4')
+        return cls(path, header, file)
+
+    def complete(self, kind: PhotoKind) -> PhotoKind:
+        """The kind, with what only the decoder knows."""
+        depth = {'uint8': 8, 'half': 32, 'float': 32, 'double': 32}.get(str(self.spec.format), 16)
+        gray, alpha = self.spec.nchannels < 3, self.spec.alpha_channel >= 0
+        scale = 1.0
+        if str(self.spec.format) not in HIGHEST:
+            colours = 1 if gray else 3
+            blocks = (self._decode(index)[..., :colours] for index in range(-(-self.height // self.block)))
+            scale = max(1.0, *(float(_finite(block).max()) for block in blocks))
+        return replace(kind, depth=depth, gray=gray, alpha=alpha, scale=scale)
+
+    def read_all(self) -> np.ndarray:
+        samples = _upright(self.read(0, self.height), self.header.orientation)
+        self.close()
+        return samples
+
+    def _rows(self, start: int, stop: int) -> np.ndarray:
+        first, last = start // self.block, (stop - 1) // self.block
+        parts = []
+        for index in range(first, last + 1):
+            top = index * self.block
+            parts.append(self._block(index)[max(start - top, 0) : stop - top])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _convert(self, samples: np.ndarray) -> np.ndarray:
+        return samples[:, ::-1] if self.header.orientation == 2 else samples
+
+    def _find_highest(self) -> None:
+        """Not looked for: 16 bits stay 16 bits."""
+
+
+class _Held:
+    """Samples that are decoded whole when the first are asked for."""
+
+    def __init__(self, decode: Callable[[], np.ndarray], kind: PhotoKind, more_bytes: int) -> None:
+        self._decode = decode
+        self._samples: np.ndarray | None = None
+        channels = (1 if kind.gray else 3) + kind.alpha
+        self.held_bytes = kind.height * kind.width * channels * kind.depth // 8 + more_bytes
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        if self._samples is None:
+            self._samples = self._decode()
+        return self._samples[start:stop]
+
+
+def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
+    """Samples of a file that only Pillow reads as they are meant, upright."""
+    try:
+        # of a file that it opens itself Pillow maps some kinds into memory, with the sides of turned ones mixed up
+        with any_size(), path.open('rb') as opened, open_picture(opened) as file:
+            image = ImageOps.exif_transpose(file)
+            if kind.depth > 8:
+                values = _finite(np.asarray(image))
+                deep = values.clip(0, 65535).astype(np.uint16) if kind.depth == 16 else values / max(1, values.max())
+                return deep[..., None]
+            profile = file.info.get('icc_profile')
+            if image.mode == 'CMYK' and profile:
+                # a damaged profile is as good as none
+                with suppress(ImageCms.PyCMSError, OSError):
+                    source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile('sRGB')
+                    return np.asarray(ImageCms.profileToProfile(image, source, target, outputMode='RGB'))
+            mode = ('L' if kind.gray else 'RGB') + 'A' * kind.alpha
+            return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
+    except DAMAGE as error:
+        raise SagaError(f'{path}: is damaged or cut off ({reason_of(error, str(path))})') from error
+
+
+def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of samples as EXIF says they are to be seen; mirrored ones (2) are already."""
+    return {
+        3: samples[::-1, ::-1],
+        4: samples[::-1],
+        5: samples.swapaxes(0, 1),
+        6: np.rot90(samples, -1),
+        7: samples[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(samples),
+    }.get(orientation, samples)
+
+
+def _finite(values: np.ndarray, highest: float = 0) -> np.ndarray:
+    """Numbers only: what is endlessly bright gets the highest value, the rest 0."""
+    if values.dtype.kind != 'f':
+        return values
+    return np.nan_to_num(values.astype(np.float32), nan=0, posinf=highest, neginf=0)
+
+
+def _unit(values: np.ndarray, scale: float) -> np.ndarray:
+    """Stored values as float32 in [0, 1]."""
+    highest = HIGHEST.get(str(values.dtype))
+    if highest:
+        return values.astype(np.float32) / np.float32(highest)
+    return (_finite(values, scale).astype(np.float32) / np.float32(scale)).clip(0, 1)

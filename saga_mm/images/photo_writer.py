@@ -1,0 +1,348 @@
+"""Photographs written as the kind of file that they came from: depth, colours, transparency, EXIF, profile, quality."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from fcntl import ioctl
+from pathlib import Path
+from termios import FIONREAD
+from threading import Lock, Thread
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from PIL import Image
+
+from saga_mm.datasets.checks.images import reason_of
+from saga_mm.errors import SagaError
+from saga_mm.files import Draft, library_error
+
+from .kind import PhotoKind
+from .large import LONGEST, image_library
+from .large_writer import PLAIN_TIFF, RowWriter
+from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
+
+FORMATS = {
+    **dict.fromkeys(('.jpg', '.jpeg', '.jpe', '.jfif'), 'JPEG'),
+    **dict.fromkeys(('.tif', '.tiff'), 'TIFF'),
+    **dict.fromkeys(('.ppm', '.pgm', '.pbm', '.pnm'), 'PPM'),
+    **{f'.{name}': name.upper() for name in ('png', 'webp', 'avif', 'bmp', 'gif')},
+    '.jp2': 'JPEG2000',
+}
+DEPTHS = {'PNG': (8, 16), 'TIFF': (8, 16, 32)}
+WITH_ALPHA = ('PNG', 'TIFF', 'WEBP', 'AVIF', 'JPEG2000')
+WITHOUT_GRAY = ('WEBP', 'AVIF')
+SIDES = {**LONGEST, 'WEBP': 16_383, 'GIF': 65_535, 'AVIF': 65_535}
+# of ITU-R BT.601, as in JPEG and in Pillow
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# of zlib: the default takes twice the time to save some 3 %
+PNG_LEVEL = 4
+STEP = 256
+
+
+class Source(Protocol):
+    """What a photograph came from: a ``Photo`` or ``PhotoRows``."""
+
+    kind: PhotoKind
+
+    def read_alpha(self, start: int, stop: int) -> np.ndarray | None:
+        """Opacity of rows."""
+
+
+def write_photo(path: str | Path, photo: Source, pixels: np.ndarray) -> None:
+    """Write ``(H, W, 3)`` RGB in [0, 1] as a file of the kind that a photograph came from.
+
+    Args:
+        path: The file. Another ending than the source's asks for another format; without one, it has the source's.
+        photo: The source: a ``Photo`` or ``PhotoRows``.
+        pixels: Of the source's size.
+
+    Raises:
+        SagaError: As ``open_photo_writer``.
+    """
+    if pixels.shape != (photo.kind.height, photo.kind.width, 3):
+        raise ValueError(f'pixels of {pixels.shape} for a photograph of {photo.kind.height} x {photo.kind.width}')
+    with open_photo_writer(path, photo) as writer:
+        for start in range(0, len(pixels), STEP):
+            writer.write(pixels[start : start + STEP])
+
+
+def open_photo_writer(path: str | Path, photo: Source) -> PhotoWriter:
+    """Open a file of the kind that a photograph came from, to be written from top to bottom.
+
+    JPEG, PNG and TIFF are written row by row; of other formats the pixels stay in memory, in 8 bits, until the end.
+    Where the format cannot hold what the source has, it gets the nearest: 16 bits become 8, floating point becomes 16
+    bits in PNG, transparency is laid on white.
+
+    Args:
+        path: As for ``write_photo``. The file appears when it is complete.
+        photo: The source, open until the writer is closed.
+
+    Raises:
+        SagaError: The format is none that is written, or too small for the picture; the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    kind = photo.kind
+    name = FORMATS.get(path.suffix.lower()) if path.suffix else kind.format
+    if name not in FORMATS.values():
+        raise SagaError(f'{path}: photographs are written as {", ".join(FORMATS)}; name it so')
+    longest = max(kind.height, kind.width)
+    if longest > SIDES.get(name, longest):
+        size = f'{kind.width} x {kind.height}'
+        raise SagaError(f'{path}: {size} pixels are too many for {name} ({SIDES[name]:,} a side); name it .png or .tif')
+    depths = DEPTHS.get(name, (8,))
+    alpha, gray = kind.alpha and name in WITH_ALPHA, kind.gray and name not in WITHOUT_GRAY
+    # a profile of grey says nothing of colours
+    icc = b'' if kind.icc[16:20] == b'GRAY' and not gray else kind.icc
+    written = replace(kind, format=name, depth=min(kind.depth, depths[-1]), alpha=alpha, gray=gray, icc=icc)
+    writer = _StreamWriter if name in _StreamWriter.names else _PillowWriter
+    return writer(path, photo, written)
+
+
+class PhotoWriter(RowWriter):
+    """Writes a photograph from top to bottom. A context manager; left by an exception, it leaves nothing behind."""
+
+    def __init__(self, path: Path, photo: Source, kind: PhotoKind) -> None:
+        self.photo, self.kind = photo, kind
+        self.channels = (1 if kind.gray else 3) + kind.alpha
+        super().__init__(path, kind.height, kind.width, None)
+
+    def write(self, rows: np.ndarray) -> None:
+        """Append rows, ``(n, width, 3)`` RGB in [0, 1].
+
+        Raises:
+            SagaError: They cannot be written: the disk is full, for instance.
+        """
+        if rows.shape[1:] != self.shape or self.done + len(rows) > self.height:
+            raise ValueError(f'rows {rows.shape} where {(self.height - self.done, *self.shape)} are left to write')
+        try:
+            self._put(self._samples(rows, self.photo.read_alpha(self.done, self.done + len(rows))))
+        except OSError as error:
+            raise self._failed(error) from error
+        self.done += len(rows)
+
+    def _samples(self, rows: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+        """As they are stored, ``(n, width, channels)``."""
+        # what is no number becomes 0
+        rows = np.minimum(np.fmax(rows.astype(np.float32, copy=False), 0), 1)
+        if alpha is not None and not self.kind.alpha:
+            rows = rows * alpha[..., None] + (1 - alpha[..., None])
+        if self.kind.gray:
+            rows = (rows @ LUMA)[..., None]
+        if self.kind.depth == 32:
+            rows = rows * np.float32(self.kind.scale)
+        if self.kind.alpha:
+            rows = np.concatenate([rows, alpha[..., None]], axis=2)
+        if self.kind.depth == 32:
+            return np.ascontiguousarray(rows)
+        kind = np.uint8 if self.kind.depth == 8 else np.uint16
+        return (rows * np.float32(np.iinfo(kind).max)).round().astype(kind)
+
+
+class _StreamWriter(PhotoWriter):
+    """By OpenImageIO, row by row, with metadata of ours in place of its own.
+
+    TIFF gets another directory at its end. PNG is written to a second temporary file and copied. JPEG comes through a
+    pipe and is copied as it comes, because libjpeg ends the whole process where it cannot write.
+    """
+
+    names = ('JPEG', 'PNG', 'TIFF')
+
+    def __init__(self, path: Path, photo: Source, kind: PhotoKind) -> None:
+        self._library = image_library()
+        self._output = self._library.ImageOutput.create(kind.format.lower())
+        self._pipe: _Pipe | None = None
+        self._pixels: Draft | None = None
+        super().__init__(path, photo, kind)
+
+    def _start(self) -> None:
+        library, kind = self._library, self.kind
+        exif, icc = kind.exif, kind.icc
+        target = str(self._draft.temporary)
+        if kind.format == 'JPEG':
+            self._pipe = _Pipe(lambda source: copy_jpeg(source, self._file, exif, icc))
+            target = self._pipe.path
+        elif kind.format == 'PNG':
+            self._pixels = Draft(self.path)
+            target = str(self._pixels.temporary)
+        tiff = kind.format == 'TIFF'
+        sample = {8: library.UINT8, 16: library.UINT16, 32: library.FLOAT}[kind.depth]
+        spec = library.ImageSpec(self.width, self.height, self.channels, sample)
+        if kind.alpha:
+            spec.alpha_channel = self.channels - 1
+            spec.channelnames = ('Y', 'A') if kind.gray else ('R', 'G', 'B', 'A')
+        settings: dict[str, Any] = {'oiio:UnassociatedAlpha': 1, 'png:compressionLevel': PNG_LEVEL}
+        settings['jpeg:subsampling'] = kind.subsampling
+        settings['compression'] = kind.compression if tiff else f'jpeg:{kind.quality}'
+        settings['tiff:bigtiff'] = int(spec.image_bytes() > PLAIN_TIFF)
+        for name, value in settings.items():
+            spec.attribute(name, value)
+        opened = self._output.open(target, spec)
+        if self._pipe is not None:
+            self._pipe.start()
+        self._check(opened)
+
+    def _put(self, rows: np.ndarray) -> None:
+        written = self._output.write_scanlines(self.done, self.done + len(rows), 0, rows)
+        # the library keeps some errors to itself until it is asked
+        self._check(written and not self._output.has_error)
+
+    def _finish(self) -> None:
+        if self._pipe is not None:
+            self._pipe.wait_until_empty()
+        closed = self._output.close()
+        if self._pipe is not None:
+            self._pipe.join()
+        self._check(closed)
+        exif, icc = self.kind.exif, self.kind.icc
+        try:
+            if self.kind.format == 'TIFF':
+                with self._draft.temporary.open('r+b') as file:
+                    complete_tiff(file, exif, icc)
+            elif self._pixels is not None:
+                with self._pixels.temporary.open('rb') as file:
+                    copy_png(file, self._file, exif, icc)
+                self._pixels.discard()
+        except (ValueError, struct.error) as error:
+            raise library_error(self.path, 'the file was not written to its end') from error
+
+    def discard(self) -> None:
+        """Stop, and remove what was written."""
+        if self._pipe is not None:
+            self._pipe.divert()
+            self._pipe.wait_until_empty()
+        self._output.close()
+        if self._pipe is not None:
+            self._pipe.join()
+        if self._pixels is not None:
+            self._pixels.discard()
+        super().discard()
+
+    def _check(self, done: bool) -> None:
+        if self._pipe is not None and self._pipe.error is not None:
+            raise self._pipe.error
+        if not done:
+            raise library_error(self.path, reason_of(self._output.geterror(), str(self._draft.temporary)))
+
+
+class _Pipe(io.RawIOBase):
+    """A path to write to; what arrives is taken by a function in another thread.
+
+    If the function fails, the rest is read and dropped, so that the writer never waits and never meets an error.
+    :meth:`join` adds a byte as the end, because a process that is forked meanwhile holds the pipe open.
+
+    Args:
+        take: Is given what arrives, as a file.
+
+    Attributes:
+        path: To be opened by the writer before :meth:`start`.
+        error: Of the function, if it failed.
+    """
+
+    def __init__(self, take: Callable[[BinaryIO], None]) -> None:
+        super().__init__()
+        self._take = take
+        self._source, self._sink = os.pipe()
+        self._lock, self._is_ended, self._is_read = Lock(), False, False
+        self._thread = Thread(target=self._run, daemon=True)
+        self.path = f'/dev/fd/{self._sink}'
+        self.error: OSError | None = None
+
+    def start(self) -> None:
+        """Begin to take."""
+        self._thread.start()
+
+    def wait_until_empty(self) -> None:
+        """Wait until all that was written has been read.
+
+        OpenImageIO holds Python's lock while it closes a file. The last bytes, fewer than a pipe holds, then have room.
+        """
+        while self._thread.is_alive() and self._waiting():
+            time.sleep(1e-3)
+
+    def divert(self) -> None:
+        """Have the writer write to nowhere from now on.
+
+        OpenImageIO fills up a picture that is closed too early, with more bytes than a pipe holds. It keeps Python's
+        lock meanwhile, so that nobody could read them.
+        """
+        if self._is_ended:
+            return
+        inode, own = os.fstat(self._sink).st_ino, (self._source, self._sink)
+        with open(os.devnull, 'wb') as nowhere:
+            for name in os.listdir('/dev/fd'):
+                # one of them was the listing's own
+                with suppress(OSError):
+                    if int(name) not in own and os.fstat(int(name)).st_ino == inode:
+                        os.dup2(nowhere.fileno(), int(name), inheritable=False)
+
+    def join(self) -> None:
+        """End, once the writer has closed the path, and wait until all is taken."""
+        if self._is_ended:
+            return
+        with self._lock:
+            os.write(self._sink, b'.')
+            self._is_ended = True
+        if self._thread.ident is not None:
+            self._thread.join()
+        os.close(self._source)
+        os.close(self._sink)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what has arrived; nothing at the end."""
+        if self._is_read:
+            return 0
+        data = os.read(self._source, len(buffer))
+        with self._lock:
+            if self._is_ended and not self._waiting():
+                self._is_read = True
+                data = data[:-1]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _waiting(self) -> int:
+        """How many bytes are in the pipe."""
+        return struct.unpack('i', ioctl(self._source, FIONREAD, bytes(4)))[0]
+
+    def _run(self) -> None:
+        source = io.BufferedReader(self)
+        try:
+            self._take(source)
+        except OSError as error:
+            self.error = error
+        except (ValueError, struct.error):
+            self.error = OSError('what was encoded is incomplete')
+        while source.read(2**16):
+            pass
+
+
+class _PillowWriter(PhotoWriter):
+    def _start(self) -> None:
+        self._held = np.empty((self.height, self.width, self.channels), np.uint8)
+
+    def _put(self, rows: np.ndarray) -> None:
+        self._held[self.done : self.done + len(rows)] = rows
+
+    def _finish(self) -> None:
+        options: dict[str, Any] = {}
+        if self.kind.exif:
+            options['exif'] = EXIF_NAME + self.kind.exif
+        if self.kind.icc:
+            options['icc_profile'] = self.kind.icc
+        if self.kind.format in ('WEBP', 'AVIF'):
+            options['quality'] = self.kind.quality
+        try:
+            image = Image.fromarray(self._held.squeeze(2) if self.channels == 1 else self._held)
+            encoded = io.BytesIO()
+            image.save(encoded, self.kind.format, **options)
+        except ValueError as error:
+            raise OSError(reason_of(error, str(self.path))) from error
+        self._file.write(encoded.getbuffer())

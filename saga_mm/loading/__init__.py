@@ -1,0 +1,1 @@
+"""From a config and a checkpoint file to a model with weights."""

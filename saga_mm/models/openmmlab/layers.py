@@ -1,0 +1,155 @@
+"""The layers of necks and heads as steps over rows, and the ways in which levels are joined."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saga_mm.ops import Grid, map_to_tokens, resize_rows, tokens_to_map, wide
+from saga_mm.rows import LocalStep, Rows, RowStep, crop_rows
+
+
+class Moments(NamedTuple):
+    """Of the values of each group: their number, mean and variance, ``(B, groups)``."""
+
+    count: int
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+
+class GroupNormStep(RowStep):
+    """Group norm of a whole map, and the activation behind it: moments are written, merged and read.
+
+    Args:
+        norm: The layer.
+        activate: What follows it, or None.
+    """
+
+    sweeps = 1
+
+    def __init__(self, norm: nn.GroupNorm, activate: nn.Module | None = None) -> None:
+        self.norm, self.activate = norm, activate
+        # 4 in float32; of half precision, values are widened beside the map
+        self.floats = 5 * norm.num_channels
+        self._owners = [norm] if activate is None else [norm, activate]
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        return self._owners
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
+        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
+        variance, mean = torch.var_mean(groups, dim=(1, 3), correction=0)
+        return Moments(groups.shape[1] * groups.shape[3], mean, variance)
+
+    def merge(self, states: Sequence[Moments]) -> Moments:
+        count = sum(state.count for state in states)
+        shares = [state.count / count for state in states]
+        mean = sum(state.mean * share for state, share in zip(states, shares))
+        parts = (share * (state.variance + (state.mean - mean).square()) for state, share in zip(states, shares))
+        return Moments(count, mean, sum(parts))
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
+        x = crop_rows(x, grid, keep)
+        scale = (state.variance + self.norm.eps).rsqrt()
+        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
+        out = ((groups - state.mean[:, None, :, None]) * scale[:, None, :, None]).flatten(2)
+        if self.norm.affine:
+            out = out * self.norm.weight + self.norm.bias
+        out = out.to(x.dtype)
+        return out if self.activate is None else self.activate(out)
+
+
+def conv_steps(module: nn.Module) -> list[RowStep]:
+    """mmcv's ``ConvModule`` as steps.
+
+    Raises:
+        ValueError: If it holds a layer that rows alone cannot do.
+    """
+    conv, norm = module.conv, module.norm if module.with_norm else None
+    activate = module.activate if module.with_activation else None
+    if tuple(module.order) != ('conv', 'norm', 'act') or conv.stride != (1, 1) or conv.padding_mode != 'zeros':
+        raise ValueError(f'{module} is no plain convolution of stride 1 with norm and activation')
+    steps, norm_inside = [], norm is None or isinstance(norm, _BatchNorm)
+    if not norm_inside and not isinstance(norm, nn.GroupNorm):
+        raise ValueError(f'{type(norm).__name__} does not run in strips: use BN, SyncBN or GN')
+    inside = [layer for layer in (norm, activate) if layer is not None] if norm_inside else []
+
+    def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+        plane = conv(tokens_to_map(x, grid))
+        for layer in inside:
+            plane = layer(plane)
+        return map_to_tokens(plane), grid
+
+    # activations in the order that the convolution wants and those that we keep
+    floats = 2.0 * (conv.in_channels + conv.out_channels)
+    owners = [conv, *inside]
+    steps = [LocalStep(run, floats, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2, owners=owners)]
+    return steps if norm_inside else [*steps, GroupNormStep(norm, activate)]
+
+
+def keep_step(channels: int) -> RowStep:
+    """A step that changes nothing: what it makes of a joined map is kept."""
+    return LocalStep(lambda x, grid: (x, grid), 2.0 * channels)
+
+
+class ResizedRows(Rows):
+    """A map resized as ``F.interpolate`` does, worked out where rows are asked for.
+
+    Args:
+        rows: The map.
+        size: ``(H, W)`` to resize it to.
+        mode: ``'bilinear'`` or ``'nearest'``.
+        align_corners: As in ``F.interpolate``, for ``'bilinear'``.
+
+    Raises:
+        ValueError: If the mode is another one.
+    """
+
+    def __init__(self, rows: Rows, size: tuple[int, int], mode: str = 'bilinear', align_corners: bool = False) -> None:
+        if mode not in ('bilinear', 'nearest'):
+            raise ValueError(f"resizing by {mode!r} does not run in strips: use 'bilinear' or 'nearest'")
+        super().__init__(rows.batch, *size)
+        self.rows, self.mode, self.align_corners = rows, mode, bool(align_corners)
+
+    def plane(self, start: int, stop: int) -> torch.Tensor:
+        rows, size, out = self.rows, (self.rows.height, self.rows.width), (self.height, self.width)
+        if size == out:
+            return rows.plane(start, stop)
+        if self.mode == 'bilinear':
+            return resize_rows(rows.plane, size, out, start, stop, self.align_corners)
+        # the source rows that F.interpolate takes, counted by itself on a map of one column
+        source = torch.arange(rows.height, dtype=torch.float64).view(1, 1, -1, 1)
+        source = F.interpolate(source, (out[0], 1)).flatten()[start:stop].long()
+        first = int(source[0])
+        plane = rows.plane(first, int(source[-1]) + 1).index_select(2, source - first)
+        return F.interpolate(plane, (stop - start, out[1]))
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return map_to_tokens(self.plane(start, stop))
+
+
+class SumRows(Rows):
+    """The sum of maps of one size."""
+
+    def __init__(self, *maps: Rows) -> None:
+        super().__init__(maps[0].batch, maps[0].height, maps[0].width)
+        self.maps = maps
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        first, *others = (x.read(start, stop) for x in self.maps)
+        return sum(others, first)
+
+
+class JoinedRows(Rows):
+    """Maps of one size, channel after channel."""
+
+    def __init__(self, *maps: Rows) -> None:
+        super().__init__(maps[0].batch, maps[0].height, maps[0].width)
+        self.maps = maps
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return torch.cat([x.read(start, stop) for x in self.maps], dim=-1)

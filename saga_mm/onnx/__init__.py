@@ -1,0 +1,1 @@
+"""Exported models: ONNX files, their facts, and ONNX Runtime."""

@@ -1,0 +1,89 @@
+"""Where row steps run: as PyTorch modules here, compiled by a library in :mod:`saga_mm.engines`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from saga_mm.ops.grid import Grid
+
+if TYPE_CHECKING:
+    from .steps import RowStep
+
+
+class Engine:
+    """Runs row steps as PyTorch runs their modules, on any device: the reference for all other engines.
+
+    An engine that compiles steps derives from this class and overrides the three methods that run something. It takes
+    pieces of any rows and any width, and returns states in at least float32. What it cannot run it leaves to this
+    class, and notes the reason.
+
+    Attributes:
+        name: What users call it.
+        precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
+        chunk: Bytes that the computation on a piece takes if nothing asks for less or more.
+        whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
+        reasons: Why parts run as PyTorch modules, by the name of the part.
+    """
+
+    name: str = 'torch'
+    precision: str = 'f32'
+    chunk: float = 32 * 2**20
+    whole_bytes: float = 2**30
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        """``step.write(x, grid, state)``."""
+        return step.write(x, grid, state)
+
+    def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        """``step.read(x, grid, state, keep)``."""
+        return step.read(x, grid, state, keep)
+
+    def apply(
+        self,
+        function: Callable[..., Any],
+        owners: Sequence[nn.Module],
+        *inputs: torch.Tensor,
+        example: Sequence[torch.Tensor] | None = None,
+    ) -> Any:
+        """``function(*inputs)``, a tensor or a tuple of them, computed by the modules ``owners`` for any sizes.
+
+        Args:
+            function: The function. What it reads of the sizes of its inputs has to work in a graph for any size.
+            owners: The modules.
+            inputs: What it is given.
+            example: Smaller inputs, for engines that trace the function; None for ``inputs``.
+        """
+        return function(*inputs)
+
+    @property
+    def for_strips(self) -> Engine:
+        """The engine that runs an image that is too large for one piece."""
+        return self
+
+    def refusal(self, x: torch.Tensor) -> str | None:
+        """Why the engine cannot run a model on such an input, as the second half of a sentence; None if it can."""
+        return None
+
+    def note(self, part: str, reason: str) -> None:
+        """Remember why a part of a model runs as PyTorch modules, or over whole maps."""
+        self.reasons[part] = reason
+
+    def running(self) -> AbstractContextManager:
+        """Entered around every run over a model, so that an engine can set threads."""
+        return nullcontext()
+
+
+TORCH = Engine()
+
+
+def engine_of(module: nn.Module) -> Engine:
+    """The engine that a model was told to use (see :func:`saga_mm.engines.use_engine`), or PyTorch."""
+    return getattr(module, 'engine', TORCH)

@@ -1,0 +1,293 @@
+"""Runs row steps over maps, within a memory that one chooses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from saga_mm.ops.grid import copy_map
+
+from .engine import Engine
+from .progress import Progress
+from .steps import RowStep, StepRows, round_up
+from .storage import Rows, Storage
+
+if TYPE_CHECKING:
+    from .budget import MemoryBudget
+
+# tensors of a chunk stay below the 32 MiB from which glibc maps, and so faults in, new memory for each of them
+CHUNK_BYTES = 32 * 2**20
+ACCELERATOR_CHUNK_BYTES = 512 * 2**20
+_HALOS = 8
+
+
+class MemoryTooSmallError(ValueError):
+    """No strip fits the memory that was given.
+
+    Attributes:
+        smallest: The fewest bytes that would do.
+    """
+
+    def __init__(self, given: float, smallest: float) -> None:
+        self.smallest = math.ceil(smallest)
+        super().__init__(f'{given / 2**20:.1f} MiB are too little: strips need {smallest / 2**20:.1f} MiB at least')
+
+
+class Pass(NamedTuple):
+    """How much memory one run over a map takes, by the rows of its strips, counted in its output.
+
+    Attributes:
+        row: Bytes for each row of a strip.
+        edge: Bytes for its halo.
+        multiple: Strips must be a multiple of this high, all but the last.
+        least: Rows that make the halo a small part of a strip.
+    """
+
+    row: float
+    edge: float
+    multiple: int
+    least: int
+
+    def rows(self, limit: float, chunk: float = CHUNK_BYTES) -> int:
+        """Rows of a strip: about ``chunk`` bytes, or more if the halo is wide, and within ``limit`` if one fits."""
+        rows = max((chunk - self.edge) / self.row, self.least)
+        rows = min(rows, (limit - self.edge) / self.row)
+        return max(int(rows) // self.multiple, 1) * self.multiple
+
+    def bytes(self, rows: int) -> float:
+        """What a strip of so many rows takes."""
+        return self.row * rows + self.edge
+
+
+class Part(NamedTuple):
+    """Steps that run one after the other, and the size of the map that the first of them is given."""
+
+    steps: Sequence[RowStep]
+    height: int
+    width: int
+
+    def passes(self, batch: int, number: float = 4) -> Iterator[tuple[Pass, int]]:
+        """The runs over maps, whose numbers take ``number`` bytes each, and the rows of their output."""
+        size = self.height, self.width
+        for step, after in _with_next(self.steps):
+            for _ in range(step.sweeps):
+                yield _sweep(step, batch, size[1], number), size[0]
+            height, width = (-(-side // step.stride) for side in size)
+            yield _reading(step, after, batch, size[1], number), height
+            size = height, width
+
+    def state_bytes(self, batch: int, number: float = 4) -> float:
+        """Bytes of the largest state, with the pieces that it is merged from."""
+        sizes, size = [], (self.height, self.width)
+        for step in self.steps:
+            sizes.append(2 * number * batch * step.state_floats * size[0] * size[1])
+            size = tuple(-(-side // step.stride) for side in size)
+        return max(sizes, default=0.0)
+
+    def whole_bytes(self, batch: int, number: float = 4) -> float:
+        """Bytes that strips as high as the maps take."""
+        return max(run.bytes(height) for run, height in self.passes(batch, number))
+
+    def strip_bytes(self, batch: int, limit: float, chunk: float = CHUNK_BYTES, number: float = 4) -> float:
+        """Bytes that strips within ``limit`` take; more where even the lowest does not fit."""
+        return max(run.bytes(min(run.rows(limit, chunk), height)) for run, height in self.passes(batch, number))
+
+
+class RowRunner:
+    """Runs steps over maps.
+
+    Args:
+        storage: Where maps are kept that are made.
+        limit: Bytes that the computation on a strip may take, by the steps' own estimates.
+        chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
+        rows: Rows of each strip, up to what steps ask for, whatever memory that takes; None leaves it to the limit.
+        work: Bytes that pass through all that will be run, for those who watch; None if that is not known.
+        engine: Where steps run; None for PyTorch.
+        number: Bytes of a number, as :func:`~saga_mm.ops.number_bytes` gives them.
+        budget: Asked after each strip to trim what the allocator keeps; None for no trimming.
+    """
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        limit: float = math.inf,
+        chunk: float = CHUNK_BYTES,
+        rows: int | None = None,
+        work: float | None = None,
+        engine: Engine | None = None,
+        number: float = 4,
+        budget: MemoryBudget | None = None,
+    ) -> None:
+        self.engine = engine or Engine()
+        self.storage = storage or Storage()
+        self.progress = Progress(work)
+        self.limit, self.chunk, self.rows = limit, chunk, rows
+        self.number, self.budget = number, budget
+
+    @torch.no_grad()
+    def run(self, steps: Sequence[RowStep], source: Rows) -> Rows:
+        """The map that the last of the steps makes of ``source``, which stays as it is."""
+        x, states = source, []
+        with self.engine.running():
+            for step, after in _with_next(steps):
+                state = self._state(step, x, states)
+                states.clear()
+                x, states = self._pass(step, after, x, state, x is not source)
+                del state
+        return x
+
+    @torch.no_grad()
+    def state(self, step: RowStep, x: Rows) -> Any:
+        """The state that a step writes of a whole map."""
+        with self.engine.running():
+            return self._state(step, x, [])
+
+    @torch.no_grad()
+    def share(self, steps: Sequence[RowStep], maps: Sequence[Rows]) -> list[Rows]:
+        """The maps that steps make of one map each, reading a single state that all of them write."""
+        state = None
+        with self.engine.running():
+            for _ in range(steps[0].sweeps):
+                state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
+            state = self._settled(steps[0], state)
+            return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
+
+    @torch.no_grad()
+    def gather(self, rows: Rows) -> torch.Tensor:
+        """A map as one contiguous tensor ``(B, C, H, W)``."""
+        out = None
+        for start, stop in self._cuts(rows.height, max(rows.height // 16, 1)):
+            plane = rows.plane(start, stop)
+            if out is None:
+                out = plane.new_empty(*plane.shape[:2], rows.height, rows.width)
+            copy_map(plane, out[:, :, start:stop])
+        return out
+
+    def _state(self, step: RowStep, x: Rows, states: list) -> Any:
+        state = None
+        for sweep in range(step.sweeps):
+            if sweep or not states:
+                states = self._written(step, x, state)
+            state = step.merge(states)
+        return self._settled(step, state)
+
+    def _settled(self, step: RowStep, state: Any) -> Any:
+        """What is read of a state that all rows have written; None for a step that writes none."""
+        return state
+
+    def _written(self, step: RowStep, x: Rows, state: Any) -> list:
+        run, states = _sweep(step, x.batch, x.width, self.number), []
+        for start, stop in self._cuts(x.height, self._rows(run)):
+            states.append(self.engine.write(step, x.read(start, stop), x.grid(start, stop), state))
+            self._done(run, start, stop)
+        return states
+
+    def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
+        """The map that a step makes, and the states of the first sweep of the step after it."""
+        before = _Before(x, step.halo)
+        made, out, states = StepRows(step, before, state, self.engine), None, []
+        run = _reading(step, after, x.batch, x.width, self.number)
+        sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
+        for start, stop in self._cuts(made.height, self._rows(run)):
+            tokens = made.read(start, stop)
+            if out is None:
+                in_place = owned and step.stride == 1 and x.holds(tokens)
+                out = before if in_place else self.storage.new(tokens, made.height, made.width)
+            out.write(start, tokens)
+            if sweep is not None:
+                states.append(self.engine.write(after, tokens, made.grid(start, stop)))
+                self.progress.add(sweep.row * (stop - start))
+            del tokens
+            self._done(run, start, stop)
+        return (x if out is before else out), states
+
+    def _done(self, run: Pass, start: int, stop: int) -> None:
+        self.progress.add(run.row * (stop - start))
+        if self.budget is not None:
+            self.budget.trim()
+
+    def _rows(self, run: Pass) -> int:
+        return run.rows(self.limit, self.chunk) if self.rows is None else round_up(self.rows, run.multiple)
+
+    @staticmethod
+    def _cuts(height: int, rows: int) -> list[tuple[int, int]]:
+        return [(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+class _Before(Rows):
+    """A map as it was before it was written to, from its first row on; it remembers ``halo`` rows."""
+
+    def __init__(self, rows: Rows, halo: int) -> None:
+        super().__init__(rows.batch, rows.height, rows.width)
+        self.rows, self.halo = rows, halo
+        self.changed, self.old = 0, None
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        if start >= self.changed:
+            return self.rows.read(start, stop)
+        old = self.old[:, (start - self.changed) * self.width :]
+        return torch.cat([old, self.rows.read(self.changed, stop)], dim=1)
+
+    def write(self, start: int, tokens: torch.Tensor) -> None:
+        stop = start + tokens.shape[1] // self.width
+        old = self.read(max(stop - self.halo, 0), stop).clone() if self.halo else None
+        self.rows.write(start, tokens)
+        self.changed, self.old = stop, old
+
+
+def plan_runner(
+    parts: Sequence[Part],
+    batch: int,
+    memory: float = math.inf,
+    folder: str | Path | None = None,
+    number: float = 4,
+    chunk: float = CHUNK_BYTES,
+    budget: MemoryBudget | None = None,
+) -> RowRunner:
+    """How to run the parts of a model within a memory, maps and all: strips as high as pays, then maps in memory.
+
+    Half of what states leave may go to the computation on a strip, more only where the lowest strips need it. Maps that
+    do not fit into the rest go to scratch files. Weights, and what the program takes without running, come on top.
+
+    Args:
+        parts: What will be run.
+        batch: Images.
+        memory: Bytes.
+        folder: Where scratch files are; None for the system's folder for temporary files.
+        number: As of :class:`RowRunner`.
+        chunk: As of :class:`RowRunner`.
+        budget: As of :class:`RowRunner`.
+
+    Raises:
+        MemoryTooSmallError: The lowest strips do not fit.
+    """
+    states = max(part.state_bytes(batch, number) for part in parts)
+    smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)
+    if memory < smallest:
+        raise MemoryTooSmallError(memory, smallest)
+    limit = (memory - states) / 2
+    strips = max(part.strip_bytes(batch, limit, chunk, number) for part in parts)
+    work = sum(run.row * height for part in parts for run, height in part.passes(batch, number))
+    storage = Storage(memory - states - strips, folder)
+    return RowRunner(storage, limit, chunk, work=work, number=number, budget=budget)
+
+
+def _with_next(steps: Sequence[RowStep]) -> Iterator[tuple[RowStep, RowStep | None]]:
+    return zip(steps, [*steps[1:], None], strict=True)
+
+
+def _sweep(step: RowStep, batch: int, width: int, number: float) -> Pass:
+    return Pass(number * batch * width * step.floats, 0.0, step.row_multiple, 1)
+
+
+def _reading(step: RowStep, after: RowStep | None, batch: int, width: int, number: float) -> Pass:
+    column = number * batch * width
+    row, multiple = column * step.floats * step.stride, step.row_multiple
+    if after is not None and after.sweeps:
+        row = max(row, column * after.floats / step.stride)
+        multiple = math.lcm(multiple, after.row_multiple)
+    return Pass(row, column * step.floats * 2 * step.halo, multiple, _HALOS * step.halo // step.stride)

@@ -1,0 +1,135 @@
+"""Layers over a map in strips of rows: the same numbers as over the whole map, in a memory that one chooses.
+
+A model is a list of row steps (:class:`RowStep`). Nothing is written twice for that: a step runs the very module that
+the whole map runs on a piece that is some rows larger than what is wanted, its halo, and the rows that felt the cut are
+dropped. Where the map ends a piece ends too, so that zero padding is where the whole map has it. A step that must see
+all rows first, such as global attention, is given them in sweeps, in which it writes a state that is merged and read.
+
+Maps are :class:`~saga_mm.ops.Rows`: anything that can be asked for rows. :class:`RowRunner` runs a list of steps over
+one and returns the last map. The first sweep of a step is made while the map is still being written, and a step that
+keeps a map's shape changes it in place. :class:`StepRows` is a map that is not kept at all.
+
+A neck or head with several levels is made of the same parts. What depends on one map is a list of steps, run for each
+level. What joins levels is a :class:`~saga_mm.ops.Rows` of its own whose ``read`` asks its levels for the rows that it
+needs: the level itself, and ``resize_rows(coarse.plane, (coarse.height, coarse.width), (height, width), start, stop)``
+of the coarser one, added or concatenated. It is the source of the steps that follow, and only what those make is kept;
+several modules in a row may be one :class:`LocalStep`, whose reach is the sum of theirs, so that nothing wide is kept.
+Adaptive pooling (``RowPool``) is a state: write it over all strips, merge, and let ``read`` resize the small map.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from saga_mm.ops.grid import Grid, larger, round_up, smaller
+
+from .engine import Engine
+from .storage import Rows
+
+
+class RowStep:
+    """A layer that can be run over a map in pieces of rows.
+
+    Attributes:
+        stride: Rows of its input to one of its output; maps round up.
+        halo: Rows of its input that ``read`` needs above and below those of the rows that are kept. ``stride`` and
+            ``row_multiple`` divide it.
+        row_multiple: Pieces must start at a row of its input that this divides, and stop at one or at the map's end.
+        sweeps: How often all rows must be written before any can be read.
+        floats: Numbers alive at once for each token of a piece while it is written or read; rather too many.
+        state_floats: Numbers that the state keeps of each token.
+        label: What tells the step from others of the same modules.
+    """
+
+    stride: int = 1
+    halo: int = 0
+    row_multiple: int = 1
+    sweeps: int = 0
+    floats: float
+    state_floats: float = 0.0
+    label: str = ''
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        """The modules that the step computes with, for engines that compile it; none for a step not worth compiling."""
+        return (self,) if isinstance(self, nn.Module) else ()
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        """State of the tokens ``x`` at ``grid``; in a later sweep, given the merged state of the one before."""
+        raise NotImplementedError
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        """State of all pieces, in the order of their rows."""
+        raise NotImplementedError
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
+        """Output tokens at ``keep``, rows of the output, from input tokens ``x`` at ``grid``, which has the halo."""
+        raise NotImplementedError
+
+
+class LocalStep(RowStep):
+    """A layer whose output rows depend on the input rows near them, and on nothing else.
+
+    Args:
+        function: From tokens and their grid to output tokens and theirs, as it runs on the whole map.
+        floats: As of :class:`RowStep`.
+        stride: As of :class:`RowStep`.
+        reach: Input rows beyond its own that an output row depends on, on each side.
+        owners: The modules that the function computes with; with none, engines leave it to PyTorch.
+        label: As of :class:`RowStep`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[torch.Tensor, Grid], tuple[torch.Tensor, Grid]],
+        floats: float,
+        stride: int = 1,
+        reach: int = 0,
+        owners: Sequence[nn.Module] = (),
+        label: str = '',
+    ) -> None:
+        self.function, self.floats, self.stride = function, floats, stride
+        self._owners, self.label = owners, label
+        self.halo = round_up(reach, stride)
+
+    @property
+    def owners(self) -> Sequence[nn.Module]:
+        return self._owners
+
+    def read(self, x: torch.Tensor, grid: Grid, state: None, keep: Grid) -> torch.Tensor:
+        return crop_rows(*self.function(x, grid), keep)
+
+
+class StepRows(Rows):
+    """The map that a step makes of another, computed when rows are asked for and never kept; no gradients.
+
+    Args:
+        step: A step without sweeps, or one whose sweeps are done.
+        source: Its input.
+        state: What its sweeps have gathered, merged.
+        engine: Where the step runs.
+    """
+
+    def __init__(self, step: RowStep, source: Rows, state: Any = None, engine: Engine | None = None) -> None:
+        super().__init__(source.batch, *(-(-side // step.stride) for side in (source.height, source.width)))
+        self.step, self.source, self.state, self.engine = step, source, state, engine or Engine()
+
+    @torch.no_grad()
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        step, source, keep = self.step, self.source, self.grid(start, stop)
+        multiple = step.row_multiple
+        start, stop = start * step.stride // multiple * multiple, round_up(stop * step.stride, multiple)
+        grid = grow_rows(source.grid(start, min(stop, source.height)), step.halo)
+        return self.engine.read(step, source.read(grid.start, grid.stop), grid, self.state, keep)
+
+
+def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:
+    """Of tokens at ``grid``, those of the rows of ``keep``: a view."""
+    return x[:, (keep.start - grid.start) * grid.width : (keep.stop - grid.start) * grid.width]
+
+
+def grow_rows(grid: Grid, halo: int) -> Grid:
+    """The grid with ``halo`` more rows on each side, as far as the map has them."""
+    return grid._replace(start=larger(grid.start - halo, 0), stop=smaller(grid.stop + halo, grid.height))

@@ -1,0 +1,1 @@
+"""Detection, segmentation and enhancement: one folder a task."""

@@ -1,0 +1,124 @@
+"""Videos and cameras as jobs of ``tools/enhance.py``."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saga_mm.display.before_after import BeforeAfter
+from saga_mm.errors import SagaError
+from saga_mm.images.inputs import Job
+from saga_mm.images.video import Frame, VideoReader
+from saga_mm.images.video_writer import VideoWriter
+from saga_mm.onnx.model import ExportedEnhancer
+from saga_mm.tasks.enhancement.camera import enhance_camera
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.enhancement.video import EnhancedVideo, enhance_video
+
+# pixels of the longest side before and after
+COMPARED_SIDE = 1920
+
+
+def enhance_moving(
+    inferencer: LowLightInferencer,
+    job: Job,
+    strength: float = 1.0,
+    compared: Path | None = None,
+    tell: Callable[[float], None] | None = None,
+) -> str:
+    """Enhance a video, or a camera until Ctrl-C.
+
+    Args:
+        inferencer: What enhances.
+        job: What to do.
+        strength: As of :class:`LowLightInferencer`.
+        compared: Where before and after go, side by side and without sound; for a video.
+        tell: Called with the share that is done, up to 1.
+
+    Returns:
+        Its size and length, and what could not be read of it, for the screen.
+
+    Raises:
+        SagaError: It cannot be done.
+    """
+    if isinstance(inferencer.model, ExportedEnhancer):
+        raise SagaError(
+            f'{job.source}: an exported enhancer carries no tone from frame to frame, so that a video would flicker; '
+            'enhance it with weights, such as --weights tiny'
+        )
+    options = {'strength': strength, 'max_memory': inferencer.budget}
+    if job.kind == 'video':
+        with ExitStack() as stack:
+            show = None if compared is None else stack.enter_context(_Comparison(compared, job.source)).add
+            done = enhance_video(job.source, job.target, inferencer.model, tell=tell, show=show, **options)
+        return _text(done)
+    if job.target is None:
+        raise SagaError(f'{job.source}: a camera needs a file to write; name one with -o camera.mp4')
+    print(f'camera {job.source} is recorded to {job.target}; Ctrl-C ends it', flush=True)
+    with until_interrupted() as is_over:
+        return _text(enhance_camera(job.source, job.target, inferencer.model, is_over, **options))
+
+
+def video_megapixels(path: Path) -> float:
+    """The pixels of all frames of a video, in millions.
+
+    Raises:
+        SagaError: It cannot be read.
+    """
+    with VideoReader(path) as video:
+        return video.kind.height * video.kind.width * (video.frames or 1) / 1e6
+
+
+@contextmanager
+def until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; the second time it does what it did before."""
+    pressed = []
+
+    def note(*_: object) -> None:
+        pressed.append(True)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _text(done: EnhancedVideo) -> str:
+    missing = f'; {done.missing}' if done.missing else ''
+    return f'{done.width} x {done.height}, {done.frames} frames{missing}'
+
+
+class _Comparison:
+    """A video of before and after, side by side."""
+
+    def __init__(self, path: Path, source: Path) -> None:
+        with VideoReader(source) as video:
+            kind = video.kind
+        black = np.zeros((kind.height, kind.width, 3), np.uint8)
+        height, width, _ = _side_by_side(black, black).shape
+        self._writer = VideoWriter(path, kind._replace(height=height, width=width))
+
+    def add(self, frame: Frame, answer: np.ndarray) -> None:
+        """The next frame, before and after."""
+        self._writer.write(_side_by_side(frame.pixels, answer), frame.time)
+
+    def __enter__(self) -> _Comparison:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+
+
+def _side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    sheet = BeforeAfter(*before.shape[:2], COMPARED_SIDE)
+    sheet.add(before / np.float32(255), after / np.float32(255))
+    drawn = np.asarray(sheet.drawn())
+    # even sides, which every player takes
+    return np.pad(drawn, [(0, side % 2) for side in drawn.shape[:2]] + [(0, 0)], constant_values=255)

@@ -1,0 +1,201 @@
+"""Low-light enhancement of arrays, PIL images, photographs and folders."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from saga_mm.engines import use_engine
+from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.onnx.file import is_onnx
+from saga_mm.onnx.model import ExportedEnhancer
+from saga_mm.rows import MemoryBudget
+from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.predictor import find_device
+
+from .strips import RgbRows, enhance_strips
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# modes of Pillow whose arrays are taken as they are
+TAKEN = ('L', 'LA', 'RGB', 'RGBA', 'I;16')
+
+
+class LowLightInferencer:
+    """Brightens photographs taken in low light.
+
+    Images of any size are done at their own size: in one piece where the memory allows it, else in strips with the same
+    result. An enhancer that was exported to ONNX runs under ONNX Runtime, always in one piece.
+
+    Args:
+        weights: Weights that come with the package, ``'base'``, ``'tiny'`` or ``'photos'`` (on clean terms), or a file
+            of one's own: weights (``tools/publish_weights.py`` makes them of a training's checkpoint), or an ``.onnx``
+            file (of ``tools/export.py``).
+        device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
+        max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
+            half of what is free.
+        engine: ``'torch'``, ``'openvino'``, or ``'auto'``: OpenVINO on a CPU, where the work is worth its start.
+        precision: ``'f32'``, or ``'bf16'`` for products in bfloat16, by OpenVINO alone.
+
+    Attributes:
+        model: The :class:`LowLightEnhancer`, or the :class:`ExportedEnhancer` of an ``.onnx`` file.
+        budget: The memory that images are run in; ``budget.explain()`` says how the last one was.
+
+    Raises:
+        SagaError: Weights, device or memory are not in order.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] = 'base',
+        device: str | None = None,
+        max_memory: str | int | None = None,
+        engine: str = 'auto',
+        precision: str = 'f32',
+    ) -> None:
+        memory = memory_size(max_memory)
+        if is_onnx(weights):
+            if engine != 'auto' or precision != 'f32':
+                raise ArgumentError('engine', engine, f'{weights} runs under ONNX Runtime; leave it out')
+            self.model = ExportedEnhancer(weights, device)
+            self.budget = MemoryBudget(torch.device('cpu'), memory)
+            return
+        self.device = find_device(device)
+        self.model = use_engine(load_weights(weights).to(self.device), engine, precision)
+        self.budget = MemoryBudget.of(self.model, memory)
+
+    def __call__(self, image: Any, strength: float = 1.0) -> Any:
+        """Enhance an image, or several.
+
+        Args:
+            image: One of
+
+                - an array ``(H, W, 3)`` RGB, with a fourth channel for opacity, or gray, ``(H, W)``: uint8, uint16, or
+                  floating point in [0, 1]
+                - an image of Pillow's
+                - a path of a photograph or of a folder; see :meth:`save` for what is kept
+                - a list of these
+            strength: 0 gives the image as it is, 1 the model's answer, more brightens more.
+
+        Returns:
+            The same kind: an array of the same type and shape; a PIL image of the same mode, or RGB for modes such as
+            palettes and CMYK; the path of the file ``NAME_enhanced.jpg`` that was written, or of the folder; a list.
+
+        Raises:
+            SagaError: The image or the strength is not in order, or the memory is too small.
+        """
+        strength = check_strength(strength)
+        if isinstance(image, (list, tuple)):
+            return [self(one, strength) for one in image]
+        if isinstance(image, (str, os.PathLike)):
+            return self.save(image, strength=strength)
+        if isinstance(image, np.ndarray):
+            return self._enhance_array(image, strength)
+        if type(image).__module__.startswith('PIL.'):
+            return self._enhance_pil(image, strength)
+        raise SagaError(f'an image is an array, a PIL image or a path, not a {type(image).__name__}')
+
+    def save(
+        self,
+        source: str | os.PathLike[str],
+        out: str | os.PathLike[str] | None = None,
+        strength: float = 1.0,
+        compare: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Enhance a photograph or a folder of them, file to file.
+
+        Format, quality, bit depth, transparency, gray, EXIF and colour profile stay as they are.
+
+        Args:
+            source: A photograph or a folder, with the folders in it.
+            out: The file or folder to write; without it, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside it.
+            strength: As of a call.
+            compare: Write ``NAME_compare.jpg`` as well, before and after side by side.
+            overwrite: Replace files that exist.
+
+        Returns:
+            What was written: the file, or the folder that holds the results.
+
+        Raises:
+            SagaError: A photograph could not be done, though all others are.
+        """
+        from saga_mm.tasks.enhancement.photographs import save_photos
+
+        return save_photos(self, Path(source).expanduser(), out, check_strength(strength), compare, overwrite)
+
+    def strips(
+        self, image: RgbRows, strength: float = 1.0, folder: str | Path | None = None, held_bytes: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Rows of an image from top to bottom; see :func:`enhance_strips`."""
+        if isinstance(self.model, ExportedEnhancer):
+            return self.model.strips(image, strength, int(self.budget.allowed), held_bytes)
+        return enhance_strips(self.model, image, strength, self.budget, folder, held_bytes)
+
+    def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:
+        from saga_mm.images.photo_writer import LUMA
+
+        rows, out = _ArrayRows(array), array.copy()
+        if strength == 0:
+            return out
+        # a view: of gray (H, W), one channel
+        colours, start = out.reshape(*out.shape[:2], -1)[..., : rows.colours], 0
+        for answer in self.strips(rows, strength):
+            if rows.colours == 1:
+                answer = (answer @ LUMA)[..., None]
+            if rows.highest != 1:
+                answer = (answer * np.float32(rows.highest)).round()
+            colours[start : start + len(answer)] = answer
+            start += len(answer)
+        return out
+
+    def _enhance_pil(self, image: Image, strength: float) -> Image:
+        from PIL import Image
+
+        if image.mode not in TAKEN:
+            image = image.convert('RGBA' if 'transparency' in image.info else 'RGB')
+        result = Image.fromarray(self._enhance_array(np.asarray(image), strength))
+        result.info.update(image.info)
+        return result
+
+
+def check_strength(strength: float) -> float:
+    """A strength as it is.
+
+    Raises:
+        SagaError: It is below 0, or no number.
+    """
+    if not isinstance(strength, (int, float, np.number)) or not math.isfinite(strength) or strength < 0:
+        raise ArgumentError('strength', strength, 'must be a number from 0 on; 1 is the usual')
+    return float(strength)
+
+
+class _ArrayRows:
+    """An array as rows of colours."""
+
+    held_bytes = 0
+
+    def __init__(self, array: np.ndarray) -> None:
+        shape = array.shape
+        if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
+            raise SagaError(f'an image of shape {shape}: must be (H, W, 3), or (H, W) for gray')
+        if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != 'f':
+            raise SagaError(f'an image of {array.dtype}: must be uint8, uint16, or floating point in [0, 1]')
+        self.array, (self.height, self.width) = array.reshape(*shape[:2], -1), shape[:2]
+        self.highest = 1 if array.dtype.kind == 'f' else np.iinfo(array.dtype).max
+        self.colours = 3 if self.array.shape[2] > 2 else 1
+        lowest, most = float(array.min()), float(array.max())
+        if array.dtype.kind == 'f' and not 0 <= lowest <= most <= 1:
+            raise SagaError(f'an image of {array.dtype} from {lowest:.4g} to {most:.4g}: must be in [0, 1]')
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        rows = self.array[start:stop, :, : self.colours].astype(np.float32) / np.float32(self.highest)
+        return np.repeat(rows, 3, axis=2) if self.colours == 1 else rows

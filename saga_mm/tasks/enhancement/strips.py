@@ -1,0 +1,88 @@
+"""Enhancement of images of any size in strips of rows, within a memory that one chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
+from saga_mm.rows import ImageRows, MemoryBudget
+from saga_mm.tasks.segmentation.strips import parts_in_strips
+
+# of the rows that are answered at a time: bytes that they take, numbers alive for each pixel, and the most of them
+ANSWER_BYTES, ANSWER_FLOATS, TALLEST = 2**24, 40, 64
+
+
+class RgbRows(Protocol):
+    """An image that is asked for by rows, such as :class:`saga_mm.images.photo.PhotoRows`."""
+
+    height: int
+    width: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``[start, stop)`` as ``(rows, width, 3)`` float32, RGB in [0, 1]."""
+
+
+def enhance_strips(
+    model: LowLightEnhancer,
+    image: RgbRows,
+    strength: float = 1.0,
+    max_memory: int | MemoryBudget | None = None,
+    folder: str | Path | None = None,
+    held_bytes: int = 0,
+) -> Iterator[np.ndarray]:
+    """Enhance an image at its own size, as in one piece: where memory allows, its maps never leave memory.
+
+    Args:
+        model: The model, in evaluation mode.
+        image: Anything that gives rows; they are asked for from top to bottom, twice.
+        strength: 0 gives the image as it is, 1 the model's answer.
+        max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
+            None for half of what is free; or a budget, which can tell afterwards how the image was run.
+        folder: Where maps go that do not fit; None for the system's folder for temporary files.
+        held_bytes: What the caller will hold of what is yielded.
+
+    Yields:
+        The next rows from the top, ``(rows, W, 3)`` float32, RGB in [0, 1].
+
+    Raises:
+        SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
+    """
+    height, width = image.height, image.width
+    row_bytes = 4 * ANSWER_FLOATS * width
+    rows = min(max(ANSWER_BYTES // row_bytes, 1), TALLEST)
+    cuts = [(start, min(start + rows, height)) for start in range(0, height, rows)]
+    if strength == 0:
+        yield from (image.read(*cut) for cut in cuts)
+        return
+    device = next(model.parameters()).device
+    source = _source(image, device)
+    held = held_bytes + getattr(image, 'held_bytes', 0) + rows * row_bytes
+    parts, budget = parts_in_strips(enhancer_parts, model, height, width), MemoryBudget.of(model, max_memory)
+    # the whole image beside the answer
+    if budget.engine.name != 'torch' and budget.takes_whole(parts, held=held + 4 * 12 * height * width):
+        answer = model.enhance(source.plane(0, height), strength)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        yield from (answer[start:stop] for start, stop in cuts)
+        return
+    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), strength)
+    for cut in cuts:
+        yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _source(image: RgbRows, device: torch.device) -> ImageRows:
+    """The image as the model takes it; rows that are asked for twice in a row are read once."""
+    last: dict[tuple[int, int], torch.Tensor] = {}
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        if (start, stop) not in last:
+            plane = torch.from_numpy(np.ascontiguousarray(image.read(start, stop))).permute(2, 0, 1)[None]
+            last.clear()
+            last[start, stop] = plane.to(device)
+        return last[start, stop]
+
+    return ImageRows(read, image.height, image.width)

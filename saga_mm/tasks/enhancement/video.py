@@ -1,0 +1,188 @@
+"""Low-light enhancement of videos, without flicker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from saga_mm.images.video import Frame, VideoReader
+from saga_mm.images.video_writer import VideoWriter
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
+from saga_mm.models.enhancement.enhancer import mix
+from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
+from saga_mm.rows import MemoryBudget, MemoryRows, Rows
+from saga_mm.tasks.segmentation.strips import parts_in_strips
+
+from .scene_cuts import CutDetector
+
+# of ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)
+# what decoder and encoder hold for each pixel of a frame, by experience
+CODEC_BYTES = 150
+# how close the mean luminance comes to what it shall be, and in how many steps at most
+GAIN_ERROR, GAIN_STEPS = 2e-5, 4
+
+
+class VideoEnhancer:
+    """Enhances frames in their order; what decides tone is carried from one to the next.
+
+    That is the states of the model (:class:`CarryingRunner`), and the mean luminance of the answer: each frame is
+    scaled to the mean of those before it, exponential and of logarithms. Cuts are found, and a scene starts afresh.
+
+    Args:
+        model: The model, in evaluation mode.
+        strength: As of :meth:`LowLightEnhancer.enhance`.
+        decay: The share of what came before in what is carried; 0 enhances frame by frame.
+        max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
+            None for half of what is free; or a budget, which can tell afterwards how frames were run.
+        held_bytes: What the program will hold beside the model's maps and does not hold yet.
+        folder: Where maps go that do not fit; None for the system's folder for temporary files.
+
+    Attributes:
+        budget: The memory that frames are run in.
+        scenes: How many began so far.
+    """
+
+    def __init__(
+        self,
+        model: LowLightEnhancer,
+        strength: float = 1.0,
+        decay: float = DECAY,
+        max_memory: int | MemoryBudget | None = None,
+        held_bytes: int = 0,
+        folder: str | Path | None = None,
+    ) -> None:
+        self.model, self.strength, self.decay = model, strength, decay
+        self.budget, self.held_bytes, self.folder = MemoryBudget.of(model, max_memory), held_bytes, folder
+        self.device = next(model.parameters()).device
+        self.scenes = 0
+        self._size: tuple[int, int] | None = None
+        self._runner: CarryingRunner | None = None
+        self._is_cut = CutDetector()
+        self._level: float | None = None
+
+    def reset(self) -> None:
+        """Start afresh with the next frame, as at a cut."""
+        self._size = None
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """The next frame, enhanced.
+
+        Args:
+            frame: ``(H, W, 3)`` uint8, RGB.
+
+        Raises:
+            SagaError: The memory is too small, or a part of the model has no state that can be carried.
+        """
+        if self.strength == 0:
+            return frame.copy()
+        pixels = torch.from_numpy(np.ascontiguousarray(frame))[None].to(self.device).float() / 255
+        image = pixels.permute(0, 3, 1, 2)
+        self._prepare(image)
+        answer = self._answer(pixels)
+        answer = mix(image, answer * self._gain(answer), self.strength)
+        return (answer[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+    def _prepare(self, image: torch.Tensor) -> None:
+        """Plan for the size of a frame, and forget what came before a cut."""
+        cut, size = self._is_cut(image), tuple(image.shape[2:])
+        if size != self._size:
+            parts = parts_in_strips(enhancer_parts, self.model, *size)
+            planned = self.budget.plan(parts, Rows(1, *size), self.held_bytes, self.folder)
+            self._runner = CarryingRunner(planned, self.decay)
+        elif not cut:
+            return
+        self._size, self._level = size, None
+        self._runner.reset()
+        self.scenes += 1
+
+    def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The model's answer, not clamped, of pixels ``(1, H, W, 3)``."""
+        self._runner.begin_frame()
+        rows = enhance_rows(self.model, MemoryRows(pixels), self._runner)
+        return self._runner.gather(rows.answer)[:, :, : rows.height, : rows.width]
+
+    def _gain(self, answer: torch.Tensor) -> float:
+        """What takes the mean luminance of an answer to that of the scene so far."""
+        level = _luminance(answer)
+        newest = math.log(level)
+        self._level = newest if self._level is None else self.decay * self._level + (1 - self.decay) * newest
+        wanted, gain = math.exp(self._level), 1.0
+        # more than once, because what is clipped does not follow
+        for _ in range(GAIN_STEPS):
+            if abs(level / wanted - 1) < GAIN_ERROR:
+                break
+            gain *= wanted / level
+            level = _luminance(answer * gain)
+        return gain
+
+
+class EnhancedVideo(NamedTuple):
+    """What became of a video.
+
+    Attributes:
+        height: Rows of a frame.
+        width: Columns of a frame.
+        frames: How many were written.
+        scenes: How many were found.
+        missing: What of the source could not be read, in a few words; empty if all could be.
+    """
+
+    height: int
+    width: int
+    frames: int
+    scenes: int
+    missing: str
+
+
+def enhance_video(
+    source: str | Path,
+    target: str | Path,
+    model: LowLightEnhancer,
+    strength: float = 1.0,
+    decay: float = DECAY,
+    max_memory: int | MemoryBudget | None = None,
+    tell: Callable[[float], None] | None = None,
+    show: Callable[[Frame, np.ndarray], None] | None = None,
+) -> EnhancedVideo:
+    """Enhance a video into a file with the same size, frame rate and sound.
+
+    Args:
+        source: The video. Frames are enhanced as they are shown: turned upright.
+        target: The file to write; it appears when it is complete. Its ending says of which kind it is.
+        model: The model, in evaluation mode.
+        strength: As of :meth:`LowLightEnhancer.enhance`.
+        decay: As of :class:`VideoEnhancer`.
+        max_memory: As of :class:`VideoEnhancer`.
+        tell: Called with the share that is done, up to 1.
+        show: Called with each frame before and after.
+
+    Raises:
+        SagaError: No frame can be read, the file cannot be written, or the memory is too small.
+    """
+    with VideoReader(source) as reader, VideoWriter(target, reader.kind, reader.sounds) as writer:
+        kind, count = reader.kind, 0
+        held = CODEC_BYTES * kind.height * kind.width
+        enhance = VideoEnhancer(model, strength, decay, max_memory, held, Path(target).parent)
+        for frame in reader.read(writer.copy):
+            answer = enhance(frame.pixels)
+            writer.write(answer, frame.time)
+            count += 1
+            if show is not None:
+                show(frame, answer)
+            if tell is not None and reader.frames:
+                tell(min(count / reader.frames, 1.0))
+        return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing)
+
+
+def _luminance(image: torch.Tensor) -> float:
+    """Mean luminance of a batch ``(1, 3, H, W)``, not clamped yet; above 0, so that it has a logarithm."""
+    means = image.clamp(0, 1).mean((0, 2, 3)).tolist()
+    return sum(share * mean for share, mean in zip(LUMA, means)) + 1e-4

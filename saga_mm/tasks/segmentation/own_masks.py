@@ -1,0 +1,69 @@
+"""What folders of images and masks, and a list of classes, hold: enough to set up mmseg's data set."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from saga_mm.errors import SagaError
+from saga_mm.images.pictures import find_images
+
+# masks are 8-bit, and 255 is no class
+MOST = 255
+
+
+def read_classes(file: str | Path) -> tuple[str, ...]:
+    """Class names, one a line, in the order of their ids; blank lines do not count.
+
+    Raises:
+        SagaError: The file cannot be read, or holds no names, too many, or one twice.
+    """
+    try:
+        lines = Path(file).read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
+        raise SagaError(f'--classes {file}: cannot be read ({reason}); one class name a line is needed') from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SagaError(f'--classes {file}: names {twice[0]!r} twice')
+    if not 1 < len(names) <= MOST:
+        raise SagaError(f'--classes {file}: holds {len(names)} names, and 2 to {MOST} are possible, one a line')
+    return names
+
+
+def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:
+    """What the names of images end with, and what the names of their masks have instead.
+
+    Args:
+        images: Folder of the images.
+        masks: Folder of the masks, which lie in it as the images do in theirs: ``a.jpg`` and ``a.png``, or
+            ``sub/a.jpg`` and ``sub/a_mask.png``.
+
+    Raises:
+        SagaError: There are no images, images of several kinds, or images without a mask.
+    """
+    for folder in (images, masks):
+        if not Path(folder).is_dir():
+            raise SagaError(f'{folder}: no such folder')
+    pictures = find_images(images, leave_out=masks)
+    kinds = Counter(picture.suffix for picture in pictures)
+    if len(kinds) > 1:
+        counted = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())
+        raise SagaError(f'{images}: holds images of several kinds ({counted}); convert them to one')
+    stems = [os.path.relpath(picture.with_suffix(''), images) for picture in pictures]
+    there = {os.path.relpath(mask, masks) for mask in Path(masks).rglob(f'{_literal(Path(stems[0]).name)}*')}
+    ends = sorted((name.removeprefix(stems[0]) for name in there if name.startswith(stems[0])), key=len)
+    lacking = {end: [stem for stem in stems if not Path(masks, stem + end).is_file()] for end in ends or ['.png']}
+    end = min(lacking, key=lambda end: len(lacking[end]))
+    if lacking[end]:
+        first = lacking[end][0]
+        more = f' ({len(lacking[end])} of {len(stems)} images lack theirs)' if len(stems) > 1 else ''
+        raise SagaError(f'{masks}: has no mask {first}{end} for {first}{pictures[0].suffix}{more}')
+    return pictures[0].suffix, end
+
+
+def _literal(name: str) -> str:
+    """A name in which a pattern finds nothing special."""
+    return ''.join(f'[{letter}]' if letter in '*?[' else letter for letter in name)

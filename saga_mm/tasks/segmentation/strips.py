@@ -1,0 +1,97 @@
+"""Segmentation of images of any size in strips of rows, within a memory that one chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from saga_mm.errors import SagaError
+from saga_mm.rows import ImageRows, MemoryBudget, Part
+
+
+class BgrRows(Protocol):
+    """An image that is asked for by rows, such as :func:`saga_mm.images.large.open_rows` gives."""
+
+    height: int
+    width: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``[start, stop)`` as ``(rows, width, 3)`` uint8, BGR."""
+
+
+class ArrayRows:
+    """An image in memory, ``(H, W, 3)`` uint8, RGB."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+        self.height, self.width = image.shape[:2]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.image[start:stop, :, ::-1]
+
+
+def segment_strips(
+    model: torch.nn.Module,
+    image: BgrRows | np.ndarray,
+    max_memory: int | MemoryBudget | None = None,
+    folder: str | Path | None = None,
+) -> Iterator[np.ndarray]:
+    """Segment an image at its own size, exactly as in one piece.
+
+    Args:
+        model: An ``EncoderDecoder`` of mmseg's with a backbone of saga_mm's, in evaluation mode.
+        image: An array ``(H, W, 3)`` uint8, RGB, or anything that gives rows of one, which may be larger than memory.
+        max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
+            None for half of what is free; or a budget, which can tell afterwards how the image was run.
+        folder: Where maps go that do not fit; None for the system's folder for temporary files.
+
+    Yields:
+        Labels ``(rows, W)`` of the next rows from the top: uint8, or uint16 for more than 256 classes.
+
+    Raises:
+        SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
+    """
+    from saga_mm.models.openmmlab import label_rows, segment_rows, segmentor_parts
+
+    rows = prepare_rows(image, model)
+    parts = parts_in_strips(segmentor_parts, model, rows.height, rows.width)
+    runner = MemoryBudget.of(model, max_memory).plan(parts, rows, getattr(image, 'held_bytes', 0), folder)
+    kind = np.uint8 if model.decode_head.num_classes <= 256 else np.uint16
+    with torch.no_grad():
+        scores = segment_rows(model, rows, runner)
+        for labels in label_rows(model.decode_head, scores, (rows.height, rows.width)):
+            yield labels[0].cpu().numpy().astype(kind)
+
+
+def parts_in_strips(parts: Callable[..., list[Part]], model: torch.nn.Module, height: int, width: int) -> list[Part]:
+    """What will be run of a model on one image, by a function that lists it.
+
+    Raises:
+        SagaError: A part of the model does not run in strips.
+    """
+    try:
+        return parts(model, 1, height, width)
+    except ValueError as error:
+        raise SagaError(f'this model does not run in strips: {error}') from error
+
+
+def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRows:
+    """An image as the model's own data preprocessor gives it, to be asked for rows.
+
+    Raises:
+        SagaError: The preprocessor pads images.
+    """
+    if getattr(model.data_preprocessor, 'test_cfg', None):
+        raise SagaError('data_preprocessor.test_cfg pads images, which is not done in strips: set it to None')
+    source = ArrayRows(image) if isinstance(image, np.ndarray) else image
+    device = next(model.parameters()).device
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        plane = torch.from_numpy(np.ascontiguousarray(source.read(start, stop).transpose(2, 0, 1))).to(device)
+        return model.data_preprocessor({'inputs': [plane], 'data_samples': None}, False)['inputs']
+
+    return ImageRows(read, source.height, source.width)

@@ -1,0 +1,90 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from saga_mm.cli.run import find_config, load_config, run_tool
+from saga_mm.errors import SagaError
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f'{name}.py').write_text(text)
+
+
+def test_reads_a_config_and_sets_options(tmp_path):
+    write(tmp_path, base='a = dict(b=1, c=[1, 2])', child="_base_ = 'base.py'\nd = 3")
+    cfg = load_config(tmp_path / 'child.py', {'a.b': 5, 'new.key': 'x'})
+    assert cfg.a == {'b': 5, 'c': [1, 2]} and cfg.d == 3 and cfg.new.key == 'x'
+
+
+def test_finds_shipped_configs_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('saga_maskrcnn.py', 'configs/saga_maskrcnn.py'):
+        assert find_config(name).name == 'saga_maskrcnn.py'
+
+
+@pytest.mark.parametrize(
+    ('files', 'words'),
+    [
+        ({'child': 'a = 1\nb = (2'}, ['child.py, line 2', 'syntax error']),
+        ({'child': "_base_ = 'base.py'", 'base': 'a = (2'}, ['base.py, line 1', 'inherited by', 'syntax error']),
+        ({'child': "_base_ = 'gone.py'"}, ['child.py: inherits from', 'gone.py, which does not exist']),
+        ({'child': 'a = 1\nb = unknown'}, ['child.py, line 2', 'NameError', 'unknown']),
+        ({'child': "_base_ = 'base.py'\na = dict(b=1)", 'base': 'a = 1'}, ['child.py', '_delete_=True']),
+        ({'child': "_base_ = 'base.py'\nb = {{_base_.c}}", 'base': 'a = 1'}, ['child.py', 'KeyError: c']),
+        ({'child': "custom_imports = dict(imports=['not_there'])"}, ['custom_imports', "No module named 'not_there'"]),
+        ({'child': "a = '{{$SAGA_NOT_SET:}}'"}, ['SAGA_NOT_SET']),
+    ],
+)
+def test_names_the_file_and_the_line_of_a_mistake(tmp_path, files, words):
+    write(tmp_path, **files)
+    with pytest.raises(SagaError) as caught:
+        load_config(tmp_path / 'child.py')
+    message = str(caught.value)
+    assert '\n' not in message and 'sys.path' not in message
+    for word in words:
+        assert word in message
+
+
+def test_missing_config_suggests_close_names(tmp_path):
+    with pytest.raises(SagaError, match=r'no such file; close names: .*saga_maskrcnn\.py'):
+        find_config('saga_mask_rcnn.py')
+    with pytest.raises(SagaError, match='is a folder'):
+        find_config(tmp_path)
+    (tmp_path / 'notes.txt').write_text('a = 1')
+    with pytest.raises(SagaError, match=r'one of \.py'):
+        find_config(tmp_path / 'notes.txt')
+
+
+def test_option_that_does_not_fit(tmp_path):
+    write(tmp_path, child='a = 1')
+    with pytest.raises(SagaError, match=r'--cfg-options a\.b: does not fit'):
+        load_config(tmp_path / 'child.py', {'a.b': 1})
+
+
+def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
+    def fail(error: BaseException):
+        def main() -> None:
+            raise error
+
+        return main
+
+    for error, status, words in [
+        (SagaError('wrong file'), 2, 'error: wrong file\n'),
+        (KeyboardInterrupt(), 130, '\nuse --resume\n'),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            run_tool(fail(error), interrupted='use --resume')
+        assert caught.value.code == status
+        assert capsys.readouterr().err == words
+
+    monkeypatch.setenv('RANK', '3')
+    with pytest.raises(SystemExit):
+        run_tool(fail(SagaError('wrong file')))
+    assert capsys.readouterr().err == '[rank 3] error: wrong file\n'
+
+    with pytest.raises(ZeroDivisionError):
+        run_tool(fail(ZeroDivisionError()))
+    run_tool(lambda: print('done', file=sys.stdout))
+    assert capsys.readouterr().out == 'done\n'

@@ -1,0 +1,45 @@
+import pytest
+
+from saga_mm.display.drawing import OutputNames
+from saga_mm.errors import SagaError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ('in/a.png', 'in/a.tif', 'in/a.bmp', 'in/sub/a.png', 'other/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path / 'in', tmp_path / 'out'
+
+
+def test_no_name_twice(folders):
+    source, out = folders
+    names = OutputNames(out, source)
+    images = [
+        source / 'a.png',
+        source / 'a.tif',
+        source / 'a.bmp',
+        source / 'sub' / 'a.png',
+        source / '..' / 'other' / 'a.png',
+    ]
+    paths = [str(names.path_for(image).relative_to(out)) for image in images]
+    assert paths == ['a.jpg', 'a_tif.jpg', 'a_bmp.jpg', 'sub/a.jpg', 'a_png.jpg']
+    assert str(names.path_for(images[0]).relative_to(out)) == 'a_2.jpg'
+    assert (out / 'sub').is_dir()
+
+
+def test_never_an_input(folders):
+    source, _ = folders
+    (source / 'b.jpg').touch()
+    with pytest.raises(SagaError, match='one of the images themselves'):
+        OutputNames(source, source).path_for(source / 'b.jpg')
+    with pytest.raises(SagaError, match='one of the images themselves'):
+        OutputNames(source, source, inputs=[source / 'b.jpg', source / 'b.png']).path_for(source / 'b.png')
+
+
+def test_never_outside(folders):
+    source, out = folders
+    out.mkdir()
+    (out / 'sub').symlink_to(source)
+    with pytest.raises(SagaError, match='leads out of'):
+        OutputNames(out, source).path_for(source / 'sub' / 'a.png')

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from PIL import Image
+
+from saga_mm.display.run_report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
+from saga_mm.errors import SagaError
+
+
+def write_log(folder, name, records):
+    (folder / name / 'vis_data').mkdir(parents=True)
+    (folder / name / 'vis_data' / 'scalars.json').write_text('\n'.join(map(json.dumps, records)) + '\n')
+
+
+def losses(start, stop, value=1.0):
+    return [{'loss': value / i, 'iter': i, 'epoch': 1, 'step': i} for i in range(start, stop)]
+
+
+def test_the_newest_run_counts_and_a_resumed_one_goes_on(tmp_path):
+    write_log(tmp_path, '1', losses(1, 9))
+    write_log(tmp_path, '2', [*losses(1, 6, 2.0), {'coco/bbox_mAP': 0.25, 'step': 1}])
+    write_log(
+        tmp_path, '3', [*losses(4, 7, 3.0), {'coco/bbox_mAP': 0.5, 'step': 2}, {'coco/bbox_mAP_l': -1.0, 'step': 2}]
+    )
+    series = curves(read_scalars(tmp_path))
+    assert series['loss'] == [(1, 2.0), (2, 1.0), (3, 2 / 3), (4, 0.75), (5, 0.6), (6, 0.5)]
+    assert series['coco/bbox_mAP'][-1] == (6, 0.5)
+    assert metric_rows(series) == [('box AP', 0.5, 0.5, 6)]
+
+
+def test_table_is_aligned():
+    table = format_table(('name', 'value'), [('a', 0.5), ('longer', 12)])
+    assert table.splitlines() == ['name    value', '-------------', 'a       0.500', 'longer  12']
+
+
+def test_pictures_are_written(tmp_path):
+    path = plot_curves({'loss': [(1, 2.0), (2, 1.0)], 'coco/bbox_mAP_50': [(2, 0.5)]}, tmp_path / 'a' / 'curves.png')
+    assert Image.open(path).size[0] > 500
+    for name, size in (('1.png', (64, 32)), ('2.png', (96, 48))):
+        Image.new('L', size, 200).save(tmp_path / name)
+    sheet = contact_sheet([tmp_path / '1.png', tmp_path / '2.png'] * 2, tmp_path / 'sheet.jpg', columns=3, width=80)
+    assert Image.open(sheet).size == (240, 80)
+
+
+def test_segmentation(tmp_path):
+    found = [{'aAcc': 80.0, 'mIoU': 60.5, 'time': 0.1, 'step': 1}, {'aAcc': 90.0, 'mIoU': 58.0, 'step': 2}]
+    write_log(tmp_path, '1', [*losses(1, 3), found[0], *losses(3, 5), found[1]])
+    series = curves(read_scalars(tmp_path))
+    assert metric_rows(series) == [('aAcc', 90.0, 90.0, 4), ('mIoU', 58.0, 60.5, 2)]
+    assert '58.00  60.50' in format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series))
+    assert Image.open(plot_curves(series, tmp_path / 'curves.png')).size[0] > 500
+
+
+def test_missing_logs_and_pictures_are_named(tmp_path):
+    with pytest.raises(SagaError, match='holds no training log'):
+        read_scalars(tmp_path)
+    with pytest.raises(SagaError, match='no pictures to put into'):
+        contact_sheet([], tmp_path / 'sheet.jpg')

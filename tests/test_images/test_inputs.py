@@ -1,0 +1,178 @@
+from pathlib import Path
+
+import pytest
+
+from saga_mm.errors import SagaError
+from saga_mm.images.inputs import Job, find_jobs
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Pictures, one of them deeper, and what is none."""
+    root = tmp_path / 'photos'
+    (root / 'trip' / 'day 1').mkdir(parents=True)
+    for name in ('b.jpg', 'a.PNG', 'trip/day 1/a.tif', 'notes.txt', 'clip.mp4', '.hidden.jpg'):
+        (root / name).touch()
+    return root
+
+
+def pairs(jobs: list[Job], root: Path) -> list[tuple[str, str]]:
+    return [(str(job.source.relative_to(root)), str(job.target.relative_to(root))) for job in jobs]
+
+
+def lines(refused: list[SagaError]) -> list[str]:
+    assert all('\n' not in str(error) for error in refused)
+    return [str(error) for error in refused]
+
+
+def test_beside_the_source(folder):
+    jobs, skipped, refused = find_jobs([folder / 'b.jpg', str(folder / 'clip.mp4')])
+    assert not skipped and not refused
+    assert jobs == [
+        Job(folder / 'b.jpg', folder / 'b_enhanced.jpg', 'photo'),
+        Job(folder / 'clip.mp4', folder / 'clip_enhanced.mp4', 'video'),
+    ]
+
+
+def test_folder(folder, tmp_path):
+    names = ['a.PNG', 'b.jpg', 'trip/day 1/a.tif']
+    beside = [(name, name.replace('.', '_enhanced.')) for name in names]
+    assert pairs(find_jobs([folder]).jobs, folder) == beside
+    mirrored = find_jobs([folder], tmp_path / 'out').jobs
+    assert [job.target.relative_to(tmp_path / 'out').as_posix() for job in mirrored] == names
+    assert {job.kind for job in mirrored} == {'photo'}
+
+
+def test_several_folders_stay_apart(folder, tmp_path):
+    other = tmp_path / 'others'
+    other.mkdir()
+    (other / 'b.jpg').touch()
+    jobs, _, refused = find_jobs([folder / 'trip', other, folder / 'b.jpg'], tmp_path / 'out')
+    assert not refused
+    targets = [job.target.relative_to(tmp_path / 'out').as_posix() for job in jobs]
+    assert targets == ['trip/day 1/a.tif', 'others/b.jpg', 'b.jpg']
+
+
+def test_results_inside_the_folder_are_no_inputs(folder):
+    (folder / 'out').mkdir()
+    (folder / 'out' / 'b.jpg').touch()
+    (folder / 'b_enhanced.jpg').touch()
+    jobs, skipped, _ = find_jobs([folder], folder / 'out')
+    assert pairs(jobs, folder) == [('a.PNG', 'out/a.PNG'), ('trip/day 1/a.tif', 'out/trip/day 1/a.tif')]
+    assert pairs(skipped, folder) == [('b.jpg', 'out/b.jpg')]
+
+
+def test_one_file(folder, tmp_path):
+    source = folder / 'b.jpg'
+    assert find_jobs([source], tmp_path / 'x.png').jobs == [Job(source, tmp_path / 'x.png', 'photo')]
+    assert find_jobs([source], f'{tmp_path}/x.png/').jobs == [Job(source, tmp_path / 'x.png' / 'b.jpg', 'photo')]
+    (tmp_path / 'y.png').mkdir()
+    assert find_jobs([source], tmp_path / 'y.png').jobs[0].target == tmp_path / 'y.png' / 'b.jpg'
+    for inputs in ([folder], [source, folder / 'a.PNG']):
+        with pytest.raises(SagaError, match='is one file'):
+            find_jobs(inputs, tmp_path / 'x.png')
+    with pytest.raises(SagaError, match='is a file'):
+        find_jobs([source], folder / 'notes.txt')
+
+
+def test_pattern(folder, monkeypatch):
+    (folder / 'b_enhanced.jpg').touch()
+    assert pairs(find_jobs([f'{folder}/*.jpg']).jobs + find_jobs([f'{folder}/*.jpg']).skipped, folder) == [
+        ('b.jpg', 'b_enhanced.jpg')
+    ]
+    jobs = find_jobs([f'{folder}/**/*'], folder / 'out').jobs
+    assert [(job.kind, job.target.relative_to(folder / 'out').as_posix()) for job in jobs] == [
+        ('photo', 'a.PNG'),
+        ('photo', 'b.jpg'),
+        ('video', 'clip.mp4'),
+        ('photo', 'trip/day 1/a.tif'),
+    ]
+    monkeypatch.chdir(folder)
+    assert find_jobs(['[ab].*'], 'out').jobs[0] == Job(Path('a.PNG'), Path('out/a.PNG'), 'photo')
+    assert lines(find_jobs(['*.bmp']).refused) == ['*.bmp: no picture or video fits this pattern']
+
+
+def test_name_with_brackets_is_a_file_first(folder):
+    (folder / 'b [1].jpg').touch()
+    assert find_jobs([folder / 'b [1].jpg']).jobs[0].source == folder / 'b [1].jpg'
+
+
+def test_camera(folder, tmp_path, monkeypatch):
+    assert find_jobs(['0']).jobs == [Job(0, None, 'camera')]
+    assert find_jobs(['1'], tmp_path / 'x.mp4').jobs == [Job(1, tmp_path / 'x.mp4', 'camera')]
+    assert find_jobs(['1'], tmp_path / 'out').jobs == [Job(1, tmp_path / 'out' / 'camera1.mp4', 'camera')]
+    monkeypatch.chdir(folder)
+    (folder / '2').touch()
+    assert find_jobs(['2']).jobs == [Job(Path('2'), Path('2_enhanced'), 'photo')]
+
+
+def test_existing_outputs(folder):
+    (folder / 'b_enhanced.jpg').touch()
+    jobs, skipped, _ = find_jobs([folder / 'b.jpg', folder / 'a.PNG'])
+    assert [job.source.name for job in jobs] == ['a.PNG'] and [job.source.name for job in skipped] == ['b.jpg']
+    jobs, skipped, _ = find_jobs([folder / 'b.jpg', folder / 'a.PNG'], overwrite=True)
+    assert [job.source.name for job in jobs] == ['b.jpg', 'a.PNG'] and not skipped
+
+
+def test_earlier_results(folder):
+    """A shell makes ``*.jpg`` into originals and results; a result that is named alone is meant."""
+    (folder / 'b_enhanced.jpg').touch()
+    jobs = find_jobs([folder / 'b.jpg', folder / 'b_enhanced.jpg'], overwrite=True).jobs
+    assert [job.source.name for job in jobs] == ['b.jpg']
+    assert [job.target.name for job in find_jobs([folder / 'b_enhanced.jpg']).jobs] == ['b_enhanced_enhanced.jpg']
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_output_that_is_an_input(folder, tmp_path, overwrite):
+    source = folder / 'b.jpg'
+    (tmp_path / 'link.jpg').symlink_to(source)
+    (tmp_path / 'hard.jpg').hardlink_to(source)
+    outputs = [source, folder, tmp_path / 'link.jpg', tmp_path / 'hard.jpg', folder / 'trip' / '..']
+    for output in outputs:
+        jobs, skipped, refused = find_jobs([source], output, overwrite)
+        assert not jobs and not skipped and len(refused) == 1, output
+        assert 'b.jpg: the output ' in lines(refused)[0]
+    # one input's output is another input; the others are still done
+    (folder / 'trip' / 'b.jpg').touch()
+    jobs, _, refused = find_jobs([source, folder / 'trip' / 'b.jpg', folder / 'a.PNG'], folder / 'trip', overwrite)
+    assert [job.source.name for job in jobs] == ['a.PNG'] and len(refused) == 2
+
+
+def test_two_inputs_with_one_output(folder, tmp_path):
+    (folder / 'trip' / 'b.jpg').touch()
+    jobs, _, refused = find_jobs([folder / 'b.jpg', folder / 'trip' / 'b.jpg'], tmp_path / 'out')
+    assert [job.source for job in jobs] == [folder / 'b.jpg']
+    assert 'is also that of' in lines(refused)[0]
+    assert len(find_jobs([folder / 'b.jpg', folder / 'b.jpg']).jobs) == 1
+    assert len(find_jobs([folder / 'a.PNG', folder]).jobs) == 4
+
+
+def test_output_that_is_a_folder(folder):
+    (folder / 'b_enhanced.jpg').mkdir()
+    jobs, _, refused = find_jobs([folder / 'b.jpg'], overwrite=True)
+    assert not jobs and 'is a folder' in lines(refused)[0]
+
+
+def test_links(folder, tmp_path):
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    (outside / 'secret.jpg').touch()
+    (folder / 'away.jpg').symlink_to(outside / 'secret.jpg')
+    (folder / 'away').symlink_to(outside)
+    (folder / 'broken.jpg').symlink_to(outside / 'none.jpg')
+    (folder / 'within.jpg').symlink_to(folder / 'b.jpg')
+    names = [job.source.name for job in find_jobs([folder], tmp_path / 'out').jobs]
+    assert names == ['a.PNG', 'b.jpg', 'within.jpg', 'a.tif']
+    # a folder that is named is meant, wherever it is
+    assert [job.source.name for job in find_jobs([folder / 'away'], tmp_path / 'out').jobs] == ['secret.jpg']
+
+
+def test_bad_inputs_beside_good_ones(folder, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'results').mkdir()
+    (tmp_path / 'results' / 'b_enhanced.jpg').touch()
+    inputs = [tmp_path / 'none.jpg', tmp_path / 'empty', tmp_path / 'results', folder / 'b.jpg']
+    jobs, _, refused = find_jobs(inputs)
+    assert [job.source.name for job in jobs] == ['b.jpg']
+    first, second, third = lines(refused)
+    assert 'none.jpg: no such picture' in first and 'empty: has no pictures' in second and 'earlier results' in third

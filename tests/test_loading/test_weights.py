@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+
+from saga_mm.errors import SagaError
+from saga_mm.loading.weights import check_match, compare
+
+
+def model() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+
+
+def test_complete():
+    match = check_match(model(), model().state_dict(), 'a.pth')
+    assert match.complete and len(match.matched) == len(model().state_dict())
+
+
+def test_part_of_the_names():
+    state = model().state_dict()
+    del state['0.bias'], state['1.running_mean']
+    state['extra'] = torch.zeros(1)
+    state['2.weight'] = torch.zeros(5, 3)
+    match = compare(model(), state)
+    assert match.missing == ['0.bias', '1.running_mean'] and match.unexpected == ['extra']
+    assert match.reshaped == ['2.weight (5, 3), not (2, 3)']
+    assert str(match) == (
+        '6 weights fit, 2 missing (0.bias, 1.running_mean), 1 unexpected (extra), '
+        '1 of another shape (2.weight (5, 3), not (2, 3))'
+    )
+    assert not check_match(model(), state, 'a.pth', partly=True).complete
+    with pytest.raises(SagaError, match=r'a\.pth: is of another model than this Sequential: 6 weights fit, 2 missing'):
+        check_match(model(), state, 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [
+        ('text', 'a str'),
+        (None, 'a NoneType'),
+        (torch.eye(3).to_sparse(), 'a tensor without plain numbers'),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_does_not_fit(value, words):
+    state = model().state_dict() | {'0.weight': value}
+    with pytest.raises(SagaError, match=rf'0\.weight is {words}'):
+        check_match(model(), state, 'a.pth')
+    state = dict.fromkeys(state, value)
+    with pytest.raises(SagaError, match='none of its'):
+        check_match(model(), state, 'a.pth', partly=True)
+
+
+def test_long_lists_are_cut():
+    state = {f'w{i}': torch.zeros(1) for i in range(50)} | model().state_dict()
+    assert '50 unexpected (w0, w1, w2, and 47 more)' in str(compare(model(), state))
+
+
+@pytest.mark.parametrize('partly', [True, False])
+def test_nothing_fits(partly):
+    with pytest.raises(
+        SagaError, match=r'b\.pth: none of its 1 weights fits this Sequential; it holds x and the model'
+    ):
+        check_match(model(), {'x': torch.zeros(1)}, 'b.pth', partly)
+
+
+def test_prefix_is_named_if_a_part_would_fit():
+    state = {f'backbone.{name}': value for name, value in model().state_dict().items()}
+    with pytest.raises(SagaError, match=r"Set prefix='backbone\.'"):
+        check_match(model(), state, 'c.pth', partly=True)

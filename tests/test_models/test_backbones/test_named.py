@@ -1,0 +1,64 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from saga_mm import create_backbone, list_backbones
+from saga_mm.models.backbones import PVT
+from saga_mm.models.backbones.named import VARIANTS
+from saga_mm.registry import MODELS
+
+
+def test_names_are_listed_and_filtered():
+    assert {'pvt_tiny', 'saga_pvt_large'} <= set(list_backbones())
+    assert list_backbones('saga_pvt_v2') == [f'saga_pvt_v2_b{i}' for i in range(6)]
+    assert len(list_backbones()) == len(set(list_backbones()))
+
+
+@pytest.mark.parametrize('name', list_backbones())
+def test_every_name_runs_at_an_odd_size(name):
+    variant = VARIANTS[name]
+    arch = dict(sys.modules[MODELS.get(variant['type']).__module__].ARCHS[variant['arch']])
+    if sum(arch['depths']) > 12:
+        arch['depths'] = tuple(min(depth, 2) for depth in arch['depths'])
+    net = create_backbone(name, arch=arch)
+    outs = net(torch.randn(1, 3, 97, 161))
+    sizes = [(25, 41), (13, 21), (7, 11), (4, 6)]
+    assert [tuple(out.shape[1:]) for out in outs] == [(c, *size) for c, size in zip(net.embed_dims, sizes, strict=True)]
+    sum(out.square().mean() for out in outs).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_overrides_replace_the_variant():
+    net = create_backbone('saga_pvt_tiny', out_indices=(1,), attention='softmax')
+    assert isinstance(net, PVT) and net.out_indices == (1,)
+    assert type(net.stages[0].blocks[0].attn).__name__ == 'SoftmaxAttention'
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    with pytest.raises(ValueError, match="unknown backbone 'saga_pvt_tinny'; did you mean saga_pvt_tiny"):
+        create_backbone('saga_pvt_tinny')
+
+
+def test_runs_where_only_torch_and_mmengine_are_installed():
+    script = """
+    import sys
+
+    class Block:
+        def find_spec(self, name, path=None, target=None):
+            if name.split('.')[0] in ('mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'pycocotools', 'skimage'):
+                raise ModuleNotFoundError(f'{name} is blocked', name=name)
+
+    sys.meta_path.insert(0, Block())
+
+    import torch
+    import saga_mm
+
+    net = saga_mm.create_backbone('saga_pvt_tiny').eval()
+    print([tuple(out.shape) for out in net(torch.zeros(1, 3, 40, 64))])
+    """
+    done = subprocess.run([sys.executable, '-c', textwrap.dedent(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert '(1, 64, 10, 16)' in done.stdout
