@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from saga_mm.analysis.parts import DENSE_HEADS, DenseParts
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model as build_of_config
+from saga_mm.loading.config import load_config
 from saga_mm.loading.stack import require_stack_for
 
 from .cases import Case, Subject, random_tensor

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from saga_mm.datasets.low_light.pairs.darken import SynthesizeLowLight
 
+from saga_mm.datasets.low_light.darken import SynthesizeLowLight
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY
 from saga_mm.tasks.enhancement.video import LUMA, VideoEnhancer

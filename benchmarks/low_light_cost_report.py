@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from saga_mm.analysis.subjects import make_folder
-from saga_mm.files import write_file, write_image
+from saga_mm.files import make_folder, write_file, write_image
 
 from .low_light_cost import Row, Size, measure, parse_sizes
 from .machine import described, machine

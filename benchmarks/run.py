@@ -12,9 +12,9 @@ from itertools import groupby
 import torch
 
 from saga_mm.analysis.parts import first_line
-from saga_mm.analysis.subjects import make_folder
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
+from saga_mm.files import make_folder
 
 from .cases import Case, Row
 from .ceilings import measure_ceilings

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import torch
 
-from saga_mm.analysis.subjects import check_size, make_folder
+from saga_mm.analysis.subjects import check_size
 from saga_mm.datasets.demo.photos import read_sample_photo
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError
-from saga_mm.files import write_file
+from saga_mm.files import make_folder, write_file
 from saga_mm.images.video import VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer

@@ -310,3 +310,16 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder for results.
+
+    Raises:
+        SagaError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SagaError(f'--out {path}: cannot be made ({error.strerror})') from error
+    return path

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.cli.run import load_config
 from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
@@ -86,7 +86,7 @@ def segmentation_batch(model):
 
 
 def low_light_batch(model):
-    from saga_mm.datasets.low_light.pairs.sample import LowLightSample
+    from saga_mm.datasets.low_light.sample import LowLightSample
 
     samples = [LowLightSample() for _ in range(2)]
     for sample in samples:

@@ -11,8 +11,9 @@ from torch import nn
 
 from saga_mm import SagaError, create_backbone
 from saga_mm.analysis.parts import image_batch, measure_parts
-from saga_mm.cli.run import CONFIG_SUFFIXES, load_config, run_tool
+from saga_mm.cli.run import run_tool
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
 from saga_mm.loading.stack import require_stack_for
 
 

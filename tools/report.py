@@ -17,7 +17,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.display.run_report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
+    from saga_mm.display.run_report import contact_sheet, curves, metric_rows, plot_curves, read_scalars
+    from saga_mm.display.table import format_table
 
     series = curves(read_scalars(args.work_dir))
     print(format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series)))

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.ceilings import measure_ceilings
 from benchmarks.machine import full_machine
-from saga_mm.analysis.subjects import make_folder
 from saga_mm.errors import SagaError
+from saga_mm.files import make_folder
 from saga_mm.ops import plain_reason
 from saga_mm.ops.triton import available
 

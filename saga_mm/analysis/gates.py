@@ -11,23 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from saga_mm.display.run_report import format_table
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
-from saga_mm.files import write_image
+from saga_mm.files import make_folder, write_image
 from saga_mm.images.pictures import read_picture
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.ops import Grid, fused_kernels
 
-from .subjects import (
-    as_batch,
-    build_backbone,
-    check_size,
-    load_matching,
-    make_folder,
-    mixers_of,
-    model_stem,
-    read_weights,
-)
+from .subjects import as_batch, build_backbone, check_size, load_matching, mixers_of, model_stem, read_weights
 
 KINDS = ('key', 'value', 'product')
 TITLES = ('key gate', 'value gate', 'product of the two')

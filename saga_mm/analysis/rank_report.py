@@ -8,21 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from saga_mm.display.run_report import format_table
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
-from saga_mm.files import write_file, write_image
+from saga_mm.files import make_folder, write_file, write_image
 
 from .rank import SHARE, LayerRank, collect_ranks
-from .subjects import (
-    build_backbone,
-    load_matching,
-    load_pictures,
-    make_folder,
-    model_stem,
-    parse_mixer,
-    read_weights,
-    split_files,
-)
+from .subjects import build_backbone, load_matching, load_pictures, model_stem, parse_mixer, read_weights, split_files
 
 Ranks = Mapping[str, Sequence[LayerRank]]
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from saga_mm.cli.run import CONFIG_SUFFIXES, load_config
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import find_images, read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
+from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
 from saga_mm.loading.weights import check_match, compare
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.backbones import create_backbone
@@ -166,19 +166,6 @@ def load_pictures(sources: Iterable[str | Path], size: tuple[int, int]) -> tuple
 def model_stem(model: str) -> str:
     """A short name of a model, for files and titles."""
     return Path(model).stem
-
-
-def make_folder(path: Path) -> Path:
-    """Make a folder for results.
-
-    Raises:
-        SagaError: It cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SagaError(f'--out {path}: cannot be made ({error.strerror})') from error
-    return path
 
 
 def check_size(size: tuple[int, int]) -> None:

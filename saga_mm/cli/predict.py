@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.cli.run import load_config
+from saga_mm.display.console import say
 from saga_mm.display.progress import progress_bar
-from saga_mm.engine.progress_hook import say
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import write_file
 from saga_mm.images.pictures import find_images
 from saga_mm.loading.checkpoint import make_files_safe
+from saga_mm.loading.config import load_config
 from saga_mm.loading.quiet import hush
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.work_dir import find_best

@@ -12,11 +12,11 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.cli.options import set_launcher, set_work_dir
-from saga_mm.cli.run import load_config
-from saga_mm.engine.progress_hook import say
+from saga_mm.display.console import say
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model, check_optimizer
 from saga_mm.loading.checkpoint import load_state, make_files_safe
+from saga_mm.loading.config import load_config
 from saga_mm.loading.quiet import hush
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.weights import check_match

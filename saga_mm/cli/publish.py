@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
+from saga_mm.loading.config import load_config
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.enhancement.weights import build_enhancer, enhancer_config, load_weights, save_weights

@@ -13,8 +13,8 @@ from typing import Any
 from mmengine.config import Config
 
 from saga_mm.cli.prepare import RunOptions, check, read
+from saga_mm.display.console import is_speaker, say
 from saga_mm.display.metrics import metric_table
-from saga_mm.engine.progress_hook import is_speaker, say
 from saga_mm.engine.runner import build_runner
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError

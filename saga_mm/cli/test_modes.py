@@ -16,9 +16,9 @@ from mmengine.registry import DefaultScope
 
 from saga_mm.cli.prepare import check, read
 from saga_mm.cli.test import EvalOptions
+from saga_mm.display.console import say
 from saga_mm.display.progress import progress_bar
-from saga_mm.display.run_report import format_table
-from saga_mm.engine.progress_hook import say
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file, write_image
 from saga_mm.loading.work_dir import find_best

@@ -15,8 +15,8 @@ from torch import nn
 
 from saga_mm.cli.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.cli.prepare import RunOptions, check, check_load_from, read
+from saga_mm.display.console import is_speaker, say
 from saga_mm.display.metrics import metric_name, number
-from saga_mm.engine.progress_hook import is_speaker, say
 from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, locked_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 
 import cv2
@@ -62,3 +63,9 @@ def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequ
         draw.rectangle((left, height + top, left + size, height + top + size), fill=colour)
         draw.text((left + 1.3 * size, height + top - size // 6), name, fill='black', font=font)
     return np.asarray(canvas)
+
+
+def palette(count: int) -> list[tuple[int, int, int]]:
+    """Colours far apart, the same ones in every run."""
+    hues = [(index * 0.618034) % 1 for index in range(count)]
+    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)) for hue in hues]

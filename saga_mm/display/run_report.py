@@ -8,7 +8,7 @@ from saga_mm.errors import SagaError
 from saga_mm.files import write_image
 from saga_mm.images.pictures import read_picture
 
-from .metrics import is_error, is_metric, metric_name, number
+from .metrics import is_error, is_metric, metric_name
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -54,14 +54,6 @@ def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str,
         if is_metric(name) and best >= 0:
             rows.append((metric_name(name), points[-1][1], best, int(at)))
     return rows
-
-
-def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A plain aligned table."""
-    cells = [list(map(str, header)), *[[number(c) if isinstance(c, float) else str(c) for c in row] for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
 
 
 def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) -> Path:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from saga_mm.display.console import say
 from saga_mm.display.metrics import metric_line
 
 SECONDS = 10.0
@@ -72,14 +71,3 @@ class ProgressHook(Hook):
     def _left(runner: Any) -> str:
         seconds = runner.message_hub.runtime_info.get('eta')
         return '' if seconds is None else f'  {timedelta(seconds=round(seconds))} left'
-
-
-def is_speaker() -> bool:
-    """Whether this process is the one that prints; launchers number processes before they know of each other."""
-    return is_main_process() and os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
-
-
-def say(text: str) -> None:
-    """Print a line with the time of day, once in a distributed run."""
-    if is_speaker():
-        print(f'{time.strftime("%H:%M:%S")}  {text}', flush=True)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-import saga_mm
 from saga_mm.version import __version__
 
 # packages whose code is told by their versions
@@ -112,7 +111,7 @@ def _source(kind: type) -> str:
 @cache
 def _package_code() -> str:
     """A checksum of the code that steps are made of, which changes without a new version while it is developed."""
-    digest, root = hashlib.sha256(), Path(saga_mm.__file__).parent
+    digest, root = hashlib.sha256(), Path(__file__).parents[1]
     for folder in ('ops', 'models', 'engines'):
         for path in sorted((root / folder).rglob('*.py')):
             digest.update(path.read_bytes())

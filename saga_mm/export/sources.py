@@ -119,7 +119,7 @@ def _enhancer(options: ExportOptions) -> Subject:
 
 
 def _configured(options: ExportOptions) -> Subject:
-    from saga_mm.cli.run import find_config, load_config
+    from saga_mm.loading.config import find_config, load_config
     from saga_mm.loading.stack import require_stack_for
     from saga_mm.tasks.task import task_of
 

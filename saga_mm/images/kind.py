@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from saga_mm.datasets.checks.images import reason_of
 from saga_mm.errors import SagaError
+from saga_mm.images.headers import reason_of
 
 from .large import any_size, image_library
 from .metadata import DAMAGE, told_exif, upright_exif

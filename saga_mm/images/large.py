@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from saga_mm.datasets.checks.images import reason_of
 from saga_mm.errors import SagaError
+from saga_mm.images.headers import reason_of
 from saga_mm.images.pictures import from_deep, open_picture, read_picture
 
 # rows decoded at a time, where the file has no tiles

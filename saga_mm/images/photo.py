@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageCms, ImageOps
 
-from saga_mm.datasets.checks.images import reason_of
 from saga_mm.errors import SagaError
+from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind, look_at
 from .large import BLOCK, Header, StreamReader, any_size, image_library, read_header

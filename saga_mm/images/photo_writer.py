@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from PIL import Image
 
-from saga_mm.datasets.checks.images import reason_of
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, library_error
+from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind
 from .large import LONGEST, image_library

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saga_mm.display.run_report import format_table
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
 from saga_mm.loading.published import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused

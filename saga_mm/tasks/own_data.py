@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -156,12 +155,6 @@ def evaluators_of(cfg: Config, part: str) -> list[dict[str, Any]]:
     """The evaluators of ``'val'`` or ``'test'``, one or several."""
     evaluators = cfg[f'{part}_evaluator']
     return list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
-
-
-def palette(count: int) -> list[tuple[int, int, int]]:
-    """Colours far apart, the same ones in every run."""
-    hues = [(index * 0.618034) % 1 for index in range(count)]
-    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)) for hue in hues]
 
 
 def _parts(node: Mapping[str, Any], names: Iterable[str]) -> Iterator[dict[str, Any]]:

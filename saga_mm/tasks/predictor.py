@@ -48,9 +48,9 @@ class Predictor:
         engine: str = 'auto',
         precision: str = 'f32',
     ) -> None:
-        from saga_mm.cli.run import load_config
         from saga_mm.loading.build import build_model
         from saga_mm.loading.checkpoint import load_checkpoint, state_of
+        from saga_mm.loading.config import load_config
         from saga_mm.loading.stack import require_stack
         from saga_mm.loading.weights import check_match
         from saga_mm.tasks.task import task_of
@@ -87,7 +87,8 @@ class Predictor:
 
     def _metainfo(self, meta: Any) -> dict[str, Any]:
         """Class names and colours: the checkpoint's, else the config's, else those of the config's data set type."""
-        from saga_mm.tasks.own_data import class_counts, leaf_datasets, palette, set_num_classes
+        from saga_mm.display.overlay import palette
+        from saga_mm.tasks.own_data import class_counts, leaf_datasets, set_num_classes
 
         known = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
         if isinstance(known, Mapping) and known.get('classes'):

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from saga_mm.cli.run import find_config, load_config, run_tool
+from saga_mm.cli.run import run_tool
 from saga_mm.errors import SagaError
+from saga_mm.loading.config import find_config, load_config
 
 
 def write(folder: Path, **files: str) -> None:

@@ -3,7 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from saga_mm.display.run_report import contact_sheet, curves, format_table, metric_rows, plot_curves, read_scalars
+from saga_mm.display.run_report import contact_sheet, curves, metric_rows, plot_curves, read_scalars
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 
 

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from saga_mm.datasets.low_light.pairs.sample import LowLightSample
 
+from saga_mm.datasets.low_light.sample import LowLightSample
 from saga_mm.engine.progressive import ProgressiveCropHook
 from saga_mm.errors import SagaError
 from saga_mm.registry import HOOKS

@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from saga_mm.cli.run import load_config
 from saga_mm.engines import use_engine
 from saga_mm.engines.openvino import OpenVINOEngine
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 from saga_mm.models.openmmlab import segment_rows
 from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.rows import MemoryRows, RowRunner

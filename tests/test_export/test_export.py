@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from saga_mm import export as module
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
 from saga_mm.export import ExportOptions, checking, export, sources, write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
 from saga_mm.onnx.facts import Facts

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
 from saga_mm.export.graphs import AdaptiveMean, BackboneGraph, exportable
 from saga_mm.export.stack_graphs import DetectorGraph, SegmentorGraph
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 
 TESTS = Path(__file__).parents[2]
 

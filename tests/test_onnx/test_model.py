@@ -6,9 +6,9 @@ from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.onnx import session as onnx_session
-from saga_mm.onnx.model import ExportedSegmentor, resize_picture
 from saga_mm.onnx.session import open_session, run_session
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.segmentation.exported import ExportedSegmentor, resize_picture
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 
 pytest.importorskip('onnxruntime')

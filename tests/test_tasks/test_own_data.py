@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
+from saga_mm.loading.config import load_config
 from saga_mm.tasks.detection.task import Detection
 from saga_mm.tasks.own_data import OwnData, class_counts, leaf_datasets, set_num_classes, use_own_data
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from saga_mm.display.progress import progress_bar
+from saga_mm.images.headers import leaves_folder
 
 from .coco_masks import mask_problem
-from .images import ListedImage, leaves_folder
+from .images import ListedImage
 from .problems import Problems
 
 CORRECT = 'Correct or export the annotation file again.'

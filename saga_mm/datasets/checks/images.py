@@ -4,18 +4,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import cv2
 from PIL import Image
 
 from saga_mm.display.progress import progress_bar
+from saga_mm.images.headers import reason_of, require_whole, shown_size
 from saga_mm.images.pictures import open_picture
 
 from .problems import Problems
 
-EXIF_ORIENTATION = 0x0112
 # Of larger sets only the head and the tail of each JPEG and PNG file are read.
 DECODE_UP_TO = 2000
 T = TypeVar('T')
@@ -28,12 +27,6 @@ class ListedImage(NamedTuple):
     name: str
     width: int
     height: int
-
-
-def leaves_folder(name: str) -> bool:
-    """Whether a relative path is none, or climbs out of the folder that it starts in."""
-    first = os.path.normpath(name).split(os.sep)[0]
-    return first in ('', '..') or '\0' in name or bool(PureWindowsPath(name).anchor)
 
 
 def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
@@ -142,42 +135,6 @@ def _examine(folder: Path, listed: ListedImage, full: bool, ignore_orientation: 
     return None
 
 
-def shown_size(image: Image.Image, path: str, ignore_orientation: bool = False) -> tuple[int, int]:
-    """``(width, height)`` of an opened image after loading, which turns it upright unless told not to."""
-    turned = not ignore_orientation and orientation(image) > 4
-    return cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1] if turned else image.size
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF tag: 1 is upright, from 5 on width and height change places."""
-    return image.getexif().get(EXIF_ORIENTATION, 1) if 'exif' in image.info else 1
-
-
-def require_whole(image: Image.Image, path: str, full: bool) -> None:
-    """Raise almost anything where an opened image is damaged or cannot be loaded by OpenCV.
-
-    Args:
-        image: The image.
-        path: Its file.
-        full: Decode it; else its head and its tail must do.
-    """
-    common = image.format in ('JPEG', 'MPO', 'PNG')
-    if not common and not cv2.haveImageReader(path):
-        raise ValueError(f'OpenCV does not read {image.format}')
-    ended = not common or _has_end(path)
-    if not ended and image.format != 'PNG':
-        raise ValueError('cut off, without the end marker')
-    if full or not ended:
-        # a coarse JPEG still reads the whole stream
-        image.draft('RGB', (1, 1))
-        image.load()
-
-
-def reason_of(error: Exception, path: str) -> str:
-    """What a library says of a damaged file, in short."""
-    return ' '.join(str(error).replace(path, 'it').split())[:120] or type(error).__name__
-
-
 def _size_problem(listed: ListedImage, stored: tuple, shown: tuple) -> tuple[str, str, str]:
     expected = (listed.width, listed.height)
     if stored == expected:
@@ -191,23 +148,3 @@ def _size_problem(listed: ListedImage, stored: tuple, shown: tuple) -> tuple[str
         'Correct width and height there, or get the right images.',
         f'{listed.name} (is {shown[0]} x {shown[1]}, listed as {expected[0]} x {expected[1]})',
     )
-
-
-def _has_end(path: str) -> bool:
-    """Whether a JPEG or PNG file has its end marker: in the last bytes, or for JPEG anywhere after the headers."""
-    with open(path, 'rb') as file:
-        start = file.read(2)
-        file.seek(-min(64, os.path.getsize(path)), os.SEEK_END)
-        tail = file.read()
-        if start != b'\xff\xd8':
-            return b'IEND' in tail
-        if b'\xff\xd9' in tail:
-            return True
-        file.seek(2)
-        # headers may hold a thumbnail with an end marker of its own
-        while (marker := file.read(2)) not in (b'\xff\xda', b''):
-            length = int.from_bytes(file.read(2), 'big')
-            if marker[:1] != b'\xff' or length < 2:
-                return False
-            file.seek(length - 2, os.SEEK_CUR)
-        return b'\xff\xd9' in file.read()

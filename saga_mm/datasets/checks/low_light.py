@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from saga_mm.datasets.low_light.pairs.layouts import Pair
-from saga_mm.datasets.low_light.pairs.pairs import PairedLowLightDataset, UnpairedDataset, note_alone
-from saga_mm.datasets.low_light.pairs.transforms import read_bgr
+from saga_mm.datasets.low_light.layouts import Pair
+from saga_mm.datasets.low_light.pairs import PairedLowLightDataset, UnpairedDataset, note_alone
+from saga_mm.datasets.low_light.transforms import read_bgr
+from saga_mm.images.headers import reason_of, require_whole, shown_size
 from saga_mm.images.pictures import open_picture
 from saga_mm.registry import DATASETS
 
-from .images import in_threads, reason_of, require_whole, shown_size
+from .images import in_threads
 from .problems import Problems
 
 # of more pairs, this many are decoded, evenly spread; of the others heads and tails are read

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from saga_mm.images.headers import reason_of
 from saga_mm.images.pictures import open_picture
-
-from .images import reason_of
 
 SAVE = 'Save class ids as an 8-bit PNG of one channel.'
 # Pillow refuses larger ones as decompression bombs

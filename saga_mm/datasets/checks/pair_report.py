@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from saga_mm.analysis.subjects import make_folder
 from saga_mm.datasets.checks.survey import scale_to
 from saga_mm.errors import SagaError
-from saga_mm.files import write_image
+from saga_mm.files import make_folder, write_image
 
 PER_PAGE = 24
 COLUMNS = 4

@@ -8,13 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from saga_mm.analysis.subjects import make_folder
 from saga_mm.datasets.checks.survey import Sample, Survey
-from saga_mm.display.overlay import overlay
-from saga_mm.display.run_report import format_table
+from saga_mm.display.overlay import overlay, palette
+from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
-from saga_mm.files import write_image
-from saga_mm.tasks.own_data import palette
+from saga_mm.files import make_folder, write_image
 
 BAR = 30
 PER_PAGE = 24

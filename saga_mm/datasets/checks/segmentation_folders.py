@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saga_mm.errors import SagaError
+from saga_mm.images.headers import leaves_folder
 
 from .coco_config import ignores_orientation, is_remote, pipeline_steps, type_name
-from .images import leaves_folder
 from .problems import Problems
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from saga_mm.images.headers import orientation, reason_of, require_whole, shown_size
 from saga_mm.images.pictures import open_picture
 
-from .images import orientation, reason_of, require_whole, shown_size
 from .masks import MaskError, MaskFile, count_ids, decode_mask, mask_warnings, open_mask
 from .segmentation_folders import Pair, SegmentationFolders
 

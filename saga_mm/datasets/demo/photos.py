@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from saga_mm.datasets.low_light.pairs.darken import SynthesizeLowLight
+from saga_mm.datasets.low_light.darken import SynthesizeLowLight
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import open_picture

@@ -5,11 +5,12 @@ from typing import Any
 
 from mmengine.model import BaseModule
 
-from saga_mm.models import backbones
 from saga_mm.registry import MODELS
 
+from . import cswin, pvt, pvt_v2, ravlt, swin
+
 VARIANTS: dict[str, dict[str, Any]] = {
-    name: options for host in vars(backbones).values() for name, options in getattr(host, 'VARIANTS', {}).items()
+    name: options for backbone in (pvt, pvt_v2, swin, cswin, ravlt) for name, options in backbone.VARIANTS.items()
 }
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.engine.progress_hook import is_speaker
+from saga_mm.display.console import is_speaker
+from saga_mm.display.overlay import palette
 from saga_mm.errors import SagaError
-from saga_mm.tasks.own_data import OwnData, evaluators_of, only_dataset, palette, set_num_classes
+from saga_mm.tasks.own_data import OwnData, evaluators_of, only_dataset, set_num_classes
 from saga_mm.tasks.task import Task
 
 if TYPE_CHECKING:

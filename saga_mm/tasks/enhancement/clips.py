@@ -15,8 +15,8 @@ from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
 from saga_mm.images.video import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
-from saga_mm.onnx.model import ExportedEnhancer
 from saga_mm.tasks.enhancement.camera import enhance_camera
+from saga_mm.tasks.enhancement.exported import ExportedEnhancer
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.video import EnhancedVideo, enhance_video
 

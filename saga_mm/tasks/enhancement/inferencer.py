@@ -15,9 +15,9 @@ from saga_mm.engines import use_engine
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.models.enhancement.weights import load_weights
 from saga_mm.onnx.file import is_onnx
-from saga_mm.onnx.model import ExportedEnhancer
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.enhancement.exported import ExportedEnhancer
 from saga_mm.tasks.predictor import find_device
 
 from .strips import RgbRows, enhance_strips

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.engine.progress_hook import is_speaker, say
+from saga_mm.display.console import is_speaker, say
 from saga_mm.errors import SagaError
 from saga_mm.tasks.own_data import OwnData, evaluators_of, leaf_datasets, only_dataset
 from saga_mm.tasks.task import Task
@@ -122,7 +122,7 @@ def _point(cfg: Config, loader: str, own: OwnData, part: str, hold_out: bool, sp
 
 
 def _number_held_out(high: str, low: str | None) -> int:
-    from saga_mm.datasets.low_light.pairs.layouts import find_pairs
+    from saga_mm.datasets.low_light.layouts import find_pairs
 
     count = len(find_pairs(high, low, '.').pairs)
     if count < 2:

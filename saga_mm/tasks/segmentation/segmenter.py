@@ -9,10 +9,10 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
-from saga_mm.onnx.model import ExportedSegmentor
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.predictor import Predictor
+from saga_mm.tasks.segmentation.exported import ExportedSegmentor
 
 
 class Segmenter(Predictor):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.engine.progress_hook import is_speaker, say
+from saga_mm.display.console import is_speaker, say
+from saga_mm.display.overlay import palette
 from saga_mm.errors import SagaError
 from saga_mm.rows.memory_size import memory_size
-from saga_mm.tasks.own_data import OwnData, evaluators_of, leaf_datasets, only_dataset, palette, set_num_classes
+from saga_mm.tasks.own_data import OwnData, evaluators_of, leaf_datasets, only_dataset, set_num_classes
 from saga_mm.tasks.segmentation.own_masks import find_suffixes, read_classes
 from saga_mm.tasks.task import Task
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from saga_mm.datasets.low_light.pairs.pairs import PairedLowLightDataset
 
 from saga_mm.datasets.demo.photos import BRIGHT, PHOTOS, make_demo_photos, read_sample_photo
 from saga_mm.datasets.demo.shapes import ensure_demo_data
+from saga_mm.datasets.low_light.pairs import PairedLowLightDataset
 from saga_mm.errors import SagaError
 
 SIZES = {'num_train': 10, 'num_val': 4, 'size': 64}

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from saga_mm.datasets.low_light.pairs.darken import SynthesizeLowLight, linear_to_srgb, srgb_to_linear, to_bytes
 
+from saga_mm.datasets.low_light.darken import SynthesizeLowLight, linear_to_srgb, srgb_to_linear, to_bytes
 from saga_mm.errors import SagaError
 
 # neither noise nor colour nor loss

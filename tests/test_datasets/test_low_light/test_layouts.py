@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from saga_mm.datasets.low_light.pairs.layouts import LAYOUTS, Pairing, find_pairs, guess_layout, natural, without_suffix
 
+from saga_mm.datasets.low_light.layouts import LAYOUTS, Pairing, find_pairs, guess_layout, natural, without_suffix
 from saga_mm.errors import SagaError
 
 

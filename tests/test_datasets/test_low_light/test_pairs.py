@@ -7,10 +7,10 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS as ROOT_DATASETS
-from saga_mm.datasets.low_light.pairs.pairs import PairedLowLightDataset, UnpairedDataset, read_scene_groups
-from saga_mm.datasets.low_light.pairs.sample import LowLightSample
 from torch.utils.data import DataLoader
 
+from saga_mm.datasets.low_light.pairs import PairedLowLightDataset, UnpairedDataset, read_scene_groups
+from saga_mm.datasets.low_light.sample import LowLightSample
 from saga_mm.errors import SagaError
 
 LOAD = [{'type': 'saga_mm.LoadPair'}, {'type': 'saga_mm.PackLowLightInputs'}]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 from PIL import Image
-from saga_mm.datasets.low_light.pairs.transforms import (
+
+from saga_mm.datasets.low_light.transforms import (
     LoadPair,
     PackLowLightInputs,
     PairExposureJitter,
@@ -15,7 +16,6 @@ from saga_mm.datasets.low_light.pairs.transforms import (
     PairRandomFlip,
     read_bgr,
 )
-
 from saga_mm.errors import SagaError
 
 

@@ -9,8 +9,8 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.registry import MODELS as ANY_MODELS
 
 from saga_mm.analysis.cost import measure_cost
-from saga_mm.cli.run import load_config
 from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 from saga_mm.models.necks import SAGAFPN, SAGAPyramid
 
 CHANNELS = [8, 16, 24, 32]

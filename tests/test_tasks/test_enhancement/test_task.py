@@ -5,8 +5,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
+from saga_mm.loading.config import load_config
 from saga_mm.tasks.enhancement.task import Enhancement
 from saga_mm.tasks.own_data import OwnData, use_own_data
 from saga_mm.tasks.task import task_of
@@ -102,7 +102,8 @@ def test_other_tasks_refuse_folders_of_dark_pictures(folders):
 
 def test_drawn_pictures_stand_beside_each_other(tmp_path):
     import torch
-    from saga_mm.datasets.low_light.pairs.sample import LowLightSample
+
+    from saga_mm.datasets.low_light.sample import LowLightSample
 
     packed = torch.zeros(3, 20, 40, dtype=torch.uint8)
     packed[0] = 200

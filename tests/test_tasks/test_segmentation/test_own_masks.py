@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from saga_mm.cli.run import load_config
 from saga_mm.errors import SagaError
+from saga_mm.loading.config import load_config
 from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
 from saga_mm.tasks.segmentation.own_masks import find_suffixes, read_classes
 from saga_mm.tasks.segmentation.task import Segmentation

@@ -1,0 +1,120 @@
+"""Config files: found, read, and their mistakes told in one line."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.errors import SagaError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def config_roots() -> list[Path]:
+    """Folders in which the configs that come with the package may lie: a checkout's, then the installed package's."""
+    package = Path(__file__).resolve().parents[1]
+    return [root for root in (package.parent / 'configs', package / 'configs') if root.is_dir()]
+
+
+def find_config(name: str | os.PathLike[str]) -> Path:
+    """The config file meant by ``name``: a path, or a name inside the configs that come with the package.
+
+    Raises:
+        SagaError: There is no such file, or it is not of a type that holds configs.
+    """
+    path = Path(name).expanduser()
+    relative = Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
+    candidates = [path, *(root / relative for root in config_roots() if not path.is_absolute())]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        if path.is_dir():
+            raise SagaError(f'config {name}: is a folder; name one file in it')
+        known = {p.name: p for root in config_roots() for p in root.rglob('*.py') if '_base_' not in p.parts}
+        close = difflib.get_close_matches(path.name, known, n=3, cutoff=0.5)
+        hint = f'; close names: {", ".join(_short(known[match]) for match in close)}' if close else ''
+        raise SagaError(f'config {name}: no such file{hint}')
+    if found.suffix not in CONFIG_SUFFIXES:
+        raise SagaError(f'config {name}: a config is one of {", ".join(CONFIG_SUFFIXES)}')
+    return found
+
+
+def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and the files it inherits from.
+
+    Args:
+        path: The file; a name relative to the ``configs`` folder that comes with the package also works.
+        cfg_options: Values to set, by dotted key, as ``--cfg-options`` gives them.
+
+    Raises:
+        SagaError: The file is missing or does not run, or an option does not fit; the message names file and line.
+    """
+    from mmengine.config import Config
+
+    file = find_config(path)
+    try:
+        cfg = Config.fromfile(str(file))
+    except Exception as error:
+        raise SagaError(_config_error(file, error)) from error
+    if cfg_options:
+        try:
+            cfg.merge_from_dict(cfg_options)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            reason = error.args[0] if error.args else error
+            raise SagaError(f'--cfg-options {" ".join(cfg_options)}: does not fit {file}: {reason}') from error
+    return cfg
+
+
+def _config_error(file: Path, error: Exception) -> str:
+    culprit, line = _where(error.__traceback__, str(file))
+    if isinstance(error, SyntaxError):
+        # mmengine words the error by a temporary copy of the file
+        try:
+            ast.parse(Path(culprit).read_text(encoding='utf-8'))
+        except SyntaxError as syntax:
+            error, line = syntax, syntax.lineno
+            error.args = (f'syntax error: {syntax.msg}',)
+    elif isinstance(error, FileNotFoundError) and not os.path.exists(culprit):
+        parent = _where(error.__traceback__, str(file), skip=culprit)[0]
+        return f'config {parent}: inherits from {os.path.normpath(culprit)}, which does not exist'
+    at = f', line {line}' if line else ''
+    inherited = '' if os.path.realpath(culprit) == os.path.realpath(file) else f' (inherited by {file})'
+    return f'config {os.path.normpath(culprit)}{at}{inherited}: {_reason(error)}'
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return str(error.args[0])
+    if isinstance(error, RecursionError):
+        return 'inherits from itself'
+    if isinstance(error, ImportError) and error.__cause__ is not None:
+        # mmengine puts the whole sys.path into the outer message
+        return f'custom_imports: {error.__cause__.__context__ or error.__cause__}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return f'{type(error).__name__}: {" ".join(text.split())}'
+
+
+def _where(trace: TracebackType | None, default: str, skip: str | None = None) -> tuple[str, int | None]:
+    """The innermost config that was being read when an error was raised, and the line if the config's own code ran."""
+    culprit, line = default, None
+    while trace is not None:
+        frame = trace.tb_frame
+        named = frame.f_locals.get('filename')
+        if frame.f_code.co_name in ('_file2dict', '_parse_lazy_import') and isinstance(named, str) and named != skip:
+            culprit, line = named, None
+        elif frame.f_code.co_filename == culprit:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return culprit, line
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative

@@ -1,0 +1,74 @@
+"""An exported enhancer under ONNX Runtime, behind the same calls as one with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from saga_mm.errors import SagaError
+from saga_mm.onnx.file import STRENGTH
+from saga_mm.onnx.model import ExportedModel
+from saga_mm.rows.device_memory import used_bytes
+from saga_mm.tasks.enhancement.strips import ANSWER_BYTES, TALLEST, RgbRows
+
+# what an image takes beyond what was measured at the export, by experience
+MARGIN = 1.25
+
+
+class ExportedEnhancer(ExportedModel):
+    """A low-light enhancer, for images that are done in one piece; see :class:`ExportedModel`."""
+
+    kind = 'enhancer'
+
+    def strips(
+        self, image: RgbRows, strength: float = 1.0, max_memory: int | None = None, held_bytes: int = 0
+    ) -> Iterator[np.ndarray]:
+        """As :func:`enhance_strips`, of which the first rows come when the whole image is done.
+
+        Args:
+            image: Anything that gives rows.
+            strength: 0 gives the image as it is, 1 the model's answer. A file whose strength is a constant takes that
+                number alone, or 1, the usual one, for it.
+            max_memory: Bytes that the whole program may take; None for no limit.
+            held_bytes: What the caller will hold of what is yielded.
+
+        Raises:
+            SagaError: The strength is not that of the file, or the memory is too small.
+        """
+        fixed = self.facts.strength
+        if fixed is not None and strength not in (1, fixed):
+            raise SagaError(f'--strength {strength:g}: {self.path} was exported with --strength {fixed:g}, for good')
+        if fixed is None and strength == 0:
+            answer = None
+        else:
+            self._require_memory(image, max_memory, held_bytes)
+            answer = self._answer(image.read(0, image.height), strength)
+        rows = min(max(ANSWER_BYTES // (12 * image.width), 1), TALLEST)
+        for start in range(0, image.height, rows):
+            stop = min(start + rows, image.height)
+            yield image.read(start, stop) if answer is None else answer[start:stop]
+
+    def _answer(self, pixels: np.ndarray, strength: float) -> np.ndarray:
+        given = {} if self.facts.strength is not None else {STRENGTH: np.array(strength, np.float32)}
+        answer = self.run(pixels, **given)
+        if answer.shape != (1, 3, *pixels.shape[:2]) or answer.dtype != np.float32:
+            raise self.refuse_answer(answer)
+        # whatever another file gives becomes pixels
+        np.nan_to_num(answer, copy=False).clip(0, 1, out=answer)
+        return np.ascontiguousarray(answer[0].transpose(1, 2, 0))
+
+    def _require_memory(self, image: RgbRows, max_memory: int | None, held_bytes: int) -> None:
+        if max_memory is None:
+            return
+        pixels = image.height * image.width
+        # the image as it is read, as the graph takes it, and the answer, are all float32 of three channels
+        each = MARGIN * self.facts.bytes_per_pixel + 3 * 12
+        taken = used_bytes(torch.device('cpu')) + held_bytes + getattr(image, 'held_bytes', 0)
+        if taken + each * pixels > max_memory:
+            raise SagaError(
+                f'--max-memory {max_memory / 2**20:.0f}MB: too little for {image.width} x {image.height} pixels, which '
+                f'an exported enhancer does in one piece, with about {(taken + each * pixels) / 2**20:.0f}MB; weights '
+                '(--weights base) need less'
+            )
