@@ -75,7 +75,7 @@ def _cpuinfo(key: str) -> str:
 
 def _commit() -> str | None:
     """Of the checkout that the package is in; with a plus where files have changed since."""
-    folder = Path(__file__).resolve().parents[3]
+    folder = Path(__file__).resolve().parents[1]
     if not (folder / '.git').exists():
         return None
     try:

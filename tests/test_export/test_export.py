@@ -28,7 +28,7 @@ onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 CONFIG = {
     'backbone': {
         'type': 'saga_mm.SAGAUNet',

@@ -12,7 +12,7 @@ from saga_mm.export.stack_graphs import DetectorGraph, SegmentorGraph
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='module')
