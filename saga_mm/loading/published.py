@@ -17,8 +17,7 @@ from torch import Tensor
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
 from saga_mm.loading.weights import Match, compare
-from saga_mm.models import backbones
-from saga_mm.models.backbones.named import create_backbone
+from saga_mm.models.backbones import create_backbone, named
 
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
@@ -29,8 +28,9 @@ SIGNS = {
 }
 FAMILIES: dict[str, list[str]] = {}
 HOSTS: dict[str, ModuleType] = {}
-for host, module in vars(backbones).items():
-    for variant in getattr(module, 'VARIANTS', ()):
+for module in named.FAMILIES:
+    host = module.__name__.rpartition('.')[2]
+    for variant in module.VARIANTS:
         HOSTS[variant] = module
         if not variant.startswith('saga_'):
             FAMILIES.setdefault(variant.partition(host)[0] + host, []).append(variant)

@@ -9,8 +9,9 @@ from saga_mm.registry import MODELS
 
 from . import cswin, pvt, pvt_v2, ravlt, swin
 
+FAMILIES = (pvt, pvt_v2, swin, cswin, ravlt)
 VARIANTS: dict[str, dict[str, Any]] = {
-    name: options for backbone in (pvt, pvt_v2, swin, cswin, ravlt) for name, options in backbone.VARIANTS.items()
+    name: options for family in FAMILIES for name, options in family.VARIANTS.items()
 }
 
 
