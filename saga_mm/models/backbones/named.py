@@ -9,7 +9,7 @@ from saga_mm.registry import MODELS
 
 from . import cswin, pvt, pvt_v2, ravlt, swin
 
-FAMILIES = (pvt, pvt_v2, swin, cswin, ravlt)
+FAMILIES = (swin, cswin, pvt, pvt_v2, ravlt)
 VARIANTS: dict[str, dict[str, Any]] = {
     name: options for family in FAMILIES for name, options in family.VARIANTS.items()
 }
