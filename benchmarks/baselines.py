@@ -1,7 +1,7 @@
 """What the token mixers are measured against: softmax as published and as mmdet ships it, FLatten and RALA written out.
 
 Each has the parameters of the package's own mixer and the same numbers, so either loads the other's weights. They are
-for benchmarks alone and registered when this module is imported.
+for benchmarks alone and not registered: pass the class as ``attention=``.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,8 @@ import torch.nn.functional as F
 from saga_mm.models.attention import FocusedLinearAttention, RankAugmentedLinearAttention, SoftmaxAttention
 from saga_mm.models.attention.softmax import KeysValues
 from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple, resize_table, rotation_2d, tokens_to_map
-from saga_mm.registry import MODELS
 
 
-@MODELS.register_module(name=['NaiveSoftmaxAttention', 'naive_softmax'])
 class NaiveSoftmaxAttention(SoftmaxAttention):
     """Softmax attention whose N x M map exists, as PVT was published."""
 
@@ -26,7 +24,6 @@ class NaiveSoftmaxAttention(SoftmaxAttention):
         return self.proj((weights @ state.values).transpose(1, 2).flatten(2))
 
 
-@MODELS.register_module(name=['MultiheadSoftmaxAttention', 'mha_softmax'])
 class MultiheadSoftmaxAttention(SoftmaxAttention):
     """Softmax attention as ``nn.MultiheadAttention`` runs it by default, which is how mmdet ships PVT.
 
@@ -74,7 +71,6 @@ class _Transcribed:
     read = write
 
 
-@MODELS.register_module(name=['FocusedTranscribed', 'focused_transcribed'])
 class FocusedTranscribed(_Transcribed, FocusedLinearAttention):
     """Focused linear attention, equation by equation in PyTorch, without anything done for speed.
 
@@ -106,7 +102,6 @@ class FocusedTranscribed(_Transcribed, FocusedLinearAttention):
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
 
 
-@MODELS.register_module(name=['RankAugmentedTranscribed', 'rala_transcribed'])
 class RankAugmentedTranscribed(_Transcribed, RankAugmentedLinearAttention):
     """Rank-augmented linear attention, equation by equation in PyTorch, without anything done for speed.
 

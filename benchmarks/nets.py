@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks import baselines  # noqa: F401  registers mixers that are named below
-from benchmarks.low_light_cost import build
 from saga_mm.analysis.subjects import parse_mixer
 from saga_mm.engines import use_engine
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones import create_backbone
+from saga_mm.models.enhancement import LowLightEnhancer
 
+from .baselines import FocusedTranscribed, MultiheadSoftmaxAttention, NaiveSoftmaxAttention, RankAugmentedTranscribed
 from .cases import Case, Subject, random_tensor
 from .floors import backbone_bytes, weight_bytes
 from .references import keep_whole
+from .retinexformer import Retinexformer
 
 NAMES = ('naive', 'mha', 'fused', 'fused_whole', 'linear', 'focused', 'rala', 'saga')
-MIXERS = {'naive': 'naive_softmax', 'mha': 'mha_softmax', 'fused': 'softmax'}
+MIXERS = {
+    'naive': NaiveSoftmaxAttention,
+    'mha': MultiheadSoftmaxAttention,
+    'focused_transcribed': FocusedTranscribed,
+    'rala_transcribed': RankAugmentedTranscribed,
+    'fused': 'softmax',
+}
 # as published, and what cannot be run in chunks
 WHOLE = ('naive', 'mha', 'focused_transcribed', 'rala_transcribed')
 SUFFIX = '_whole'
@@ -27,7 +35,7 @@ SUFFIX = '_whole'
 ENGINES = ('openvino', 'openvino_bf16', 'strips')
 
 
-def mixer_of(name: str) -> tuple[str | dict[str, Any], bool]:
+def mixer_of(name: str) -> tuple[str | dict[str, Any] | type, bool]:
     """``attention=`` behind a subject's name, and whether it runs whole maps instead of chunks of rows.
 
     Any mixer will do, with options as in ``saga:gate_source=low_rank``; the ending ``_whole`` switches chunks off. An
@@ -60,13 +68,44 @@ def build_backbone(case: Case, device: str, with_cp: bool = False) -> Subject:
     return Subject(net, (image,), backbone_bytes(net, case.batch, case.size, image.element_size(), case.backward))
 
 
+def enhancer(name: str) -> nn.Module:
+    """An enhancer with random weights in evaluation mode, from ``(B, 3, H, W)`` in [0, 1] to the same shape.
+
+    Args:
+        name: One of :data:`ENHANCERS`, perhaps with another attention, as in ``saga_unet:linear``.
+
+    Raises:
+        SagaError: There is no enhancer of that name, or it does not take that attention.
+    """
+    model, colon, mixer = name.partition(':')
+    if model not in ENHANCERS or name.endswith(':'):
+        raise SagaError(f'--only {name}: is none of {", ".join(ENHANCERS)}')
+    torch.manual_seed(0)
+    try:
+        return ENHANCERS[model](**({'attention': parse_mixer(mixer, '--only')} if colon else {})).eval()
+    except (ValueError, TypeError, KeyError) as error:
+        raise SagaError(f'--only {name}: {error}') from error
+
+
+def _saga_unet(arch: str, attention: str | dict[str, Any] = 'saga') -> nn.Module:
+    return LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': arch, 'attention': attention}, losses=())
+
+
+# the reference of ratios first
+ENHANCERS = {
+    'retinexformer': Retinexformer,
+    'saga_unet': partial(_saga_unet, 'base'),
+    'saga_unet_tiny': partial(_saga_unet, 'tiny'),
+}
+
+
 def build_enhancer(case: Case, device: str) -> Subject:
     """The enhancer of that name.
 
     Raises:
         SagaError: There is none.
     """
-    net = build(case.name.partition('@')[0], '--only').to(case.device, case.torch_dtype)
+    net = enhancer(case.name.partition('@')[0]).to(case.device, case.torch_dtype)
     on_engine(net, case.name)
     image = 0.2 * random_tensor(case, device, case.batch, 3, *case.size).abs()
     return Subject(net, (image,), ends_bytes(net, image, case.backward))

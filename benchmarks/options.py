@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from benchmarks.low_light_cost import parse_sizes
 from saga_mm.errors import SagaError
 
-from .cases import DTYPES, Case
+from .cases import DTYPES, Case, Size
 from .nets import mixer_of
 from .op import has_op, op_parts
 from .subjects import LAYERS
@@ -80,11 +80,29 @@ def plan(options: Options) -> list[Case]:
     return [
         Case(options.layer, part, name, size, options.batch, options.dtype, options.device, options.backward, compiled)
         for part in parts
-        for size in parse_sizes(options.sizes or layer.sizes, squares=True)
+        for size in parse_sizes(options.sizes or layer.sizes)
         for name in names
         if options.layer != 'op' or has_op(part, name)
         for compiled in variants
     ]
+
+
+def parse_sizes(text: str) -> list[Size]:
+    """``(H, W)`` of each size in a list such as ``400x608,1280``, where a number alone is the side of a square.
+
+    Raises:
+        SagaError: A part is no size.
+    """
+    sizes = []
+    for part in text.split(','):
+        match = re.fullmatch(r'\s*(\d+)\s*(?:x\s*(\d+)\s*)?', part.lower())
+        if match is None or 0 in (size := (int(match[1]), int(match[2] or match[1]))):
+            raise SagaError(
+                f'--sizes {part}: is no size; write height x width in pixels, for example 400x608; one number '
+                'is a square'
+            )
+        sizes.append(size)
+    return list(dict.fromkeys(sizes))
 
 
 def _check(options: Options) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from benchmarks.low_light_cost import BUILDERS
 from saga_mm.analysis import measure_cost
 from saga_mm.models.backbones.layers import DropPath
 
@@ -37,7 +36,7 @@ LAYERS: dict[str, Layer] = {
     'op': Layer(op.NAMES, ('fused', 'naive'), '640,1280', op.build_op),
     'backbone': Layer(nets.NAMES, ('fused', 'fused_whole', 'naive'), '512,640,1280', nets.build_backbone),
     'model': Layer(configured.NAMES, (), '512,1280', configured.build_model),
-    'enhancer': Layer(tuple(BUILDERS), ('retinexformer',), '400x608,1280', nets.build_enhancer),
+    'enhancer': Layer(tuple(nets.ENHANCERS), ('retinexformer',), '400x608,1280', nets.build_enhancer),
 }
 
 

@@ -22,8 +22,7 @@ from saga_mm.files import make_folder, write_file
 from saga_mm.images.video import VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.saga_unet import ARCHS
-from saga_mm.models.enhancement.weights import build_enhancer, load_weights
+from saga_mm.models.enhancement.weights import load_weights
 from saga_mm.tasks.enhancement.video import VideoEnhancer
 from saga_mm.tasks.predictor import find_device
 
@@ -66,26 +65,28 @@ class Speed:
 
 
 def report_video(
-    size: tuple[int, int], count: int, arch: str, weights: str | None, device: str | None, out: Path
+    size: tuple[int, int], count: int, weights: str, device: str | None, out: Path, threads: int | None = None
 ) -> tuple[Speed, Flicker]:
     """Measure, print a table, and write ``video.json`` and ``video.md``.
 
     Args:
         size: ``(H, W)`` of the frames.
         count: Frames to time.
-        arch: Of the trunk, which gets random weights.
-        weights: A name of weights that come with the package, or a file, instead.
+        weights: A name of weights that come with the package, or a file.
         device: Where to run; None for a GPU if there is one.
         out: Folder of what is written.
+        threads: Of the CPU; None for PyTorch's own choice.
 
     Raises:
         SagaError: Something in the input is wrong.
     """
     check_size(size)
     if count < 2:
-        raise SagaError(f'--frames {count}: must be at least 2')
+        raise SagaError(f'--repeats {count}: frames of a video; must be at least 2')
+    if threads:
+        torch.set_num_threads(threads)
     place = find_device(device)
-    model = load_enhancer(arch, weights).to(place)
+    model = load_weights(weights).to(place)
     folder, about = make_folder(out), full_machine()
     small = (max(1, round(side * min(1.0, FLICKER_SIDE / max(size)))) for side in size)
     calm = list(static_scene(photograph(*small), FLICKER_FRAMES))
@@ -103,7 +104,7 @@ def report_video(
         clip = write_clip(Path(scratch) / 'dark.mp4', size, static_scene(photograph(*size), count), tell)
         speed = time_video(model, clip, Path(scratch) / 'bright.mp4', tell)
         flicker = measure_flicker(model, calm, tell=tell)
-    name = f'weights {weights}' if weights else f'trunk {arch} with random weights'
+    name = f'weights {weights}'
     written = {
         'machine': about,
         'model': name,
@@ -117,20 +118,6 @@ def report_video(
     write_file(folder / 'video.md', text)
     print(f'{text}\nfigures: {folder / "video.json"}, table: {folder / "video.md"}')
     return speed, flicker
-
-
-def load_enhancer(arch: str, weights: str | None = None) -> LowLightEnhancer:
-    """A model with weights, or of a trunk with random ones, in evaluation mode.
-
-    Raises:
-        SagaError: There is no such trunk, or something is wrong with the weights.
-    """
-    if weights:
-        return load_weights(weights)
-    if arch not in ARCHS:
-        raise SagaError(f'--arch {arch}: is none of {", ".join(ARCHS)}')
-    torch.manual_seed(0)
-    return build_enhancer({'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': arch}}).eval()
 
 
 def photograph(height: int, width: int) -> np.ndarray:

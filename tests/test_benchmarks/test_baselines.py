@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks import baselines
+from benchmarks.nets import MIXERS
 from saga_mm.analysis import measure_cost
 from saga_mm.models.attention import build_attention
 from saga_mm.models.backbones import create_backbone
@@ -12,8 +13,8 @@ from saga_mm.rows import crop_rows
 
 DIMS, HEADS = 24, 2
 PAIRS = {
-    'naive_softmax': 'softmax',
-    'mha_softmax': 'softmax',
+    'naive': 'softmax',
+    'mha': 'softmax',
     'focused_transcribed': 'focused',
     'rala_transcribed': 'rala',
 }
@@ -27,7 +28,7 @@ def build(name: str, dtype: torch.dtype = torch.float64, **offers):
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    mixer = build_attention(name, DIMS, HEADS, **offers).to(dtype)
+    mixer = build_attention(MIXERS[name], DIMS, HEADS, **offers).to(dtype)
     mixer.load_state_dict(ours.state_dict())
     return mixer, ours
 
@@ -48,7 +49,7 @@ def test_same_numbers_and_gradients(name, height, width, qkv_bias):
     assert all(grad.abs().max() > 1e-6 for grad in grads[0][:2])
 
 
-@pytest.mark.parametrize('name', ['naive_softmax', 'mha_softmax'])
+@pytest.mark.parametrize('name', ['naive', 'mha'])
 def test_softmax_runs_in_pieces_of_rows(name):
     mixer, ours = build(name, sr_ratio=2)
     whole = Grid.whole(6, 5)
@@ -70,15 +71,18 @@ def test_transcriptions_refuse_pieces(name):
 
 def test_the_map_exists_in_naive_attention_alone():
     x, grid, tokens = torch.empty(1, 64 * 64, DIMS, device='meta'), Grid.whole(64, 64), 64 * 64
-    cost = {name: measure_cost(build_attention(name, DIMS, HEADS), x, grid) for name in (*PAIRS, 'softmax')}
+    cost = {
+        name: measure_cost(build_attention(MIXERS.get(name, name), DIMS, HEADS), x, grid)
+        for name in (*PAIRS, 'softmax')
+    }
     whole = HEADS * tokens * tokens
-    assert cost['naive_softmax'].largest.bytes == 4 * whole
+    assert cost['naive'].largest.bytes == 4 * whole
     # before and after the softmax
-    assert cost['naive_softmax'].peak_bytes > 2 * 4 * whole
+    assert cost['naive'].peak_bytes > 2 * 4 * whole
     # and the mean over the heads
-    assert cost['mha_softmax'].largest.bytes == 4 * whole and cost['mha_softmax'].peak_bytes > 4 * 1.5 * whole
+    assert cost['mha'].largest.bytes == 4 * whole and cost['mha'].peak_bytes > 4 * 1.5 * whole
     assert all(cost[name].peak_bytes < whole for name in ('softmax', 'focused_transcribed', 'rala_transcribed'))
-    assert cost['naive_softmax'].macs == cost['mha_softmax'].macs == cost['softmax'].macs
+    assert cost['naive'].macs == cost['mha'].macs == cost['softmax'].macs
 
 
 def test_a_backbone_loads_the_weights_of_the_fused_one():
@@ -86,8 +90,8 @@ def test_a_backbone_loads_the_weights_of_the_fused_one():
     options = {'arch': arch, 'out_indices': (0, 1)}
     fused = create_backbone('pvt_tiny', **options).eval()
     image = torch.randn(1, 3, 50, 37)
-    for name in ('naive_softmax', 'mha_softmax'):
-        net = create_backbone('pvt_tiny', attention=name, **options).eval()
+    for name in ('naive', 'mha'):
+        net = create_backbone('pvt_tiny', attention=MIXERS[name], **options).eval()
         assert isinstance(net.stages[0].blocks[0].attn, baselines.SoftmaxAttention)
         net.load_state_dict(fused.state_dict())
         with torch.no_grad():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.video_report import STAGES, load_enhancer, photograph, report_video, time_video, write_clip
+from benchmarks.video_report import STAGES, photograph, report_video, time_video, write_clip
 from saga_mm.errors import SagaError
 from saga_mm.images.video import VideoReader
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weights import build_enhancer, load_weights, save_weights
 from saga_mm.tasks.enhancement.video import VideoEnhancer
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
@@ -24,7 +24,7 @@ def weights(tmp_path) -> str:
 
 
 def test_report(weights, tmp_path, capsys):
-    speed, flicker = report_video((24, 33), 3, 'tiny', weights, 'cpu', tmp_path / 'out')
+    speed, flicker = report_video((24, 33), 3, weights, 'cpu', tmp_path / 'out')
     out, err = capsys.readouterr()
     text = (tmp_path / 'out' / 'video.md').read_text()
     assert text in out and 'measuring' in err
@@ -38,7 +38,7 @@ def test_report(weights, tmp_path, capsys):
 
 
 def test_the_video_is_enhanced_as_ever(weights, tmp_path):
-    model = load_enhancer('tiny', weights)
+    model = load_weights(weights)
     frames = [photograph(32, 48) // 8 + np.uint8(i) for i in range(5)]
     told = []
     source = write_clip(tmp_path / 'a.mp4', (32, 48), frames, lambda: told.append(1))
@@ -55,12 +55,11 @@ def test_the_video_is_enhanced_as_ever(weights, tmp_path):
 
 
 def test_bad_options(tmp_path):
-    for size, count, arch, weights, said in (
-        ((0, 8), 3, 'tiny', None, '--size 0 8'),
-        ((8, 8), 1, 'tiny', None, '--frames 1: must be at least 2'),
-        ((8, 8), 2, 'large', None, '--arch large: is none of base, tiny'),
-        ((8, 8), 2, 'tiny', 'none.npz', 'weights none.npz: no such file'),
+    for size, count, weights, said in (
+        ((0, 8), 3, 'tiny', '--size 0 8'),
+        ((8, 8), 1, 'tiny', '--repeats 1: frames of a video; must be at least 2'),
+        ((8, 8), 2, 'none.npz', 'weights none.npz: no such file'),
     ):
         with pytest.raises(SagaError, match=said):
-            report_video(size, count, arch, weights, 'cpu', tmp_path)
+            report_video(size, count, weights, 'cpu', tmp_path)
     assert not list(tmp_path.iterdir())

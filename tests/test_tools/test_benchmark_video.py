@@ -1,20 +1,17 @@
-from functools import partial
-
-import pytest
-
-
-@pytest.fixture
-def run(run_here, tmp_path, monkeypatch):
-    """Run the tool in an empty folder."""
+def test_as_a_user_runs_it(run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return partial(run_here, 'benchmark_video.py')
-
-
-def test_random_weights(run, tmp_path):
-    out, _, status = run('--size', '16', '24', '--frames', '2', '--device', 'cpu', '--out', 'figures')
-    assert status == 0 and 'trunk tiny with random weights, cpu:' in out
+    words = ('video', '--sizes', '16x24', '--repeats', '2', '--device', 'cpu', '--out', 'figures')
+    out, _, status = run_here('benchmark.py', *words)
+    assert status == 0 and 'weights tiny, cpu:' in out
     assert sorted(path.name for path in (tmp_path / 'figures').iterdir()) == ['video.json', 'video.md']
 
 
-def test_errors_are_one_line(run):
-    assert run('--frames', '0') == ('', 'error: --frames 0: must be at least 2\n', 2)
+def test_options_that_do_not_go_with_video(run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, said in (
+        (('--repeats', '1'), '--repeats 1: frames of a video; must be at least 2'),
+        (('--backward',), '--backward: does not go with video; leave it out'),
+        (('--min-seconds', '1'), '--min-seconds: does not go with video; leave it out'),
+    ):
+        assert run_here('benchmark.py', 'video', *words) == ('', f'error: {said}\n', 2)
+    assert not list(tmp_path.iterdir())

@@ -76,12 +76,12 @@ def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return F.linear(x, kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1])
 
 
-def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:
+def resolve_attention(attention: str | dict | type[TokenMixer]) -> tuple[type[TokenMixer], dict]:
     """Class and options behind ``attention=``.
 
     Args:
-        attention: A registered name (``'saga'``, ``'softmax'``), or a dict whose ``type`` is one and whose other keys
-            are options of the mixer.
+        attention: A registered name (``'saga'``, ``'softmax'``), a class, or a dict whose ``type`` is one of these and
+            whose other keys are options of the mixer.
 
     Raises:
         ValueError: If the name is unknown, or names something that is not a token mixer.
@@ -96,7 +96,7 @@ def resolve_attention(attention: str | dict) -> tuple[type[TokenMixer], dict]:
 
 
 def build_attention(
-    attention: str | dict, embed_dims: int, num_heads: int, softmax: str = 'softmax', **offers: Any
+    attention: str | dict | type[TokenMixer], embed_dims: int, num_heads: int, softmax: str = 'softmax', **offers: Any
 ) -> TokenMixer:
     """Build the mixer that ``attention`` names.
 

@@ -14,7 +14,7 @@ from saga_mm.rows import AppliedRows, MemoryRows, Part, RowRunner, Rows
 
 from .chunks import chunk_bytes, engine_for, run_on
 
-Attention = str | dict | Sequence[str | dict]
+Attention = str | dict | type[TokenMixer] | Sequence[str | dict | type[TokenMixer]]
 
 
 class PyramidBackbone(BaseModule):
@@ -49,7 +49,7 @@ class PyramidBackbone(BaseModule):
         super().__init__(init_cfg)
         count = len(embed_dims)
         self.embed_dims = tuple(embed_dims)
-        self.mixers = [attention] * count if isinstance(attention, str | dict) else list(attention)
+        self.mixers = [attention] * count if isinstance(attention, str | dict | type) else list(attention)
         if len(self.mixers) != count:
             raise ValueError(f'attention lists {len(self.mixers)} mixers for {count} stages')
         if not out_indices or not set(out_indices) <= set(range(count)):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.low_light_cost import build
+from benchmarks.nets import enhancer as build
 from saga_mm.analysis.cost import measure_cost
 from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
