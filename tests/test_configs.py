@@ -212,6 +212,16 @@ def test_segmentation_recipe_is_what_its_name_says(file):
     assert cfg.model.test_cfg == dict(mode='whole')
 
 
+@pytest.mark.parametrize('file', FILES)
+def test_ground_truth_of_tests_keeps_the_size_of_its_file(file):
+    """Predictions come in it, and are drawn beside the ground truth."""
+    cfg = load_config(CONFIGS / file)
+    for loader in (cfg.get('val_dataloader'), cfg.get('test_dataloader')):
+        steps = [str(step['type']) for step in loader.dataset.pipeline] if loader else []
+        if 'LoadAnnotations' in steps and 'Resize' in steps:
+            assert steps.index('Resize') < steps.index('LoadAnnotations')
+
+
 def test_demo_photographs_agree_with_the_demo_data():
     cfg = load_config(CONFIGS / 'saga_lowlight.py')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

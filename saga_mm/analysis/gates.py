@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from saga_mm.display.fonts import plot_text
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_image
@@ -141,7 +142,7 @@ def plot_gates(gates: Sequence[LayerGates], picture: np.ndarray, path: Path, tit
     height, width = picture.shape[:2]
     tall = min(max(3.4 * height / width, 1.2), 6.0)
     figure = Figure(figsize=(3 * 4.2, len(stages) * (tall + 0.5) + 0.5), layout='constrained')
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plot_text(title), fontsize=11)
     axes = figure.subplots(len(stages), 3, squeeze=False)
     # grey, so that colour means the gate alone
     grey = picture.mean(-1)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saga_mm.display.fonts import plot_text
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_file, write_image
@@ -117,7 +118,7 @@ def plot_ranks(ranks: Ranks, path: Path, title: str, share: float = SHARE) -> Pa
 
     layers = list(dict.fromkeys(rank.layer for each in ranks.values() for rank in each))
     figure = Figure(figsize=(min(max(9.0, 0.8 * len(layers)), 20.0), 8), layout='constrained')
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plot_text(title), fontsize=11)
     axes = figure.subplots(2, 2, sharex=True)
     kinds = ('effective', 'energy')
     names = ('effective rank', f'singular values for {share:.0%} of the energy')

@@ -107,7 +107,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         result = results.write(done, failed)
     if options.explain and getattr(predictor, 'model', None) is not None:
         say(str(explain(predictor.model, getattr(predictor, 'budget', None))))
-    say(f'{writer.summary(done)} and {RESULTS} are in {out}')
+    if done:
+        say(f'{writer.summary(done)} and {RESULTS} are in {out}')
     if failed:
         listed = '\n  '.join(entry['reason'] for entry in failed)
         raise SagaError(f'{len(failed)} of {len(pictures)} pictures could not be done:\n  {listed}')

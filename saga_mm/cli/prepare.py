@@ -61,6 +61,7 @@ def read(options: RunOptions, training: bool) -> Config:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     hush()
+    task_of(cfg).prepare_stack()
     _require_sections(cfg, training)
     use_own_data(cfg, options.own_data, training)
     set_work_dir(cfg, options.config, options.work_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,10 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         main: The tool, called without arguments.
         interrupted: What to say after Ctrl-C, for example how to resume.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # names of files and classes may have letters that the encoding of a terminal lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     rank = os.environ.get('RANK', '0')
     prefix = '' if rank == '0' else f'[rank {rank}] '
     try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from saga_mm.files import write_image
+
+from .fonts import pillow_font
 
 # pixels of the longest side, beyond which both are reduced
 LONGEST = 4096
@@ -57,7 +59,7 @@ class BeforeAfter:
         size = min(48, max(12, column // 24))
         top = round(1.6 * size)
         canvas = Image.new('RGB', (2 * column + GAP, top + height), 'white')
-        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size)
+        draw, font = ImageDraw.Draw(canvas), pillow_font(''.join(LABELS), size)
         for i, (half, label) in enumerate(zip(self.halves, LABELS)):
             left = i * (column + GAP)
             canvas.paste(Image.fromarray(half), (left, top))

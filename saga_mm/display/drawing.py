@@ -11,8 +11,9 @@ import mmcv
 import numpy as np
 from mmengine.fileio import get
 from mmengine.hooks import Hook
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from saga_mm.display.fonts import drawn_names, pillow_font
 from saga_mm.display.overlay import add_legend, class_shares, overlay
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
@@ -85,9 +86,14 @@ class DrawHook(Hook):
 def draw_objects(visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float, draw_gt: bool) -> None:
     """Draw a data sample of mmdet's on an RGB image and save it; the ground truth beside it if asked."""
     options = {'pred_score_thr': score_thr} if 'pred_instances' in sample else {}
-    visualizer.add_datasample(
-        path.name, image, sample, draw_gt=draw_gt, show=False, out_file=os.fspath(path), **options
-    )
+    meta = visualizer.dataset_meta
+    visualizer.dataset_meta = {**meta, 'classes': drawn_names(meta['classes'])}
+    try:
+        visualizer.add_datasample(
+            path.name, image, sample, draw_gt=draw_gt, show=False, out_file=os.fspath(path), **options
+        )
+    finally:
+        visualizer.dataset_meta = meta
 
 
 def draw_maps(image: np.ndarray, maps: Sequence[np.ndarray], metainfo: Mapping[str, Any], path: Path) -> None:
@@ -115,7 +121,7 @@ def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     draw = ImageDraw.Draw(canvas)
     for index, (name, picture) in enumerate(pictures.items()):
         canvas.paste(Image.fromarray(picture), (index * width, 2 * size))
-        draw.text((index * width + size // 2, size // 3), name, fill='black', font=ImageFont.load_default(size))
+        draw.text((index * width + size // 2, size // 3), name, fill='black', font=pillow_font(name, size))
     write_image(path, canvas.save, quality=92)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -55,8 +56,19 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
     rows = {metric_name(key): _figure(metric_name(key), value) for key, value in metrics.items()}
     if not rows:
         return 'no metrics: nothing was detected'
-    width = max(len(name) for name in rows)
-    return '\n'.join(f'{name:<{width}}  {value:>8}' for name, value in rows.items())
+    width = max(map(text_width, rows))
+    return '\n'.join(f'{pad(name, width)}  {value:>8}' for name, value in rows.items())
+
+
+def text_width(text: str) -> int:
+    """How many columns a text takes on a terminal: letters of East Asia take two, combining marks none."""
+    wide = sum(unicodedata.east_asian_width(letter) in 'WF' for letter in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def pad(text: str, width: int) -> str:
+    """A text with spaces up to ``width`` columns of a terminal."""
+    return text + ' ' * (width - text_width(text))
 
 
 def number(value: Any) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .fonts import pillow_font, shown
 
 NAMED = 30
 NARROWEST = 160
@@ -44,22 +46,22 @@ def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequ
     height, width = picture.shape[:2]
     full = max(width, NARROWEST)
     size = min(32, max(11, full // 50))
-    font = ImageFont.load_default(size)
     entries = list(zip(names, palette))[:NAMED]
     if len(names) > NAMED:
         entries.append((f'and {len(names) - NAMED} more', (255, 255, 255)))
     row, places = 1, []
     left = size // 2
     for name, colour in entries:
-        length = round(2 * size + font.getlength(name))
+        font = pillow_font(name, size)
+        length = round(2 * size + font.getlength(shown(name)))
         if left > size // 2 and left + length > full:
             row, left = row + 1, size // 2
-        places.append((left, (row - 1) * round(1.5 * size) + size // 3, name, tuple(colour)))
+        places.append((left, (row - 1) * round(1.5 * size) + size // 3, shown(name), tuple(colour), font))
         left += length
     canvas = Image.new('RGB', (full, height + row * round(1.5 * size) + size // 4), 'white')
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    for left, top, name, colour in places:
+    for left, top, name, colour, font in places:
         draw.rectangle((left, height + top, left + size, height + top + size), fill=colour)
         draw.text((left + 1.3 * size, height + top - size // 6), name, fill='black', font=font)
     return np.asarray(canvas)

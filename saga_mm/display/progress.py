@@ -1,10 +1,14 @@
-"""Progress bars where tqdm is installed (mmdet depends on it), silence where it is not."""
+"""Progress bars where tqdm is installed (mmdet depends on it); a line now and then where no terminal shows them."""
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar('T')
+# between two lines where there is no bar
+SECONDS = 10.0
 
 
 def progress_bar(
@@ -20,14 +24,49 @@ def progress_bar(
         delay: Seconds before the bar appears: short work shows none.
         unit: What is counted.
     """
-    if enabled:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-        else:
-            return iter(tqdm(items, total=total, desc=text, delay=delay, unit=unit, dynamic_ncols=True))
-    return iter(items)
+    if not enabled:
+        return iter(items)
+    if not shows_bars():
+        return _with_lines(items, total, text, unit)
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iter(items)
+    return iter(tqdm(items, total=total, desc=text, delay=delay, unit=unit, dynamic_ncols=True))
+
+
+def shows_bars() -> bool:
+    """Whether bars go to a terminal; in a file each of their states would be another line."""
+    return sys.stderr.isatty()
+
+
+class Lines:
+    """Says how far work is, in a line every ``SECONDS``: for files and pipes in place of a bar.
+
+    Args:
+        total: What there is to do.
+        text: What the line begins with.
+        unit: What is counted.
+    """
+
+    def __init__(self, total: int, text: str, unit: str) -> None:
+        self.total, self.text, self.unit = total, text, unit
+        self._last = time.monotonic()
+
+    def show(self, done: float) -> None:
+        """Say that so much is done, unless a line was written shortly before."""
+        now = time.monotonic()
+        if now - self._last >= SECONDS:
+            self._last = now
+            start = f'{self.text}: ' if self.text else ''
+            print(f'{start}{int(done):,}/{self.total:,}{self.unit}', file=sys.stderr, flush=True)
+
+
+def _with_lines(items: Iterable[T], total: int, text: str, unit: str) -> Iterator[T]:
+    lines = Lines(total, text, unit)
+    for done, item in enumerate(items, 1):
+        yield item
+        lines.show(done)
 
 
 @contextmanager
@@ -43,6 +82,9 @@ def progress_meter(total: int, text: str, delay: float = 0.0, unit: str = ' rows
     Yields:
         A function to call with how much of ``total`` is done in all.
     """
+    if not shows_bars():
+        yield Lines(total, text, unit).show
+        return
     try:
         from tqdm import tqdm
     except ImportError:

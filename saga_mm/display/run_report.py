@@ -17,19 +17,42 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     A resumed run starts a log of its own; the logs before it are kept as far as it did not do their iterations again.
 
     Raises:
-        SagaError: If the folder holds no log.
+        SagaError: If the folder holds no log, or a damaged one.
     """
     logs = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not logs:
         raise SagaError(f'{work_dir} holds no training log (*/vis_data/scalars.json): train there first')
     records: list[dict] = []
     for log in logs:
-        fresh = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
+        fresh = _read_log(log)
         if not fresh:
             continue
         start = min((r['iter'] for r in fresh if 'iter' in r), default=0)
         records = [r for r in records if r.get('iter', start) < start] if start > 1 else []
         records += fresh
+    return records
+
+
+def _read_log(log: Path) -> list[dict]:
+    """The lines of a log; the last may be cut, as a run that was killed leaves it.
+
+    Raises:
+        SagaError: The file cannot be read, or another line is damaged.
+    """
+    try:
+        lines = [line for line in log.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise SagaError(f'{log}: cannot be read ({error.strerror or error})') from error
+    records = []
+    for place, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict) and all(isinstance(record.get(key, 0), int) for key in ('iter', 'step')):
+            records.append(record)
+        elif place < len(lines):
+            raise SagaError(f'{log}, line {place}: is no line of a training log; remove the line, or the log')
     return records
 
 
@@ -80,6 +103,20 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
             axes.legend(fontsize=8)
     write_image(path, figure.savefig, dpi=120)
     return path
+
+
+def find_drawn(folder: str | Path) -> list[Path]:
+    """Pictures that a test or a prediction drew into a folder, without the class maps beside them.
+
+    Raises:
+        SagaError: There are none.
+    """
+    root = Path(folder)
+    found = sorted(path for path in root.rglob('*') if path.suffix in ('.jpg', '.png'))
+    drawn = [path for path in found if path.relative_to(root).parts[0] != 'maps' or path.suffix != '.png']
+    if not drawn:
+        raise SagaError(f'{folder}: has no pictures that a test or a prediction drew')
+    return drawn
 
 
 def contact_sheet(images: Sequence[Path], path: str | Path, columns: int = 3, width: int = 512) -> Path:

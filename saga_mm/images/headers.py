@@ -1,10 +1,12 @@
 """What a picture's file says without decoding it: its orientation, its size, and whether it is whole."""
 
 import os
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 import cv2
 from PIL import Image
+
+from .png_check import require_intact
 
 EXIF_ORIENTATION = 0x0112
 
@@ -40,6 +42,8 @@ def require_whole(image: Image.Image, path: str, full: bool) -> None:
     ended = not common or _has_end(path)
     if not ended and image.format != 'PNG':
         raise ValueError('cut off, without the end marker')
+    if full and image.format == 'PNG':
+        require_intact(Path(path).read_bytes())
     if full or not ended:
         # a coarse JPEG still reads the whole stream
         image.draft('RGB', (1, 1))

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
+from saga_mm.text_files import require_utf8
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -59,6 +60,8 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     from mmengine.config import Config
 
     file = find_config(path)
+    if file.suffix == '.py':
+        require_utf8(file)
     try:
         cfg = Config.fromfile(str(file))
     except Exception as error:

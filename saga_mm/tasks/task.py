@@ -35,6 +35,9 @@ class Task:
     compared: tuple[str, ...]
     sees_whole: str
 
+    def prepare_stack(self) -> None:
+        """Change in the library, for this process, what is wrong in it."""
+
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
         """Point a config at one's own data: data sets, classes, heads, evaluators."""
         raise NotImplementedError

@@ -69,7 +69,7 @@ class DetectionWriter(Writer):
         super().__init__(predictor, out, root, pictures)
         from mmdet.visualization import DetLocalVisualizer
 
-        self.score_thr = score_thr
+        self.score_thr, self.highest = score_thr, 0.0
         self.visualizer = DetLocalVisualizer.get_instance('saga_mm.predict')
         self.visualizer.dataset_meta = predictor.metainfo
 
@@ -79,6 +79,7 @@ class DetectionWriter(Writer):
     def write(self, picture: Path) -> dict[str, Any]:
         image = read_picture(picture)
         sample = self.predictor(image).cpu()
+        self.highest = max(self.highest, *sample.pred_instances.scores.tolist(), 0.0)
         target = self.drawn.path_for(picture)
         draw_objects(self.visualizer, sample, image, target, self.score_thr, draw_gt=False)
         return {
@@ -90,7 +91,10 @@ class DetectionWriter(Writer):
 
     def summary(self, done: list[dict[str, Any]]) -> str:
         count = sum(len(entry['predictions']) for entry in done)
-        return f'{count} objects in {len(done)} pictures; drawn pictures'
+        pictures = f'{len(done)} pictures' if len(done) > 1 else '1 picture'
+        if not count:
+            pictures += f', as none scores {self.score_thr} (--score-thr); the highest score is {self.highest:.3f}'
+        return f'{count} object{"s" * (count != 1)} in {pictures}; drawn pictures'
 
 
 class SegmentationWriter(Writer):
@@ -160,7 +164,7 @@ class SegmentationWriter(Writer):
         }
 
     def summary(self, done: list[dict[str, Any]]) -> str:
-        return f'{len(done)} pictures segmented; drawn pictures, class maps ({MAPS}/)'
+        return f'{len(done)} picture{"s" * (len(done) != 1)} segmented; drawn pictures, class maps ({MAPS}/)'
 
 
 @contextmanager

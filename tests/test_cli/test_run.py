@@ -1,3 +1,4 @@
+import io
 import sys
 from pathlib import Path
 
@@ -89,3 +90,11 @@ def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
         run_tool(fail(ZeroDivisionError()))
     run_tool(lambda: print('done', file=sys.stdout))
     assert capsys.readouterr().out == 'done\n'
+
+
+def test_letters_that_the_encoding_of_a_terminal_lacks(monkeypatch):
+    screen = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stdout', screen)
+    run_tool(lambda: print('Gebäude \udce9'))
+    screen.flush()
+    assert screen.buffer.getvalue() == b'Geb\\xe4ude \\udce9\n'

@@ -3,6 +3,7 @@ import sys
 import pytest
 import tqdm
 
+from saga_mm.display import progress
 from saga_mm.display.progress import progress_bar, progress_meter
 
 
@@ -17,6 +18,7 @@ def bars(monkeypatch):
             made.append(self)
 
     monkeypatch.setattr(tqdm, 'tqdm', Kept)
+    monkeypatch.setattr(progress, 'shows_bars', lambda: True)
     return made
 
 
@@ -41,3 +43,16 @@ def test_bars_are_silent_without_tqdm(monkeypatch, capsys):
 def test_an_error_passes_through(bars):
     with pytest.raises(ValueError, match='broken'), progress_meter(10, 'huge.tif'):
         raise ValueError('broken')
+
+
+def test_a_file_gets_a_line_now_and_then_and_no_bar(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, 'monotonic', lambda: next(clock))
+    assert list(progress_bar(range(9), 9, 'counting')) == [*range(9)]
+    with progress_meter(10, 'huge.tif') as show:
+        for done in range(10):
+            show(done + 0.5)
+    out, err = capsys.readouterr()
+    assert out == '' and '\r' not in err
+    counted = ['counting: 3/9 images', 'counting: 6/9 images', 'counting: 9/9 images']
+    assert err.splitlines() == [*counted, *(f'huge.tif: {done}/10 rows' for done in (2, 5, 8))]

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from saga_mm.display.run_report import contact_sheet, curves, metric_rows, plot_curves, read_scalars
+from saga_mm.display.run_report import contact_sheet, curves, find_drawn, metric_rows, plot_curves, read_scalars
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 
@@ -34,6 +34,11 @@ def test_table_is_aligned():
     assert table.splitlines() == ['name    value', '-------------', 'a       0.500', 'longer  12']
 
 
+def test_letters_of_two_columns_keep_a_table_aligned():
+    table = format_table(('name', 'value'), [('天空', 1), ('e\u0301', 2), ('longer', 3)])
+    assert table.splitlines()[2:] == ['天空    1', 'e\u0301       2', 'longer  3']
+
+
 def test_pictures_are_written(tmp_path):
     path = plot_curves({'loss': [(1, 2.0), (2, 1.0)], 'coco/bbox_mAP_50': [(2, 0.5)]}, tmp_path / 'a' / 'curves.png')
     assert Image.open(path).size[0] > 500
@@ -57,3 +62,25 @@ def test_missing_logs_and_pictures_are_named(tmp_path):
         read_scalars(tmp_path)
     with pytest.raises(SagaError, match='no pictures to put into'):
         contact_sheet([], tmp_path / 'sheet.jpg')
+
+
+def test_damaged_logs(tmp_path):
+    write_log(tmp_path, '1', losses(1, 4))
+    log = tmp_path / '1' / 'vis_data' / 'scalars.json'
+    whole = log.read_bytes()
+    # a run that is killed leaves a part of a line
+    log.write_bytes(whole + b'{"loss": 1.0, "it')
+    assert len(read_scalars(tmp_path)) == 3
+    for spoilt in (b'\xff\x00', b'[1, 2]', b'{"iter": "x"}', b'{"iter": 1'):
+        log.write_bytes(spoilt + b'\n' + whole)
+        with pytest.raises(SagaError, match=r'scalars\.json, line 1: is no line of a training log'):
+            read_scalars(tmp_path)
+
+
+def test_class_maps_are_not_shown(tmp_path):
+    for name in ('a.jpg', 'maps/a.png', 'b.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new('L', (8, 8)).save(tmp_path / name)
+    assert [path.name for path in find_drawn(tmp_path)] == ['a.jpg', 'b.png']
+    with pytest.raises(SagaError, match='nowhere: has no pictures'):
+        find_drawn(tmp_path / 'nowhere')

@@ -338,7 +338,7 @@ def test_as_a_user_runs_it(segmented, pictures, start_tool):
     assert [tool.returncode for tool in tools] == [0, 0, 0, 2, 2]
     assert all('Warning' not in err for _, err in ends) and ends[0][1] == ends[2][1] == ''
     assert re.search(r'IoU cross +\d+\.\d\d\n', ends[0][0])
-    assert '1 pictures segmented' in ends[1][0]
+    assert '1 picture segmented' in ends[1][0]
     assert re.search(r'mIoU +\d+\.\d+ +\d+\.\d+ +[36]\n', ends[2][0])
     assert re.fullmatch(r'error: --train-ann: for detection, .*\n', ends[3][1])
     assert re.fullmatch(r'error: --sizes: goes with --mode, .*\n', ends[4][1])

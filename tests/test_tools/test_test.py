@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,29 @@ def test_figures_results_and_pictures(inside, tiny, tmp_path, capsys):
     assert [path.name for path in shown] == ['000000.jpg', '000001.jpg', '000002.jpg']
     # ground truth and predictions side by side
     assert Image.open(shown[0]).size == (192, 96)
+
+
+def test_pictures_of_another_size_and_ids_from_0(inside, tiny, tmp_path):
+    """The config loads annotations before it resizes, as configs of earlier versions do."""
+    names = ('disc', 'square', 'triangle', 'star', 'cross')
+    images, annotations = [], []
+    for index, (width, height) in enumerate([(150, 100), (60, 130)]):
+        Image.new('RGB', (width, height), 'red').save(tmp_path / f'{index}.png')
+        images.append({'id': index, 'file_name': f'{index}.png', 'width': width, 'height': height})
+        corners = [10, 10, 50, 10, 50, 90, 10, 90]
+        annotation = {'id': index, 'image_id': index, 'category_id': 0, 'bbox': [10, 10, 40, 80], 'area': 3200}
+        annotations.append({**annotation, 'iscrowd': 0, 'segmentation': [corners]})
+    categories = [{'id': index, 'name': name} for index, name in enumerate(names)]
+    content = {'images': images, 'annotations': annotations, 'categories': categories}
+    (tmp_path / 'ann.json').write_text(json.dumps(content), encoding='utf-16')
+    own = OwnData(data_root=str(tmp_path), val_ann='ann.json')
+    evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, show_dir=str(tmp_path / 'shown'), own_data=own))
+    assert Image.open(tmp_path / 'shown' / '0.jpg').size == (300, 100)
+    drawn = np.asarray(Image.open(tmp_path / 'shown' / '1.jpg').convert('RGB')).astype(int)
+    assert drawn.shape == (130, 120, 3)
+    # the ground truth covers its place on the left, and nothing else
+    red = np.abs(drawn - (255, 0, 0)).max(-1) < 40
+    assert not red[30:80, 20:40].any() and red[100:, :60].all()
 
 
 def test_raw_predictions(inside, tiny, tmp_path):

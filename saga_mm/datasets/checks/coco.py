@@ -1,13 +1,16 @@
 """Check of a data set in COCO format, before any training starts."""
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from saga_mm.errors import SagaError
+from saga_mm.text_files import read_json
 
+from .coco_filter import DROPPED, note_left_out
+from .coco_guess import note_doubts
 from .coco_records import CORRECT, check_annotations, check_categories, check_image_records
 from .images import check_images, find_images
 from .problems import Problems, short_list
@@ -27,6 +30,7 @@ class CocoSummary:
         num_without_mask: Annotations without a mask.
         smallest, largest: ``(width, height)`` of the images of least and of most pixels.
         decoded: Whether every image was decoded; else only heads and tails were read.
+        warnings: What one should know.
     """
 
     ann_file: Path
@@ -39,6 +43,7 @@ class CocoSummary:
     smallest: tuple[int, int]
     largest: tuple[int, int]
     decoded: bool
+    warnings: Problems
 
     def __str__(self) -> str:
         sizes = ' to '.join(f'{w} x {h}' for w, h in dict.fromkeys((self.smallest, self.largest)))
@@ -51,7 +56,7 @@ class CocoSummary:
         )
         notes = {
             'images without any annotation': self.num_empty,
-            'annotations that mmdet drops (outside, below one pixel, no area or marked ignore)': self.num_dropped,
+            DROPPED: self.num_dropped,
             'annotations without a mask': self.num_without_mask,
         }
         text += ''.join(f' {count:,} {note}.' for note, count in notes.items() if count)
@@ -67,6 +72,8 @@ def check_coco(
     need_masks: bool = False,
     need_annotations: bool = True,
     ignore_orientation: bool = False,
+    filter_cfg: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> CocoSummary:
     """Check annotations and images in COCO format.
 
@@ -78,6 +85,8 @@ def check_coco(
         need_masks: Every annotation that mmdet uses must have a mask.
         need_annotations: Refuse a file without any annotation.
         ignore_orientation: Images are loaded without being turned upright by their EXIF tag.
+        filter_cfg: Which images mmdet leaves out of a training.
+        classes: Names of those that are learned; None for all.
 
     Raises:
         SagaError: With all that is wrong at the first stage (file, structure, images present, images readable) where
@@ -94,9 +103,17 @@ def check_coco(
     annotations = data.get('annotations', [])
     counts = check_annotations(annotations, images, names, problems, need_masks=need_masks, progress=progress)
     problems.raise_any()
+    warnings = Problems(ann_file)
+    note_doubts(counts.evidence, problems, warnings)
+    problems.raise_any()
     if need_annotations and not counts.used:
         state = f'none of its {len(annotations):,} annotations can be used' if annotations else 'no annotations'
         raise SagaError(f'{ann_file}: {state} for training or evaluation. {CORRECT}')
+    learned = {i for i, name in names.items() if classes is None or name in classes}
+    note_left_out(images, annotations, learned, filter_cfg, problems, warnings)
+    problems.raise_any()
+    if counts.dropped:
+        warnings.add(f'{counts.dropped:,} {DROPPED}', 'See that this is meant.')
     del data, annotations
 
     listed = list(images.values())
@@ -118,6 +135,7 @@ def check_coco(
         smallest=by_area[0],
         largest=by_area[-1],
         decoded=decoded,
+        warnings=warnings,
     )
 
 
@@ -145,20 +163,17 @@ def read_coco(ann_file: Path, lists: Sequence[str]) -> dict:
         beside = sorted(path.name for path in ann_file.parent.glob('*.json'))[:5]
         hint = f' Beside it there is {", ".join(beside)}.' if beside else ''
         raise SagaError(f'Annotation file {ann_file} does not exist. Correct its path.{hint}')
-    again = 'The file is damaged or cut off: get or export it again.'
-    try:
-        data = json.loads(ann_file.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
-        where = f'{ann_file}, line {error.lineno}, column {error.colno}'
-        raise SagaError(f'{where}: malformed JSON ({error.msg}). {again}') from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise SagaError(f'{ann_file}: malformed JSON ({error}). {again}') from error
-    except OSError as error:
-        raise SagaError(f'Cannot read {ann_file}: {error.strerror or error}.') from error
+    data = read_json(ann_file)
     found = data if isinstance(data, dict) else {}
     wrong = [key for key in lists if not isinstance(found.get(key), list)]
     if wrong:
-        holds = f'an object of {short_list(list(found), 6)}' if found else f'a {type(data).__name__}'
+        holds = (
+            f'an object of {short_list(list(found), 6)}'
+            if found
+            else 'an empty object'
+            if data == {}
+            else f'a {type(data).__name__}'
+        )
         raise SagaError(
             f'{ann_file} is not in COCO format: it holds {holds}, and {" and ".join(wrong)} should be in it as a list '
             f'each. {CORRECT}'

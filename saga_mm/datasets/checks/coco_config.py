@@ -4,6 +4,7 @@ import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 
 from saga_mm.errors import SagaError
+from saga_mm.text_files import require_utf8
 
 from .coco import CocoSummary, check_coco
 from .problems import Problems, short_list
@@ -43,6 +44,8 @@ def check_dataset_cfg(
             need_masks=loads_masks(cfg),
             need_annotations=need_annotations,
             ignore_orientation=ignores_orientation(cfg),
+            filter_cfg=filter_of(cfg),
+            classes=classes,
         )
         if classes is not None:
             problems = Problems(ann_file)
@@ -57,6 +60,11 @@ def check_dataset_cfg(
 def loads_masks(cfg: Mapping) -> bool:
     """Whether a detection pipeline asks for masks."""
     return any(type_name(step) == 'LoadAnnotations' and step.get('with_mask') for step in pipeline_steps(cfg))
+
+
+def filter_of(cfg: Mapping) -> Mapping | None:
+    """Which images mmdet leaves out of a data set; nothing where it only evaluates."""
+    return None if cfg.get('test_mode') else cfg.get('filter_cfg')
 
 
 def ignores_orientation(cfg: Mapping) -> bool:
@@ -141,6 +149,7 @@ def coco_classes(cfg: Mapping) -> list[str] | None:
         classes = CocoDataset.METAINFO['classes']
     if isinstance(classes, str):
         if osp.isfile(classes):
+            require_utf8(classes)
             with open(classes, encoding='utf-8') as file:
                 return [line.rstrip('\n\r') for line in file]
         raise SagaError(f"metainfo['classes'] is the string {classes!r}. Write a tuple: ({classes!r},) with a comma.")

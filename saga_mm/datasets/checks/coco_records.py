@@ -1,5 +1,7 @@
 """Checks of the records of a COCO annotation file: categories, images and annotations."""
 
+import os
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,16 +9,23 @@ from dataclasses import dataclass, field
 from saga_mm.display.progress import progress_bar
 from saga_mm.images.headers import leaves_folder
 
+from .coco_guess import LOOKED_AT, Evidence
 from .coco_masks import mask_problem
 from .images import ListedImage
 from .problems import Problems
 
 CORRECT = 'Correct or export the annotation file again.'
+LONGEST_NAME = 200
+LARGEST_SIDE = 2**24
+_PLURALS = {'image': 'images', 'category': 'categories'}
 
 
 @dataclass
 class AnnotationCounts:
-    """Numbers of annotations; ``dropped`` are those that mmdet does not use, ``annotated`` the ids of their images."""
+    """Numbers of annotations; ``dropped`` are those that mmdet does not use, ``annotated`` the ids of their images.
+
+    ``evidence`` is what boxes can be judged by.
+    """
 
     per_category: Counter = field(default_factory=Counter)
     annotated: set[int] = field(default_factory=set)
@@ -24,6 +33,7 @@ class AnnotationCounts:
     dropped: int = 0
     used: int = 0
     without_mask: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def check_categories(records: list, problems: Problems) -> dict[int, str]:
@@ -35,6 +45,9 @@ def check_categories(records: list, problems: Problems) -> dict[int, str]:
         name = record.get('name')
         if not isinstance(name, str) or not name.strip():
             problems.add('category without a name', 'Give each a "name".', label)
+        elif not _is_text(name):
+            cure = f'A name has at most {LONGEST_NAME} letters, and no halves of characters (lone surrogates).'
+            problems.add('category with a name that cannot be shown', cure, f'{label} ({name[:30]!a})')
         elif name in names.values():
             problems.add('two categories of one name', 'Names tell the classes apart: make them differ.', repr(name))
         else:
@@ -51,10 +64,12 @@ def check_image_records(records: list, problems: Problems) -> dict[int, ListedIm
         name, width, height = (record.get(key) for key in ('file_name', 'width', 'height'))
         if not isinstance(name, str) or not name:
             problems.add('image without a file_name', CORRECT, label)
+        elif not _is_file_name(name):
+            problems.add('file_name that no file can have', CORRECT, f'{label} ({name[:30]!a})')
         elif leaves_folder(name):
             cure = 'A file_name must be relative to the image folder and stay inside it.'
             problems.add('file_name that leaves the image folder', cure, name)
-        elif not all(type(length) is int and length > 0 for length in (width, height)):
+        elif not all(type(length) is int and 0 < length <= LARGEST_SIDE for length in (width, height)):
             problems.add('image without width and height (integers from 1 up)', CORRECT, f'{label} ({width}, {height})')
         else:
             images[record['id']] = ListedImage(name, width, height)
@@ -72,18 +87,24 @@ def check_annotations(
 ) -> AnnotationCounts:
     """Check every annotation against the images and categories, in one pass."""
     counts = AnnotationCounts()
+    unknown: dict[str, list[tuple[str, object]]] = {'image_id': [], 'category_id': []}
+    step = max(1, len(records) // LOOKED_AT)
     bar = progress_bar(records, len(records), 'checking annotations', progress, delay=2, unit=' annotations')
-    for label, record in _with_id(bar, 'annotation', problems):
+    for index, record in enumerate(bar):
+        if not isinstance(record, dict):
+            problems.add('annotation that is no object', CORRECT, f'entry {index} ({reprlib.repr(record)})')
+            continue
+        # its own id may be anything: nothing depends on it
+        label = f'annotation {record["id"]}' if type(record.get('id')) is int else f'annotation at entry {index}'
         image = images.get(_hashable(record.get('image_id')))
         category = _hashable(record.get('category_id'))
-        if image is None:
-            problems.add('annotation of an unknown image_id', CORRECT, f'{label} ({record.get("image_id")!r})')
-            continue
-        if category not in names:
-            cure = 'Add the category to "categories", or correct the annotation.'
-            problems.add('annotation of an unknown category_id', cure, f'{label} ({record.get("category_id")!r})')
+        if image is None or category not in names:
+            key = 'image_id' if image is None else 'category_id'
+            unknown[key].append((label, record.get(key)))
             continue
         problem = annotation_problem(record, image)
+        if problem is None and index % step == 0:
+            counts.evidence.add(record, image)
         if problem:
             problems.add('malformed annotation', CORRECT, f'{label} ({problem})')
             continue
@@ -99,7 +120,35 @@ def check_annotations(
             problems.add('annotation without a mask', cure, label)
         counts.crowd += bool(record.get('iscrowd'))
         counts.used += not record.get('iscrowd')
+    _note_unknown(unknown['image_id'], 'image_id', set(images), problems)
+    _note_unknown(unknown['category_id'], 'category_id', set(names), problems)
     return counts
+
+
+def _note_unknown(cases: list[tuple[str, object]], key: str, known: set[int], problems: Problems) -> None:
+    """Note the annotations that name what does not exist, with a guess where their ids are shifted or are texts."""
+    kind = {'image_id': 'image', 'category_id': 'category'}[key]
+    cure = f'List the {kind}, or correct the annotation.'
+    values = [value for _, value in cases]
+    if known and values and all(isinstance(value, str) and value.strip().lstrip('-').isdecimal() for value in values):
+        cure = f'They are texts: write {key} as a number, without quotation marks.'
+    elif known and values and all(type(value) is int for value in values):
+        beside = [min(known) - 1 == value or max(known) + 1 == value for value in values]
+        if all(beside) and len(set(values)) == 1:
+            cure = f'Ids of "{_PLURALS[kind]}" run from {min(known)} to {max(known)}; are those of annotations one off?'
+    for label, value in cases:
+        problems.add(f'annotation of an unknown {key}', cure, f'{label} ({reprlib.repr(value)})')
+
+
+def _is_text(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and name.encode('utf-8', 'ignore').decode() == name
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        return len(os.fsencode(name)) < 4096
+    except UnicodeEncodeError:
+        return False
 
 
 def _with_id(records: list, kind: str, problems: Problems) -> Iterator[tuple[str, dict]]:
@@ -107,9 +156,9 @@ def _with_id(records: list, kind: str, problems: Problems) -> Iterator[tuple[str
     seen: set[int] = set()
     for index, record in enumerate(records):
         if not isinstance(record, dict):
-            problems.add(f'{kind} that is no object', CORRECT, f'entry {index} ({str(record)[:40]})')
-        elif type(record.get('id')) is not int:
-            problems.add(f'{kind} without an integer id', CORRECT, f'entry {index} ({record.get("id")!r})')
+            problems.add(f'{kind} that is no object', CORRECT, f'entry {index} ({reprlib.repr(record)})')
+        elif type(record.get('id')) is not int or not -(2**63) <= record['id'] < 2**63:
+            problems.add(f'{kind} without an integer id', CORRECT, f'entry {index} ({reprlib.repr(record.get("id"))})')
         elif record['id'] in seen:
             problems.add(f'{kind} id used twice', 'Give each its own id.', str(record['id']))
         else:
@@ -138,14 +187,19 @@ def annotation_problem(record: dict, image: ListedImage) -> str | None:
 def _box_problem(record: dict) -> str | None:
     box = record.get('bbox')
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return f'bbox {str(box)[:60]} is not four finite numbers [x, y, width, height]'
+        return f'bbox {_short(box)} is not four finite numbers [x, y, width, height]'
     if box[2] < 0 or box[3] < 0:
         return f'bbox {box} has a negative size'
     if not _is_number(record.get('area')):
-        return f'area {str(record.get("area"))[:40]} is not a finite number'
+        return f'area {_short(record.get("area"))} is not a finite number'
     if record.get('iscrowd', 0) not in (0, 1):
-        return f'iscrowd {str(record["iscrowd"])[:40]} is not 0 or 1'
+        return f'iscrowd {_short(record["iscrowd"])} is not 0 or 1'
     return None
+
+
+def _short(value: object) -> str:
+    # of a long list or number only a part
+    return (value if isinstance(value, str) else reprlib.repr(value))[:60]
 
 
 def _is_dropped(record: dict, image: ListedImage) -> bool:

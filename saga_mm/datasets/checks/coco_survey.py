@@ -1,5 +1,6 @@
 """A look at a whole data set in COCO format that goes on after the first problem."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +11,9 @@ import cv2
 import numpy as np
 
 from .coco import read_coco
-from .coco_config import check_classes, coco_classes, coco_paths, ignores_orientation, is_remote, loads_masks
+from .coco_config import check_classes, coco_classes, coco_paths, filter_of, ignores_orientation, is_remote, loads_masks
+from .coco_filter import DROPPED, note_left_out
+from .coco_guess import note_doubts
 from .coco_records import (
     CORRECT,
     AnnotationCounts,
@@ -68,6 +71,9 @@ def survey_coco(
     grouped = _group(annotations, labels)
     seen = Counter(label for own in grouped.values() for label in {labels[ann['category_id']] for ann in own})
     per_class = dict.fromkeys(classes, 0) | {names[i]: counts.per_category[i] for i in labels}
+    note_doubts(counts.evidence, problems, warnings)
+    if not problems:
+        note_left_out(images, annotations, set(labels), filter_of(cfg), problems, warnings)
     _note_counts(counts, len(images), per_class, warnings)
     left_out = sum(counts.per_category.values()) - sum(per_class.values())
     return Survey(
@@ -94,7 +100,7 @@ def _check_files(
         problems.add(f'image folder {folder} does not exist', 'Correct its path, or fill it.')
         return []
     find_images(folder, [image.name for image in images.values()], problems)
-    present = [i for i, image in images.items() if (folder / image.name).is_file()]
+    present = [i for i, image in images.items() if os.path.isfile(folder / image.name)]
     listed = [images[i] for i in present]
     check_images(folder, listed, problems, decode=decode, ignore_orientation=not upright, progress=progress)
     return present
@@ -117,7 +123,7 @@ def _note_counts(counts: AnnotationCounts, num_images: int, per_class: Mapping[s
     notes = {
         'images without any annotation': num_images - len(counts.annotated),
         'annotations of crowds': counts.crowd,
-        'annotations that mmdet drops (outside, below one pixel, no area or marked ignore)': counts.dropped,
+        DROPPED: counts.dropped,
         'annotations without a mask': counts.without_mask,
     }
     for kind, count in notes.items():

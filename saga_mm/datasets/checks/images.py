@@ -143,6 +143,12 @@ def _size_problem(listed: ListedImage, stored: tuple, shown: tuple) -> tuple[str
             "Remove the tag, or load with LoadImageFromFile's color_type='color_ignore_orientation'.",
             f'{listed.name} ({stored[0]} x {stored[1]} before, {shown[0]} x {shown[1]} after)',
         )
+    if shown == expected[::-1]:
+        return (
+            'image whose width and height the annotation file exchanges',
+            'Exchange them there, and see that boxes and masks are not turned as well.',
+            f'{listed.name} (is {shown[0]} x {shown[1]}, listed as {expected[0]} x {expected[1]})',
+        )
     return (
         'image of another size than the annotation file says',
         'Correct width and height there, or get the right images.',

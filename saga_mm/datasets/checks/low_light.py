@@ -144,6 +144,7 @@ def survey_low_light(cfg: Mapping[str, Any], *, progress: bool = True, decode: i
             problems.add(*look.problem, look.detail)
         elif None not in look.means and look.means[0] > look.means[1]:
             warnings.add(*SWAPPED, f'{path} ({look.means[0]:.0f}, the other {look.means[1]:.0f})')
+    _note_exchanged(looks, problems)
     dark, bright = ([look.means[side] for look in looks if look.means[side] is not None] for side in (0, 1))
     return PairSurvey(
         source=dataset.data_root,
@@ -155,6 +156,22 @@ def survey_low_light(cfg: Mapping[str, Any], *, progress: bool = True, decode: i
         problems=problems,
         warnings=warnings,
     )
+
+
+def _note_exchanged(looks: list[PairLook], problems: Problems) -> None:
+    """Note that the folders of dark and bright pictures are plainly exchanged, or one and the same."""
+    means = np.array([look.means for look in looks if None not in look.means])
+    if not len(means):
+        return
+    number = len(means)
+    brighter, same = int((means[:, 0] > means[:, 1]).sum()), int((means[:, 0] == means[:, 1]).sum())
+    start = f'of {number:,} dark pictures are'
+    if brighter > max(2, 0.9 * number):
+        kind = f'{brighter:,} {start} brighter than their bright ones; are the folders exchanged?'
+        problems.add(kind, 'Exchange low and high.')
+    if same > max(2, 0.9 * number):
+        kind = f'{same:,} {start} as bright as their bright ones; are the two folders the same?'
+        problems.add(kind, 'Name the folder of the dark pictures as low, and that of the bright ones as high.')
 
 
 def _look_at_all(pairs: list[Pair], progress: bool, decode: int) -> list[PairLook]:

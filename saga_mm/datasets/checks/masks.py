@@ -8,6 +8,7 @@ import numpy as np
 
 from saga_mm.images.headers import reason_of
 from saga_mm.images.pictures import open_picture
+from saga_mm.images.png_check import require_intact
 
 SAVE = 'Save class ids as an 8-bit PNG of one channel.'
 # Pillow refuses larger ones as decompression bombs
@@ -48,6 +49,7 @@ def open_mask(path: str) -> MaskFile:
     """
     try:
         content = Path(path).read_bytes()
+        require_intact(content)
         with open_picture(io.BytesIO(content)) as head:
             return MaskFile(path, content, head.size, head.mode, head.format or '')
     except Exception as error:  # damaged files raise almost anything
@@ -81,7 +83,7 @@ def decode_mask(mask: MaskFile, backend: str = 'pillow') -> np.ndarray:
     except Exception as error:  # damaged files raise almost anything
         raise _unreadable(mask.path, error) from error
     if values.ndim == 3 and values.shape[2] > 1:
-        raise _coloured(mask, backend)
+        raise _coloured(mask, backend, values)
     values = values.reshape(values.shape[:2])
     with np.errstate(invalid='ignore'):
         ids = values.astype(np.uint8, copy=False)
@@ -115,8 +117,10 @@ def _unreadable(path: str, error: Exception) -> MaskError:
     return MaskError('unreadable mask', 'Get the files again, or take their images out.', reason_of(error, path))
 
 
-def _coloured(mask: MaskFile, backend: str) -> MaskError:
+def _coloured(mask: MaskFile, backend: str, values: np.ndarray) -> MaskError:
     if mask.mode == 'P':
         cure = "Take imdecode_backend out of LoadAnnotations: by default it reads a palette mask's indices."
         return MaskError(f'palette mask of which imdecode_backend={backend!r} reads colours', cure, mask.mode)
-    return MaskError('colour mask where class ids are needed', SAVE, mask.mode)
+    grey = (values[..., :3] == values[..., :1]).all() if values.shape[2] > 2 else True
+    detail = f'{mask.mode}, its colours are grey: its first channel may hold the ids' if grey else mask.mode
+    return MaskError('colour mask where class ids are needed', SAVE, detail)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from saga_mm.datasets.checks.survey import scale_to
+from saga_mm.display.fonts import plot_text
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_image
 
@@ -69,6 +70,6 @@ def _draw_page(pairs: list[tuple[str, np.ndarray]], path: Path) -> Path:
         axes.axis('off')
     for axes, (name, image) in zip(figure.axes, pairs):
         axes.imshow(image)
-        axes.set_title(name[-40:].replace('$', r'\$'), fontsize=7)
+        axes.set_title(plot_text(name[-40:]), fontsize=7)
     write_image(path, figure.savefig, dpi=100)
     return path

@@ -25,7 +25,7 @@ class Problems:
         self._counts[key] = self._counts.get(key, 0) + 1
         cases = self._cases.setdefault(key, [])
         if len(cases) < SHOWN:
-            cases.append(case)
+            cases.append(printable(case))
 
     def __bool__(self) -> bool:
         return bool(self._cases)
@@ -38,7 +38,8 @@ class Problems:
             more = f' and {count - len(cases):,} more' if count > len(cases) else ''
             number = f' ({count:,} times)' if count > 1 else ''
             shown = f': {", ".join(cases)}{more}' if cases[0] else ''
-            lines.append(f'{kind}{number}{shown}. {cure}')
+            end = '' if kind.endswith('?') and not number and not shown else '.'
+            lines.append(printable(f'{kind}{number}{shown}{end} {cure}', 2000))
         return lines
 
     def raise_any(self) -> None:
@@ -49,7 +50,13 @@ class Problems:
             raise SagaError(f'{self.source}:{separator}{separator.join(lines)}')
 
 
+def printable(text: str, longest: int = 400) -> str:
+    """Text for a message: cut after ``longest`` letters, halves of characters as escapes."""
+    cut = text if len(text) <= longest else f'{text[:longest]}... ({len(text):,} letters)'
+    return cut.encode('utf-8', 'backslashreplace').decode()
+
+
 def short_list(names: list[str], most: int = 20) -> str:
     """Names for a message, cut after ``most`` of them."""
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
-    return ', '.join(map(repr, names[:most])) + more
+    return ', '.join(printable(repr(name), 60) for name in names[:most]) + more

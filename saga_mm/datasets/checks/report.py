@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from saga_mm.datasets.checks.survey import Sample, Survey
+from saga_mm.display.fonts import plot_text
 from saga_mm.display.overlay import overlay, palette
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
@@ -53,12 +54,12 @@ def plot_histogram(survey: Survey, path: Path) -> Path:
     from matplotlib.figure import Figure
 
     make_folder(path.parent)
-    names, counts = [_plain(name) for name in survey.per_class], list(survey.per_class.values())
+    names, counts = [plot_text(name) for name in survey.per_class], list(survey.per_class.values())
     figure = Figure(figsize=(9, 1.2 + 0.25 * len(names)), layout='constrained')
     axes = figure.subplots()
     bars = axes.barh(names, counts, color=np.array(_colours(survey)) / 255, edgecolor='0.3', linewidth=0.5)
     axes.bar_label(bars, [f'{100 * count / max(1, survey.total):.2g} %' for count in counts], padding=3, fontsize=8)
-    axes.set(title=_plain(survey.source), xlabel=survey.unit)
+    axes.set(title=plot_text(survey.source), xlabel=survey.unit)
     axes.margins(x=0.12)
     axes.invert_yaxis()
     write_image(path, figure.savefig, dpi=100)
@@ -120,7 +121,7 @@ def _draw_page(samples: Sequence[Sample], survey: Survey, path: Path) -> Path:
     from matplotlib.patches import Patch
 
     make_folder(path.parent)
-    colours, names = [*_colours(survey), NO_CLASS], [*map(_plain, survey.per_class), 'no class']
+    colours, names = [*_colours(survey), NO_CLASS], [*map(plot_text, survey.per_class), 'no class']
     columns = min(COLUMNS, len(samples))
     rows = -(-len(samples) // columns)
     shown = sorted({int(label) for sample in samples for label in _labels(sample)})
@@ -131,7 +132,7 @@ def _draw_page(samples: Sequence[Sample], survey: Survey, path: Path) -> Path:
         axes.axis('off')
     for axes, sample in zip(figure.axes, samples):
         axes.imshow(draw_sample(sample, colours))
-        axes.set_title(_plain(sample.name[-40:]), fontsize=7)
+        axes.set_title(plot_text(sample.name[-40:]), fontsize=7)
     patches = [Patch(facecolor=np.array(colours[label]) / 255, edgecolor='0.3', label=names[label]) for label in shown]
     if len(patches) > MOST_NAMES:
         patches[MOST_NAMES:] = [Patch(facecolor='none', label=f'and {len(patches) - MOST_NAMES} more')]
@@ -139,11 +140,6 @@ def _draw_page(samples: Sequence[Sample], survey: Survey, path: Path) -> Path:
         figure.legend(handles=patches, loc='outside lower center', ncols=2 * columns, fontsize=8)
     write_image(path, figure.savefig, dpi=100)
     return path
-
-
-def _plain(text: str) -> str:
-    """A name in which matplotlib sees no formula."""
-    return text.replace('$', r'\$')
 
 
 def _labels(sample: Sample) -> set[int]:

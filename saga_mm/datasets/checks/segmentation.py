@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .images import DECODE_UP_TO, in_threads
+from .mask_ids import note_ids
 from .masks import decode_mask, open_mask
 from .problems import Problems
 from .segmentation_folders import Pair, SegmentationFolders, open_folders
@@ -95,7 +96,7 @@ def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode
     problems.source = warnings.source = folders.images
     full = len(folders.pairs) <= DECODE_UP_TO if decode is None else decode
     pixels, images = np.zeros((2, len(folders.classes) + 2), np.int64)
-    sizes, fine = [], []
+    sizes, fine, seen = [], [], []
     looks = in_threads(partial(look_at, folders=folders, full=full), folders.pairs, progress)
     for pair, look in zip(folders.pairs, looks):
         for notes, found in ((problems, look.problems), (warnings, look.warnings)):
@@ -106,10 +107,12 @@ def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode
         if look.pixels is not None:
             pixels += look.pixels
             images += look.pixels > 0
+            seen.append(look.ids)
         if look.size is not None and (look.pixels is not None or not folders.with_masks):
             fine.append(pair)
     ignored, *per_class, no_class = pixels.tolist()
-    _warn_of_classes(folders, pixels, warnings)
+    note_ids(folders, seen, problems, warnings)
+    _note_classes(folders, pixels, warnings if problems or cfg.get('test_mode') else problems, warnings)
     return Survey(
         source=folders.images,
         unit='pixels',
@@ -126,16 +129,19 @@ def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode
     )
 
 
-def _warn_of_classes(folders: SegmentationFolders, pixels: np.ndarray, warnings: Problems) -> None:
-    """What the masks together lack; ``pixels`` as :func:`label_counts` gives them."""
+def _note_classes(folders: SegmentationFolders, pixels: np.ndarray, worthless: Problems, warnings: Problems) -> None:
+    """What the masks together lack; ``pixels`` as :func:`label_counts` gives them.
+
+    Masks that teach nothing go to ``worthless``.
+    """
     if not folders.with_masks or not pixels.any():
         return
     absent = [name for name, count in zip(folders.classes, pixels[1:-1]) if not count]
     if not pixels[1:-1].any():
-        warnings.add('masks without a pixel to learn from', id_cure(folders))
+        worthless.add('masks without a pixel to learn from', id_cure(folders))
     elif len(absent) == len(folders.classes) - 1:
         only = next(name for name in folders.classes if name not in absent)
-        warnings.add(f'masks of nothing but {only!r}', id_cure(folders))
+        worthless.add(f'masks of nothing but {only!r}', id_cure(folders))
     else:
         for name in absent:
             warnings.add('class that never occurs', 'It can be neither learned nor measured here.', repr(name))

@@ -11,6 +11,7 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import leaves_folder
+from saga_mm.text_files import require_utf8
 
 from .coco_config import ignores_orientation, is_remote, pipeline_steps, type_name
 from .problems import Problems
@@ -113,6 +114,8 @@ def _build(kind: type, cfg: Mapping[str, Any]) -> Any:
     classes = (cfg.get('metainfo') or {}).get('classes', kind.METAINFO.get('classes'))
     if isinstance(classes, str) and not os.path.isfile(classes):
         raise SagaError(f"metainfo['classes'] is the string {classes!r}. Write a tuple: ({classes!r},) with a comma.")
+    if isinstance(classes, str):
+        require_utf8(classes)
     if not classes:
         raise SagaError(f"{kind.__name__}: has no classes. Set metainfo=dict(classes=('road', ...)) in the config.")
     root = cfg.get('data_root')
@@ -139,6 +142,8 @@ def _list_images(dataset: Any, img_dir: str, mask_dir: str | None) -> list[Pair]
         raise SagaError(f'Image folder {img_dir} does not exist. Correct its path, or fill it.')
     if dataset.ann_file and not os.path.exists(dataset.ann_file):
         raise SagaError(f'{dataset.ann_file}, the list of images in {img_dir}, does not exist. Correct ann_file.')
+    if dataset.ann_file and os.path.isfile(dataset.ann_file):
+        require_utf8(dataset.ann_file)
     records = dataset.load_data_list()
     if not records:
         raise SagaError(_no_images(dataset, img_dir))

@@ -23,6 +23,7 @@ class Look(NamedTuple):
     Attributes:
         size: ``(width, height)`` after loading; None for an image that cannot be loaded.
         pixels: Of its mask, if that can be used: not learned, of each class, of no class.
+        ids: Those that occur in its mask.
         problems: What is wrong.
         warnings: What is odd.
     """
@@ -31,6 +32,7 @@ class Look(NamedTuple):
     pixels: np.ndarray | None
     problems: list[Note]
     warnings: list[Note]
+    ids: frozenset[int] = frozenset()
 
 
 def look_at(pair: Pair, folders: SegmentationFolders, full: bool) -> Look:
@@ -44,6 +46,7 @@ def look_at(pair: Pair, folders: SegmentationFolders, full: bool) -> Look:
     problems: list[Note] = []
     warnings: list[Note] = []
     size = mask = pixels = None
+    ids: frozenset[int] = frozenset()
     try:
         mask = open_mask(pair.mask) if pair.mask else None
     except MaskError as error:
@@ -64,19 +67,15 @@ def look_at(pair: Pair, folders: SegmentationFolders, full: bool) -> Look:
     elif mask:
         warnings += [(*warning, '') for warning in mask_warnings(mask)]
         try:
-            pixels = label_counts(mask, folders, problems)
+            counts = count_ids(decode_mask(mask, folders.mask_backend))
+            pixels, ids = label_counts(counts, folders, problems), frozenset(np.flatnonzero(counts).tolist())
         except MaskError as error:
             problems.append(error.args)
-    return Look(size, pixels, problems, warnings)
+    return Look(size, pixels, problems, warnings, ids)
 
 
-def label_counts(mask: MaskFile, folders: SegmentationFolders, problems: list[Note]) -> np.ndarray:
-    """Pixels of a mask: not learned, of each class, of no class.
-
-    Raises:
-        MaskError: The mask cannot be used.
-    """
-    counts = count_ids(decode_mask(mask, folders.mask_backend))
+def label_counts(counts: np.ndarray, folders: SegmentationFolders, problems: list[Note]) -> np.ndarray:
+    """Pixels of a mask, not learned, of each class, of no class, from those of each of the 256 ids."""
     number = len(folders.classes)
     wrong = np.flatnonzero((folders.labels == number) & (counts > 0))
     if len(wrong):

@@ -1,6 +1,5 @@
 """Data sets of the low-light task: pairs of a dark and a bright picture, bright pictures alone, dark pictures alone."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from saga_mm.datasets.checks.problems import Problems, short_list
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import find_images
 from saga_mm.registry import DATASETS
+from saga_mm.text_files import read_json
 
 from .layouts import Pair, Pairing, find_pairs, natural, without_suffix
 
@@ -157,9 +157,9 @@ def read_scene_groups(path: str | Path) -> dict[str, str]:
     """
     form = 'It should be JSON that gives each file a group: {"2.png": 0, "5.png": 1}.'
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise SagaError(f'{path}: cannot be read ({error}). {form}') from error
+        content = read_json(path)
+    except SagaError as error:
+        raise SagaError(f'{error} {form}') from error
     if not isinstance(content, dict) or not all(isinstance(group, (int, str)) for group in content.values()):
         raise SagaError(f'{path}: is of another form. {form}')
     groups = defaultdict(set)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.display.console import is_speaker
+from saga_mm.datasets.checks.coco_config import type_name
+from saga_mm.display.console import is_speaker, say
 from saga_mm.display.overlay import palette
 from saga_mm.errors import SagaError
-from saga_mm.tasks.own_data import OwnData, evaluators_of, only_dataset, set_num_classes
+from saga_mm.tasks.own_data import OwnData, evaluators_of, leaf_datasets, only_dataset, set_num_classes
 from saga_mm.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class Detection(Task):
     # a mask head may be one for all classes
     compared = ('bbox_head',)
     sees_whole = 'a detector sees the whole picture'
+
+    def prepare_stack(self) -> None:
+        from saga_mm.datasets.coco_reader import use_coco_file
+
+        use_coco_file()
 
     def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
         own.refuse_others(
@@ -58,12 +64,16 @@ class Detection(Task):
     def check_files(self, dataset: dict[str, Any], need_annotations: bool) -> None:
         from saga_mm.datasets.checks.coco_config import check_dataset_cfg
 
-        check_dataset_cfg(dataset, need_annotations=need_annotations, progress=is_speaker())
+        for summary in check_dataset_cfg(dataset, need_annotations=need_annotations, progress=is_speaker()):
+            for line in summary.warnings.lines():
+                say(f'warning: {summary.ann_file}: {line}')
 
     def threshold(self, score_thr: float | None) -> float:
         return SCORE_THR if score_thr is None else score_thr
 
     def set_up_test(self, cfg: Config, out: Path | None) -> None:
+        for leaf in leaf_datasets(cfg.test_dataloader.dataset):
+            _load_annotations_last(leaf)
         if out is None:
             return
         evaluators = evaluators_of(cfg, 'test')
@@ -96,6 +106,15 @@ class Detection(Task):
         if own_size:
             raise SagaError('--own-size: for segmentation; a detector is made for the size that its config resizes to')
         return DetectionWriter(predictor, out, root, pictures, thr)
+
+
+def _load_annotations_last(dataset: dict[str, Any]) -> None:
+    """Keep the ground truth of a test at the size of its file, in which predictions come: no step may resize it."""
+    steps = dataset.get('pipeline') or []
+    loaders = [step for step in steps if type_name(step) == 'LoadAnnotations']
+    others = [step for step in steps if type_name(step) != 'LoadAnnotations']
+    if loaders and others and type_name(others[-1]).startswith('Pack'):
+        dataset['pipeline'] = [*others[:-1], *loaders, others[-1]]
 
 
 def _point(cfg: Config, loader: str, own: OwnData, part: str, classes: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from saga_mm.display.before_after import BeforeAfter
+from saga_mm.display.progress import Lines, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.images.inputs import COMPARED, ENDING, Job, find_jobs
@@ -224,11 +225,14 @@ def _held_bytes(writer: PhotoWriter) -> int:
 
 
 class _Screen:
-    """A bar of all jobs with the time that is left, where tqdm is installed, and lines above it."""
+    """A bar of all jobs with the time that is left, where tqdm and a terminal are, and lines above it."""
 
     def __init__(self, sizes: Sequence[float]) -> None:
-        self.sizes, self.job, self.bar = sizes, 0, None
+        self.sizes, self.job, self.bar, self.lines = sizes, 0, None, None
         if not sizes:
+            return
+        if not shows_bars():
+            self.lines = Lines(100, self._text(), ' %')
             return
         try:
             from tqdm import tqdm
@@ -242,6 +246,9 @@ class _Screen:
         if self.bar is not None:
             done = sum(self.sizes[: self.job]) + share * self.sizes[self.job]
             self.bar.update(done - self.bar.n)
+        elif self.lines is not None:
+            self.lines.text = self._text()
+            self.lines.show(100 * share)
 
     def end_job(self, line: str) -> None:
         """The job at hand is over: say so, and go on to the next."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import find_images
+from saga_mm.text_files import read_text
 
 # masks are 8-bit, and 255 is no class
 MOST = 255
@@ -20,10 +21,9 @@ def read_classes(file: str | Path) -> tuple[str, ...]:
         SagaError: The file cannot be read, or holds no names, too many, or one twice.
     """
     try:
-        lines = Path(file).read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
-        raise SagaError(f'--classes {file}: cannot be read ({reason}); one class name a line is needed') from error
+        lines = read_text(file).splitlines()
+    except SagaError as error:
+        raise SagaError(f'--classes {error} One class name a line is needed.') from error
     names = tuple(line.strip() for line in lines if line.strip())
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:

@@ -85,7 +85,10 @@ def test_files_that_are_not_there(data: Data, tmp_path: Path):
         ('{"images": [\n  {"id": 1,}\n]}', r'instances_train\.json, line 2, column \d+: malformed JSON'),
         ('', 'line 1, column 1: malformed JSON'),
         ('[' * 100_000, 'malformed JSON'),
-        ('\ufeff{}', 'malformed JSON'),
+        ('\ufeff{}', 'not in COCO format: it holds an empty object'),
+        ('{"images": [], "images": []}', "the key 'images' twice"),
+        ('{"images": ' + '[' * 900 + ']' * 900 + '}', 'nested'),
+        ('{"images": [' + '9' * 5000 + ']}', 'a number of thousands of digits'),
         ('[]', 'not in COCO format: it holds a list'),
         ('{"shapes": [], "imageData": null}', "holds an object of 'shapes', 'imageData'"),
         ('{"images": [], "annotations": {}, "categories": []}', 'annotations should be in it as a list'),
@@ -100,7 +103,7 @@ def test_files_that_are_not_coco(data: Data, text: str, message: str):
 
 def test_a_file_in_another_encoding(data: Data):
     data.ann_file.write_bytes(b'{"images": "\xff\xfe"}')
-    with pytest.raises(SagaError, match='malformed JSON'):
+    with pytest.raises(SagaError, match='is not in UTF-8'):
         check_coco(data.ann_file, data.images)
 
 
@@ -109,6 +112,12 @@ RECORDS = [
     ('categories', {'id': 2}, 'category id used twice: 2'),
     ('categories', {'name': None}, 'category without a name: category 1'),
     ('categories', {'name': 'square'}, "two categories of one name: 'square'"),
+    ('categories', {'name': '\ud800'}, r"that cannot be shown: category 1 \('\\ud800'\)"),
+    ('categories', {'name': 'a' * 10**6}, 'category with a name that cannot be shown: category 1'),
+    ('images', {'file_name': '\ud800.png'}, 'file_name that no file can have: image 1'),
+    ('images', {'file_name': 'a' * 10**6}, 'file_name that no file can have: image 1'),
+    ('images', {'id': 2**70}, 'image without an integer id'),
+    ('images', {'width': 10**60}, 'image without width and height'),
     ('images', {'id': None}, 'image without an integer id'),
     ('images', {'id': 2}, 'image id used twice: 2'),
     ('images', {'file_name': 5}, 'image without a file_name: image 1'),
@@ -121,12 +130,14 @@ RECORDS = [
     ('images', {'height': 0}, 'image without width and height'),
     ('images', {'file_name': 'none.png'}, r'image listed but absent from .*train: none\.png'),
     ('images', {'file_name': 'sub/none.png'}, r'image listed but absent from .*train: sub/none\.png'),
-    ('annotations', {'id': 1.5}, 'annotation without an integer id'),
-    ('annotations', {'id': 2}, 'annotation id used twice: 2'),
     ('annotations', {'image_id': 77}, r'annotation of an unknown image_id: annotation 1 \(77\)'),
     ('annotations', {'image_id': [1]}, 'unknown image_id'),
     ('annotations', {'category_id': 0}, r'annotation of an unknown category_id: annotation 1 \(0\)'),
     ('annotations', {'category_id': {}}, 'unknown category_id'),
+    ('annotations', {'category_id': 6}, 'run from 1 to 5; are those of annotations one off'),
+    ('annotations', {'category_id': '1'}, 'write category_id as a number, without quotation marks'),
+    ('annotations', {'image_id': 9}, 'run from 1 to 8; are those of annotations one off'),
+    ('annotations', {'area': float('nan')}, 'area nan is not a finite number'),
     ('annotations', {'bbox': [1, 2, 3]}, r'annotation 1 \(bbox \[1, 2, 3\] is not four finite numbers'),
     ('annotations', {'bbox': None}, 'bbox None is not four'),
     ('annotations', {'bbox': [1, 2, 3, float('nan')]}, 'is not four finite numbers'),
@@ -150,6 +161,16 @@ def test_a_wrong_record_is_named(data: Data, kind: str, change: dict, message: s
     data.refuse(message)
 
 
+@pytest.mark.parametrize('ids', [0, -5, 'texts', 'same', None])
+def test_ids_of_annotations_may_be_anything(data: Data, ids: object):
+    for index, ann in enumerate(data.content['annotations']):
+        if ids is None:
+            del ann['id']
+        else:
+            ann['id'] = {'texts': f'a{index}', 'same': 3}.get(ids) or ids + index
+    data.check()
+
+
 def test_an_image_of_another_size_than_listed(data: Data):
     data.content['annotations'] = [ann for ann in data.content['annotations'] if ann['image_id'] != 1]
     data.content['images'][0]['width'] = 95
@@ -159,7 +180,7 @@ def test_an_image_of_another_size_than_listed(data: Data):
 @pytest.mark.parametrize('kind', ['categories', 'images', 'annotations'])
 def test_records_that_are_no_objects(data: Data, kind: str):
     data.content[kind].insert(1, 'x')
-    data.refuse(r'that is no object: entry 1 \(x\)')
+    data.refuse(r"that is no object: entry 1 \('x'\)")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +189,26 @@ def test_records_that_are_no_objects(data: Data, kind: str):
 def test_empty_lists(data: Data, kind: str, message: str):
     data.content[kind] = []
     data.refuse(message)
+
+
+FILTERS = [
+    ({'min_size': 97}, 'would leave out all 8 images: they have a side below filter_cfg.min_size=97.*min_size=96 to'),
+    ({'filter_empty_gt': True}, None),
+    ({'min_size': 96, 'filter_empty_gt': True}, None),
+]
+
+
+@pytest.mark.parametrize(('filter_cfg', 'message'), FILTERS)
+def test_images_that_a_filter_leaves_out(data: Data, filter_cfg: dict, message: str | None):
+    if message:
+        data.refuse(message, filter_cfg=filter_cfg)
+        return
+    assert not check_coco(data.ann_file, data.images, progress=False, filter_cfg=filter_cfg).warnings
+    data.content['annotations'] = [ann for ann in data.content['annotations'] if ann['image_id'] > 3]
+    data.check()
+    lines = check_coco(data.ann_file, data.images, progress=False, filter_cfg=filter_cfg).warnings.lines()
+    assert len(lines) == 1 and 'leaves out 3 of 8 images with no object' in lines[0]
+    assert 'train_dataloader.dataset.filter_cfg.filter_empty_gt=False' in lines[0]
 
 
 def test_files_without_annotations_on_demand(data: Data):
@@ -300,7 +341,7 @@ def test_a_picture_turned_by_exif_must_be_annotated_as_shown(data: Data):
     data.check(ignore_orientation=True)
     data.content['images'][0].update(width=64, height=96)
     data.check()
-    data.refuse('of another size', ignore_orientation=True)
+    data.refuse('width and height the annotation file exchanges', ignore_orientation=True)
 
 
 def test_the_size_is_compared_before_a_huge_picture_is_decoded(data: Data):

@@ -77,8 +77,8 @@ def test_problems_of_all_stages_are_noted_at_once(data: Data):
     kinds = [line.partition(':')[0] for line in survey.problems.lines()]
     expected = [
         'image without width and height',
-        'annotation of an unknown category_id',
         'malformed annotation',
+        'annotation of an unknown category_id',
         "the classes 'moon'",
         'image listed but absent',
         'unreadable image',

@@ -162,3 +162,9 @@ def test_configs(data: Data):
     assert check_low_light_cfg({'type': 'CocoDataset', 'data_root': 'x'}) is None
     (data.root / 'low/b.png').write_bytes(b'')
     assert len(survey_low_light(cfg, progress=False).problems.lines()) == 1
+
+
+def test_folders_that_are_exchanged_or_the_same_stop_a_training(data: Data):
+    words = '3 of 3 dark pictures are brighter than their bright ones; are the folders exchanged'
+    data.refuse(words, low='high', high='low')
+    data.refuse('3 of 3 dark pictures are as bright .*; are the two folders the same', low='high', high='high')

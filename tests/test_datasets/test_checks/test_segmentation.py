@@ -212,7 +212,7 @@ def test_palette_masks_are_read_as_indices(data: Data):
 def test_colour_masks(data: Data, mode: str):
     path = data.masks / 'a.png'
     Image.fromarray(data.ids).convert(mode).save(path, format='TIFF' if mode == 'CMYK' else 'PNG')
-    data.refuse(rf'colour mask where class ids are needed: a\.jpg \({mode}\)\. Save class ids')
+    data.refuse(rf'colour mask where class ids are needed: a\.jpg \({mode}, its colours are grey.*\. Save class ids')
 
 
 def test_deep_masks_must_fit_into_8_bits(data: Data):
@@ -229,8 +229,8 @@ def test_deep_masks_must_fit_into_8_bits(data: Data):
 
 def test_masks_in_black_and_white(data: Data):
     for name in 'abc':
-        data.put_mask(name, (data.ids > 0).astype(np.uint8) * 255)
-    data.warn("masks of nothing but 'road'. Ids run from 0 to 2; 255 means not learned")
+        data.put_mask(name, np.zeros_like(data.ids))
+    data.refuse("masks of nothing but 'road'. Ids run from 0 to 2; 255 means not learned")
     for name in 'abc':
         data.put_mask(name, Image.fromarray(data.ids > 0))
     data.warn("class that never occurs: 'sky'")
@@ -240,7 +240,7 @@ def test_masks_in_black_and_white(data: Data):
 def test_masks_of_nothing(data: Data):
     for name in 'abc':
         data.put_mask(name, np.full_like(data.ids, 255))
-    data.warn('masks without a pixel to learn from')
+    data.refuse('masks without a pixel to learn from')
 
 
 def test_jpeg_masks_are_doubted(data: Data):
@@ -366,3 +366,52 @@ def test_configs_that_make_no_data_set(data: Data, changes: dict, message: str):
 )
 def test_data_that_it_does_not_know_is_left_alone(data: Data, changes: dict):
     assert data.check_cfg(**changes) is None
+
+
+@pytest.mark.parametrize(('value', 'words'), [(255, 'is not learned'), (128, 'is no class'), (254, 'is no class')])
+def test_masks_of_two_values_stop_a_training(data: Data, value: int, words: str):
+    for name in 'abc':
+        data.put_mask(name, (data.ids == 1).astype(np.uint8) * value)
+    data.refuse(rf'all 3 masks hold 0 and {value} alone, and {value} {words}\. Save the object as 1')
+    with pytest.raises(SagaError, match=f'hold 0 and {value} alone'):
+        data.check_cfg(test_mode=True)
+
+
+def test_masks_of_0_and_255_among_others_are_counted(data: Data):
+    data.put_mask('a', (data.ids == 1).astype(np.uint8) * 255)
+    for name in 'bc':
+        data.put_mask(name, np.where(data.ids == 255, 0, data.ids))
+    data.warn('1 of 3 masks hold 0 and 255 alone, and the others classes. 255 is not learned')
+    # where 255 is the border of objects in other masks, it is so in these
+    for name in 'bc':
+        data.put_mask(name, data.ids)
+    assert not data.check().warnings
+
+
+def test_ids_that_are_one_off(data: Data):
+    for name in 'abc':
+        data.put_mask(name, np.where(data.ids == 255, 255, data.ids + 1).astype(np.uint8))
+    data.refuse(r'ids run from 1 to 3, and 3 classes are numbered from 0; are they one off\? Subtract 1')
+
+
+def test_grey_masks_stored_as_colours_are_told_apart(data: Data):
+    ids = np.where(data.ids == 255, 0, data.ids)
+    data.put_mask('a', np.repeat(ids[..., None], 3, 2))
+    data.refuse('colour mask .*RGB, its colours are grey: its first channel may hold the ids')
+    data.put_mask('a', Image.fromarray(ids).convert('LA'))
+    data.refuse('colour mask .*LA, its colours are grey')
+
+
+@pytest.mark.parametrize('place', ['mask', 'image'])
+def test_png_files_whose_bytes_were_changed(data: Data, place: str):
+    for name in 'abc':
+        (data.images / f'{name}.jpg').unlink()
+        Image.fromarray(data.picture).save(data.images / f'{name}.png')
+    path = (data.masks if place == 'mask' else data.images) / 'a.png'
+    data.check(img_suffix='.png')
+    content = bytearray(path.read_bytes())
+    start = content.index(b'IDAT') + 4
+    length = int.from_bytes(content[start - 8 : start - 4], 'big')
+    content[start + length] ^= 1
+    path.write_bytes(content)
+    data.refuse(f'unreadable {place}: a.png .*its IDAT part has another checksum', img_suffix='.png')

@@ -150,7 +150,7 @@ def test_options_that_do_not_fit(root: Path, options: dict, message: str):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', 'cannot be read'),
+        ('{', 'malformed JSON'),
         ('[["1", "2"]]', 'is of another form'),
         ('{"1": [0]}', 'is of another form'),
         ('{"1.png": 0, "1.jpg": 1}', "gives '1' two groups"),

@@ -74,7 +74,7 @@ def test_what_is_missing_or_wrong_is_named(data, change, words):
 
 @pytest.mark.parametrize(
     ('content', 'words'),
-    [(b'road\nsky\nroad\n', "names 'road' twice"), (b'road\n', 'holds 1 names'), (b'\xff\xfe\x00', 'no text in UTF-8')],
+    [(b'road\nsky\nroad\n', "names 'road' twice"), (b'road\n', 'holds 1 names'), (b'\xff\xfe\x00', 'begins as UTF-16')],
 )
 def test_lists_of_classes_that_cannot_be_used(tmp_path, content, words):
     (tmp_path / 'c.txt').write_bytes(content)

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmdet')
+
+import torch
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
+from mmdet.evaluation.metrics import coco_metric
+from pycocotools import mask as coco_mask
+
+from saga_mm.datasets.coco_reader import CocoFile, use_coco_file
+
+
+@pytest.fixture(autouse=True)
+def read_by_us(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(CocoDataset, 'COCOAPI', CocoDataset.COCOAPI)
+    monkeypatch.setattr(coco_metric, 'COCO', coco_metric.COCO)
+    use_coco_file()
+
+
+def content(ids: list, first_image: int = 1, first_category: int = 1) -> dict:
+    annotations = []
+    for index, own in enumerate(ids):
+        x = 10 + 5 * index
+        annotation = dict(image_id=first_image + index, category_id=first_category, bbox=[x, 20, 40, 30], area=1200)
+        annotation.update(iscrowd=0, segmentation=[[x, 20, x + 40, 20, x + 40, 50, x, 50]])
+        annotations.append(annotation if own is None else {'id': own, **annotation})
+    images = [dict(id=first_image + i, file_name=f'{i}.png', width=96, height=96) for i in range(len(ids))]
+    return dict(images=images, annotations=annotations, categories=[dict(id=first_category, name='bäx')])
+
+
+def precision(path: Path, data: dict) -> tuple[float, float]:
+    """AP of boxes and masks of the ground truth itself."""
+    metric = CocoMetric(ann_file=str(path), metric=['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=('bäx',))
+    for image in data['images']:
+        own = [a for a in data['annotations'] if a['image_id'] == image['id']]
+        boxes = torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in own)], dtype=torch.float32)
+        masks = [coco_mask.merge(coco_mask.frPyObjects(a['segmentation'], 96, 96)) for a in own]
+        labels = torch.zeros(len(own), dtype=torch.long)
+        found = dict(bboxes=boxes, scores=torch.ones(len(own)), labels=labels, masks=masks)
+        metric.process({}, [dict(pred_instances=found, img_id=image['id'], ori_shape=(96, 96))])
+    figures = metric.evaluate(size=len(data['images']))
+    return figures['coco/bbox_mAP'], figures['coco/segm_mAP']
+
+
+@pytest.mark.parametrize('ids', [[1, 2, 3], [0, 1, 2], [0], [-1, 0, 1], [7, 7, 7], ['a', 'b', 'a'], [None, None, None]])
+def test_ap_does_not_depend_on_ids_of_annotations(tmp_path: Path, ids: list):
+    path = tmp_path / 'ann.json'
+    data = content(ids)
+    path.write_text(json.dumps(data))
+    assert precision(path, data) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize('first', [0, -3])
+def test_ids_of_images_and_categories_from_0_and_below(tmp_path: Path, first: int):
+    path = tmp_path / 'ann.json'
+    data = content([1, 2, 3], first, first)
+    path.write_text(json.dumps(data))
+    assert precision(path, data) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
+def test_files_are_read_in_any_encoding_of_unicode(tmp_path: Path, encoding: str):
+    path = tmp_path / 'ann.json'
+    path.write_text(json.dumps(content([0, 1]), ensure_ascii=False), encoding=encoding)
+    options = dict(data_prefix=dict(img=''), metainfo=dict(classes=('bäx',)), pipeline=[])
+    dataset = CocoDataset(ann_file=str(path), **options)
+    assert len(dataset) == 2
+    assert dataset.metainfo['classes'] == ('bäx',)
+    assert [len(dataset.get_data_info(index)['instances']) for index in (0, 1)] == [1, 1]
+
+
+def test_what_is_not_read_does_no_harm(tmp_path: Path):
+    path = tmp_path / 'ann.json'
+    data = content([0, 1])
+    path.write_text(json.dumps({**data, 'info': [[[1]]], 'licenses': None}))
+    assert precision(path, data) == (1.0, 1.0)
+    assert set(CocoFile(str(path)).dataset) == {'images', 'annotations', 'categories'}
