@@ -15,7 +15,7 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import write_file
-from saga_mm.images.pictures import find_images
+from saga_mm.images.pictures import find_images, scan_folder
 from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
 from saga_mm.loading.quiet import hush
@@ -83,6 +83,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     source = Path(options.source).expanduser()
     out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
     pictures = find_images(source, leave_out=out)
+    left_out = _left_out(source, out)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
     engine = {'engine': options.engine, 'precision': options.precision}
@@ -106,9 +107,12 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     finally:
         result = results.write(done, failed)
     if options.explain and getattr(predictor, 'model', None) is not None:
-        say(str(explain(predictor.model, getattr(predictor, 'budget', None))))
+        say(str(explain(predictor.model, budget=getattr(predictor, 'budget', None))))
     if done:
         say(f'{writer.summary(done)} and {RESULTS} are in {out}')
+    if left_out:
+        listed = '\n  '.join(left_out)
+        say(f'{len(left_out)} files were left out:\n  {shell_text(SagaError(listed))}')
     if failed:
         listed = '\n  '.join(entry['reason'] for entry in failed)
         raise SagaError(f'{len(failed)} of {len(pictures)} pictures could not be done:\n  {listed}')
@@ -131,6 +135,14 @@ def _task(options: PredictOptions) -> Task:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     return task_of(cfg)
+
+
+def _left_out(source: Path, out: Path) -> list[str]:
+    """A line for each file of a folder that a user could have meant and that is not predicted."""
+    if not source.is_dir():
+        return []
+    found = scan_folder(source, leave_out=out)
+    return [*found.lines(), *(f'{path}: is a video; pictures alone are predicted' for path in found.videos)]
 
 
 class _Results:

@@ -33,7 +33,7 @@ class OutputNames:
         self, out_dir: str | Path, root: str | Path, suffix: str = '.jpg', inputs: Iterable[str | Path] = ()
     ) -> None:
         self.out_dir = Path(out_dir)
-        self.root = Path(root).resolve()
+        self.root = Path(os.path.abspath(root))
         self.suffix = suffix
         self._taken: set[Path] = set()
         self._inputs = {Path(path).resolve() for path in inputs}
@@ -44,7 +44,7 @@ class OutputNames:
         Raises:
             SagaError: The output would lie outside the folder or replace an input.
         """
-        source = Path(image).resolve()
+        source = Path(os.path.abspath(image))
         name = source.relative_to(self.root) if source.is_relative_to(self.root) else Path(source.name)
         # a.png and a.tif of one folder, or equal names of two
         candidates = [name.with_suffix(self.suffix), name.with_name(f'{name.stem}_{name.suffix[1:]}{self.suffix}')]
@@ -56,7 +56,7 @@ class OutputNames:
         final = target.resolve()
         if not final.is_relative_to(self.out_dir.resolve()):
             raise SagaError(f'{target}: is a link that leads out of {self.out_dir}; choose another folder')
-        if final == source or final in self._inputs:
+        if final == source.resolve() or final in self._inputs:
             raise SagaError(f'{target}: is one of the images themselves; choose another folder')
         return target
 

@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple
 
 from saga_mm.errors import SagaError
 
-from .pictures import SUFFIXES, find_images
+from .content import VIDEO, VIDEO_SUFFIXES, kind_of_content
+from .large import any_size
+from .metadata import DAMAGE
+from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv', '.mts')
 # beside those of pictures in a folder: what can be named, as input or output
 PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
 # of the name of a result, and of before and after side by side
@@ -50,13 +52,14 @@ class Jobs(NamedTuple):
 def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, overwrite: bool = False) -> Jobs:
     """Find what the inputs mean and where each result goes.
 
-    An input is a picture, a video, a folder (its pictures, and those of the folders in it), a pattern such as
-    ``'*.jpg'``, or the number of a camera. Without ``output``, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside it.
-    With a folder as ``output``, results have the names of their sources there; folders keep their structure, each
-    under its own name where there are several inputs.
+    An input is a picture, a video, a folder (its pictures and videos, and those of the folders in it), a pattern such
+    as ``'*.jpg'``, or the number of a camera. Without ``output``, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside
+    it; a picture with the ending of another format gets the ending of its own. With a folder as ``output``, results
+    have the names of their sources there; folders keep their structure, each under its own name where there are several
+    inputs.
 
-    Earlier results (``*_enhanced.*``) are no inputs, except where one is named without its original. Links that lead
-    out of a folder are not followed.
+    Earlier results (``*_enhanced.*``) are no inputs, except where one is named without its original. Links inside or
+    beside a folder are followed. What a file is, its content says, and not its ending.
 
     Args:
         inputs: As on the command line.
@@ -72,7 +75,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     out = None if output is None else Path(output).expanduser()
     for name in inputs:
         try:
-            found += _expand(str(name), len(inputs) > 1, out)
+            found += _expand(str(name), len(inputs) > 1, out, refused)
         except SagaError as error:
             refused.append(error)
     found = _without_results(found)
@@ -95,11 +98,11 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     return Jobs(jobs, skipped, refused)
 
 
-def _expand(name: str, several: bool, out: Path | None) -> list[tuple[Path | int, Path]]:
-    """Sources, each with its place below an output folder."""
+def _expand(name: str, several: bool, out: Path | None, refused: list[SagaError]) -> list[tuple[Path | int, Path]]:
+    """Sources, each with its place below an output folder; ``refused`` gets a line for each that cannot be done."""
     path = Path(name).expanduser()
     if path.is_dir():
-        return [(inner, path.name / below if several else below) for inner, below in _in_folder(path, out)]
+        return [(inner, path.name / below if several else below) for inner, below in _in_folder(path, out, refused)]
     if path.exists():
         return [(path, Path(path.name))]
     if name.isdecimal():
@@ -107,7 +110,7 @@ def _expand(name: str, several: bool, out: Path | None) -> list[tuple[Path | int
     if not glob.has_magic(name):
         raise SagaError(f'{name}: no such picture, video or folder')
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    files = [match for match in matches if match.is_file() and _suffix(match) in PICTURE_SUFFIXES + VIDEO_SUFFIXES]
+    files = [match for match in matches if _is_meant(match)]
     originals = [match for match in files if not match.stem.endswith(ENDING)]
     if not originals:
         raise SagaError(f'{name}: no picture or video fits this pattern')
@@ -116,16 +119,13 @@ def _expand(name: str, several: bool, out: Path | None) -> list[tuple[Path | int
     return [(match, match.relative_to(root)) for match in originals]
 
 
-def _in_folder(folder: Path, out: Path | None) -> list[tuple[Path, Path]]:
-    root = folder.resolve()
-    inside = out is not None and out.resolve() != root
-    found = [
-        path
-        for path in find_images(folder, leave_out=out if inside else None)
-        if path.resolve().is_relative_to(root) and not path.stem.endswith(ENDING)
-    ]
-    if not found:
-        raise SagaError(f'{folder}: has no pictures in it other than earlier results and links that lead out of it')
+def _in_folder(folder: Path, out: Path | None, refused: list[SagaError]) -> list[tuple[Path, Path]]:
+    inside = out is not None and out.resolve() != folder.resolve()
+    scanned = scan_folder(folder, leave_out=out if inside else None)
+    refused += map(SagaError, scanned.lines())
+    found = sorted(path for path in scanned.pictures + scanned.videos if not path.stem.endswith(ENDING))
+    if not found and not scanned.left_out:
+        raise SagaError(f'{folder}: has no pictures and no videos in it other than earlier results')
     return [(path, path.relative_to(folder)) for path in found]
 
 
@@ -151,10 +151,14 @@ def _is_file(out: Path, written: str) -> bool:
 
 
 def _job(source: Path | int, below: Path, out: Path | None, to_file: bool) -> Job:
-    kind = 'camera' if isinstance(source, int) else 'video' if _suffix(source) in VIDEO_SUFFIXES else 'photo'
+    kind = 'camera' if isinstance(source, int) else 'video' if _is_video(source) else 'photo'
+    ending = _right_ending(source) if kind == 'photo' else None
     if out is not None:
+        below = below if ending is None else below.with_suffix(ending)
         return Job(source, out if to_file else out / below, kind)
-    return Job(source, None if kind == 'camera' else source.with_stem(source.stem + ENDING), kind)
+    if kind == 'camera':
+        return Job(source, None, kind)
+    return Job(source, source.with_name(f'{source.stem}{ENDING}{source.suffix if ending is None else ending}'), kind)
 
 
 def _require_free(job: Job, sources: set[str], taken: dict[str, Path | int]) -> None:
@@ -167,6 +171,35 @@ def _require_free(job: Job, sources: set[str], taken: dict[str, Path | int]) -> 
     first = taken.setdefault(real, job.source)
     if first != job.source:
         raise SagaError(f'{job.source}: its output {job.target} is also that of {first}; name their folders instead')
+
+
+def _right_ending(path: Path) -> str | None:
+    """The ending of a picture's own format, where its name has another; None where the name is right."""
+    try:
+        with any_size(), open_picture(path) as image:
+            format_name = 'JPEG' if image.format == 'MPO' else image.format
+    except DAMAGE:
+        return None
+    if not path.suffix or WRITTEN.get(_suffix(path)) == format_name:
+        return None
+    return next((ending for ending, name in WRITTEN.items() if name == format_name), None)
+
+
+def _is_meant(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        return _suffix(path) in PICTURE_SUFFIXES + VIDEO_SUFFIXES or kind_of_content(path) != ''
+    except OSError:
+        return True
+
+
+def _is_video(path: Path) -> bool:
+    try:
+        kind = kind_of_content(path)
+    except OSError:
+        kind = ''
+    return kind == VIDEO or (kind == '' and _suffix(path) in VIDEO_SUFFIXES)
 
 
 def _suffix(path: Path) -> str:

@@ -13,12 +13,11 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
+from .content import HEIC, RAW, kind_of_content
 from .large import any_size, image_library
 from .metadata import DAMAGE, told_exif, upright_exif
 from .pictures import open_picture
 
-# Pillow would take the preview in a raw file for the photograph
-UNDEVELOPED = ('.arw', '.cr2', '.cr3', '.dng', '.heic', '.heif', '.nef', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw')
 SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 REDUCED_PAGE = 1
@@ -80,11 +79,12 @@ def look_at(path: str | Path) -> tuple[PhotoKind, str]:
     path = Path(path)
     if not path.is_file():
         raise SagaError(f'{path}: is a folder, not a picture' if path.is_dir() else f'{path}: no such picture')
-    if path.suffix.lower() in UNDEVELOPED:
-        raise SagaError(f'{path}: raw and HEIC photographs are not read; save it as JPEG, PNG or TIFF first')
     try:
         if path.stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)')
+        # Pillow would take the preview in a raw file for the photograph
+        if (kind_of_file := kind_of_content(path)) in (RAW, HEIC):
+            raise SagaError(f'{path}: is {kind_of_file}')
         with any_size(), open_picture(path) as image:
             kind, mode = _kind_of(image), image.mode
             pages = _pages(image)

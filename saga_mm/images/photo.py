@@ -21,6 +21,8 @@ from .pictures import open_picture
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
+# formats whose decoders round the three channels of grey apart, by up to this
+LOSSY, LOSSY_SPREAD = ('WEBP', 'AVIF', 'JPEG2000'), 1.5 / 255
 HIGHEST = {'uint8': 255, 'uint16': 65535}
 STEP = 4 * BLOCK
 
@@ -95,6 +97,8 @@ class PhotoRows:
             turned = self.kind.orientation > 2
             self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if turned else stream
         self.height, self.width, self.held_bytes = self.kind.height, self.kind.width, self._source.held_bytes
+        # rows from the top that were read, and whether colour was met in any
+        self._seen, self._coloured = 0, False
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``[start, stop)`` as a new ``(stop - start, width, 3)`` array, float32 RGB in [0, 1].
@@ -104,7 +108,19 @@ class PhotoRows:
         """
         samples = self._source.read(start, stop)
         colours = samples[..., :3] if samples.shape[2] > 2 else np.repeat(samples[..., :1], 3, axis=2)
-        return _unit(colours, self.kind.scale)
+        values = _unit(colours, self.kind.scale)
+        if not self._coloured and not self.kind.gray:
+            self._coloured = not is_grey(values, LOSSY_SPREAD if self.kind.format in LOSSY else 0)
+        if start <= self._seen:
+            self._seen = max(self._seen, stop)
+        return values
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the picture has no colour, in one channel or in three equal ones; reads what was not read yet."""
+        while not self._coloured and not self.kind.gray and self._seen < self.height:
+            self.read(self._seen, min(self._seen + STEP, self.height))
+        return not self._coloured
 
     def read_alpha(self, start: int, stop: int) -> np.ndarray | None:
         """Opacity of these rows, ``(stop - start, width)`` in [0, 1], if there is any.
@@ -222,6 +238,14 @@ def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
             return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
     except DAMAGE as error:
         raise SagaError(f'{path}: is damaged or cut off ({reason_of(error, str(path))})') from error
+
+
+def is_grey(pixels: np.ndarray, spread: float = 0) -> bool:
+    """Whether the three channels of ``(..., 3)`` differ by no more than ``spread``."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    if not spread:
+        return np.array_equal(red, green) and np.array_equal(red, blue)
+    return bool(np.max(pixels.max(axis=-1) - pixels.min(axis=-1)) <= spread)
 
 
 def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:

@@ -26,14 +26,8 @@ from .kind import PhotoKind
 from .large import LONGEST, image_library
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
+from .pictures import WRITTEN
 
-FORMATS = {
-    **dict.fromkeys(('.jpg', '.jpeg', '.jpe', '.jfif'), 'JPEG'),
-    **dict.fromkeys(('.tif', '.tiff'), 'TIFF'),
-    **dict.fromkeys(('.ppm', '.pgm', '.pbm', '.pnm'), 'PPM'),
-    **{f'.{name}': name.upper() for name in ('png', 'webp', 'avif', 'bmp', 'gif')},
-    '.jp2': 'JPEG2000',
-}
 DEPTHS = {'PNG': (8, 16), 'TIFF': (8, 16, 32)}
 WITH_ALPHA = ('PNG', 'TIFF', 'WEBP', 'AVIF', 'JPEG2000')
 WITHOUT_GRAY = ('WEBP', 'AVIF')
@@ -88,9 +82,9 @@ def open_photo_writer(path: str | Path, photo: Source) -> PhotoWriter:
     """
     path = Path(path).expanduser()
     kind = photo.kind
-    name = FORMATS.get(path.suffix.lower()) if path.suffix else kind.format
-    if name not in FORMATS.values():
-        raise SagaError(f'{path}: photographs are written as {", ".join(FORMATS)}; name it so')
+    name = WRITTEN.get(path.suffix.lower()) if path.suffix else kind.format
+    if name not in WRITTEN.values():
+        raise SagaError(f'{path}: photographs are written as {", ".join(WRITTEN)}; name it so')
     longest = max(kind.height, kind.width)
     if longest > SIDES.get(name, longest):
         size = f'{kind.width} x {kind.height}'

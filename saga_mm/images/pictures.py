@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saga_mm.errors import SagaError
+
+from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
 
 SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.pbm', '.jp2')
 # what a picture may be, by Pillow's names
@@ -40,6 +42,81 @@ def refuse_programs() -> None:
         Image.ID.remove('EPS')
 
 
+# format that is written for an ending, the usual ending of each format first
+WRITTEN = {
+    **dict.fromkeys(('.jpg', '.jpeg', '.jpe', '.jfif'), 'JPEG'),
+    **dict.fromkeys(('.tif', '.tiff'), 'TIFF'),
+    **dict.fromkeys(('.ppm', '.pgm', '.pbm', '.pnm'), 'PPM'),
+    **{f'.{name}': name.upper() for name in ('png', 'webp', 'avif', 'bmp', 'gif')},
+    '.jp2': 'JPEG2000',
+}
+
+
+class Found(NamedTuple):
+    """The files in a folder and the folders in it, by name.
+
+    Attributes:
+        pictures: Those that are pictures by their content or their ending.
+        videos: Those that are videos.
+        left_out: What a user could have meant and cannot be done, with the reason.
+    """
+
+    pictures: list[Path]
+    videos: list[Path]
+    left_out: list[tuple[Path, str]]
+
+    def lines(self) -> list[str]:
+        """A line for each file that is left out."""
+        return [f'{path}: is {reason}' for path, reason in self.left_out]
+
+
+def scan_folder(folder: Path, leave_out: str | Path | None = None) -> Found:
+    """Look through a folder and the folders in it; links inside or beside the data are followed.
+
+    Args:
+        folder: The folder.
+        leave_out: A folder inside it to skip: that of the results.
+    """
+    skipped = Path(leave_out).resolve() if leave_out is not None else None
+    found, seen = Found([], [], []), {os.path.realpath(folder)}
+    for place, inner, files in os.walk(folder, followlinks=True):
+        kept = []
+        for name in sorted(inner):
+            path = Path(place, name)
+            real = os.path.realpath(path)
+            if name.startswith('.') or Path(real) == skipped or real in seen:
+                continue
+            if reason := refusal_of(path, folder):
+                found.left_out.append((path, reason))
+                continue
+            seen.add(real)
+            kept.append(name)
+        inner[:] = kept
+        for name in sorted(name for name in files if not name.startswith('.')):
+            _sort_in(Path(place, name), folder, found)
+    return found
+
+
+def _sort_in(path: Path, folder: Path, found: Found) -> None:
+    usual = path.suffix.lower() in SUFFIXES
+    reason = refusal_of(path, folder)
+    if reason is None:
+        try:
+            kind = kind_of_content(path)
+        except OSError as error:
+            kind = reason = f'not readable ({error.strerror})'
+    if reason is not None:
+        # what is no picture by its name is nobody's concern
+        if usual or path.is_symlink() or path.suffix.lower() in UNREAD_SUFFIXES + VIDEO_SUFFIXES:
+            found.left_out.append((path, reason))
+    elif kind == PICTURE or (usual and kind == ''):
+        found.pictures.append(path)
+    elif kind == VIDEO or (kind == '' and path.suffix.lower() in VIDEO_SUFFIXES):
+        found.videos.append(path)
+    elif kind or path.suffix.lower() in UNREAD_SUFFIXES:
+        found.left_out.append((path, kind or 'no photograph, or a damaged one'))
+
+
 def find_images(source: str | Path, leave_out: str | Path | None = None) -> list[Path]:
     """The picture that a path names, or all pictures in a folder and the folders in it, by name.
 
@@ -54,16 +131,13 @@ def find_images(source: str | Path, leave_out: str | Path | None = None) -> list
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise SagaError(f'{source}: no such picture or folder')
-    skipped = Path(leave_out).resolve() if leave_out is not None else None
-    found: list[Path] = []
-    for folder, inner, files in os.walk(path):
-        seen = (name for name in sorted(inner) if not name.startswith('.'))
-        inner[:] = [name for name in seen if Path(folder, name).resolve() != skipped]
-        found += [Path(folder, name) for name in sorted(files) if _is_picture(name)]
-    if not found:
-        raise SagaError(f'{source}: has no pictures in it ({", ".join(SUFFIXES)})')
-    return found
+        reason = f'is {refusal_of(path, path.parent)}' if os.path.lexists(path) else 'no such picture or folder'
+        raise SagaError(f'{source}: {reason}')
+    found = scan_folder(path, leave_out)
+    if not found.pictures:
+        others = ''.join(f'; {line}' for line in found.lines()[:3])
+        raise SagaError(f'{source}: has no pictures in it ({", ".join(SUFFIXES)}){others}')
+    return found.pictures
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -87,10 +161,6 @@ def read_picture(path: str | Path) -> np.ndarray:
         return _read_with_cv2(path)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
-
-
-def _is_picture(name: str) -> bool:
-    return not name.startswith('.') and Path(name).suffix.lower() in SUFFIXES
 
 
 def from_deep(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,21 @@
+import io
+import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job, find_jobs
+
+
+def _png() -> bytes:
+    file = io.BytesIO()
+    Image.new('RGB', (4, 4)).save(file, 'PNG')
+    return file.getvalue()
+
+
+PNG = _png()
 
 
 @pytest.fixture
@@ -35,12 +47,12 @@ def test_beside_the_source(folder):
 
 
 def test_folder(folder, tmp_path):
-    names = ['a.PNG', 'b.jpg', 'trip/day 1/a.tif']
+    names = ['a.PNG', 'b.jpg', 'clip.mp4', 'trip/day 1/a.tif']
     beside = [(name, name.replace('.', '_enhanced.')) for name in names]
     assert pairs(find_jobs([folder]).jobs, folder) == beside
     mirrored = find_jobs([folder], tmp_path / 'out').jobs
     assert [job.target.relative_to(tmp_path / 'out').as_posix() for job in mirrored] == names
-    assert {job.kind for job in mirrored} == {'photo'}
+    assert [job.kind for job in mirrored] == ['photo', 'photo', 'video', 'photo']
 
 
 def test_several_folders_stay_apart(folder, tmp_path):
@@ -58,7 +70,7 @@ def test_results_inside_the_folder_are_no_inputs(folder):
     (folder / 'out' / 'b.jpg').touch()
     (folder / 'b_enhanced.jpg').touch()
     jobs, skipped, _ = find_jobs([folder], folder / 'out')
-    assert pairs(jobs, folder) == [('a.PNG', 'out/a.PNG'), ('trip/day 1/a.tif', 'out/trip/day 1/a.tif')]
+    assert pairs(jobs, folder) == [(name, f'out/{name}') for name in ('a.PNG', 'clip.mp4', 'trip/day 1/a.tif')]
     assert pairs(skipped, folder) == [('b.jpg', 'out/b.jpg')]
 
 
@@ -144,7 +156,7 @@ def test_two_inputs_with_one_output(folder, tmp_path):
     assert [job.source for job in jobs] == [folder / 'b.jpg']
     assert 'is also that of' in lines(refused)[0]
     assert len(find_jobs([folder / 'b.jpg', folder / 'b.jpg']).jobs) == 1
-    assert len(find_jobs([folder / 'a.PNG', folder]).jobs) == 4
+    assert len(find_jobs([folder / 'a.PNG', folder]).jobs) == 5
 
 
 def test_output_that_is_a_folder(folder):
@@ -153,18 +165,76 @@ def test_output_that_is_a_folder(folder):
     assert not jobs and 'is a folder' in lines(refused)[0]
 
 
-def test_links(folder, tmp_path):
-    outside = tmp_path / 'outside'
-    outside.mkdir()
-    (outside / 'secret.jpg').touch()
-    (folder / 'away.jpg').symlink_to(outside / 'secret.jpg')
-    (folder / 'away').symlink_to(outside)
-    (folder / 'broken.jpg').symlink_to(outside / 'none.jpg')
+def test_links(folder, tmp_path, tmp_path_factory):
+    beside, far = tmp_path / 'store', tmp_path_factory.mktemp('far') / 'a' / 'b'
+    for place in (beside, far):
+        place.mkdir(parents=True)
+        (place / '0a1b').write_bytes(PNG)
+    (folder / 'beside.jpg').symlink_to(beside / '0a1b')
+    (folder / 'album').symlink_to(beside)
     (folder / 'within.jpg').symlink_to(folder / 'b.jpg')
-    names = [job.source.name for job in find_jobs([folder], tmp_path / 'out').jobs]
-    assert names == ['a.PNG', 'b.jpg', 'within.jpg', 'a.tif']
+    (folder / 'round').symlink_to(folder)
+    (folder / 'broken.jpg').symlink_to(beside / 'none.jpg')
+    (folder / 'itself.jpg').symlink_to(folder / 'itself.jpg')
+    deep = tmp_path / 'w' / 'x' / 'y' / 'z'
+    deep.mkdir(parents=True)
+    (deep / 'away.jpg').symlink_to(beside / '0a1b')
+    jobs, _, refused = find_jobs([folder], tmp_path / 'out')
+    names = [job.target.relative_to(tmp_path / 'out').as_posix() for job in jobs]
+    # named after the link, with the ending of what it is
+    assert names == ['a.PNG', 'album/0a1b', 'b.jpg', 'beside.png', 'clip.mp4', 'trip/day 1/a.tif', 'within.jpg']
+    broken, itself = lines(refused)
+    assert broken.endswith('none.jpg, which is not there') and 'is a link to itself' in itself
+    jobs, _, refused = find_jobs([deep], tmp_path / 'out')
+    assert not jobs and 'away.jpg: is a link that leads out of the data, to ' in lines(refused)[0]
     # a folder that is named is meant, wherever it is
-    assert [job.source.name for job in find_jobs([folder / 'away'], tmp_path / 'out').jobs] == ['secret.jpg']
+    assert [job.source.name for job in find_jobs([folder / 'album'], tmp_path / 'out').jobs] == ['0a1b']
+
+
+def test_a_store_of_the_repository(tmp_path):
+    store, folder = tmp_path / '.dvc' / 'cache', tmp_path / 'data' / 'night' / 'v2' / 'all' / 'photos'
+    for place in (store, folder):
+        place.mkdir(parents=True)
+    (store / '0a1b').write_bytes(PNG)
+    (folder / 'cat.png').symlink_to(store / '0a1b')
+    assert [job.source.name for job in find_jobs([folder], tmp_path / 'out').jobs] == ['cat.png']
+
+
+def test_content_decides(tmp_path):
+    folder = tmp_path / 'phone'
+    folder.mkdir()
+    heads = {
+        'IMG_1.HEIC': b'\xff\xd8\xff\xe0',
+        'IMG_2.jpg': b'\0\0\0\x18ftypheic',
+        'IMG_3.avif': b'\0\0\0\x18ftypavif',
+        'IMG_4': PNG,
+        'IMG_5.nef': b'MM\0*',
+        'IMG_6.cr3': b'\0\0\0\x18ftypcrx ',
+        'clip.jpg': b'\0\0\0\x18ftypisom',
+        'notes.pdf': b'%PDF-1.7',
+    }
+    for name, head in heads.items():
+        (folder / name).write_bytes(head.ljust(100, b'\0'))
+    os.mkfifo(folder / 'pipe.jpg')
+    jobs, _, refused = find_jobs([folder])
+    kinds = {job.source.name: (job.kind, job.target.name) for job in jobs}
+    assert kinds == {
+        'IMG_1.HEIC': ('photo', 'IMG_1_enhanced.HEIC'),
+        'IMG_3.avif': ('photo', 'IMG_3_enhanced.avif'),
+        'IMG_4': ('photo', 'IMG_4_enhanced'),
+        'clip.jpg': ('video', 'clip_enhanced.jpg'),
+    }
+    said = [line.rpartition('/')[2] for line in lines(refused)]
+    assert [line.partition(':')[0] for line in said] == ['IMG_2.jpg', 'IMG_5.nef', 'IMG_6.cr3', 'pipe.jpg']
+    assert 'HEIC' in said[0] and 'raw photograph' in said[1] and 'raw photograph' in said[2] and 'a pipe' in said[3]
+
+
+def test_a_lying_ending_becomes_the_right_one(tmp_path):
+    Image.new('RGB', (4, 4)).save(tmp_path / 'a.HEIC', 'JPEG')
+    Image.new('RGB', (4, 4)).save(tmp_path / 'b.jpg', 'PNG')
+    Image.new('RGB', (4, 4)).save(tmp_path / 'c.jpeg', 'JPEG')
+    targets = [job.target.name for job in find_jobs([tmp_path]).jobs]
+    assert targets == ['a_enhanced.jpg', 'b_enhanced.png', 'c_enhanced.jpeg']
 
 
 def test_bad_inputs_beside_good_ones(folder, tmp_path):

@@ -430,7 +430,7 @@ def test_bad_files(tmp_path, picture):
         'empty.jpg': r'empty \(0 bytes\)',
         'text.png': 'not a picture',
         'head.tif': 'picture',
-        'raw.nef': 'save it as JPEG',
+        'raw.nef': 'is a raw photograph, which is not read',
         'none.jpg': 'no such picture',
         '.': 'a folder',
     }
@@ -563,3 +563,18 @@ def test_a_large_jpeg_that_is_broken_off_ends_at_once(tmp_path):
         writer.write(pixels[:100] / np.float32(255))
         raise RuntimeError('broken off')
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.jpg', 'a.webp', 'a.tif', 'a.avif', 'rgba.png', 'palette.png'])
+def test_grey_that_is_stored_in_colour(tmp_path, name):
+    values = np.random.default_rng(0).integers(0, 60, (70, 41), np.uint8)
+    grey = Image.fromarray(values)
+    kind = {'rgba.png': 'RGBA', 'palette.png': 'P'}.get(name, 'RGB')
+    grey.convert(kind).save(tmp_path / name)
+    coloured = np.repeat(values[..., None], 3, axis=2)
+    coloured[-1, -1] = (9, 30, 60)
+    Image.fromarray(coloured).save(tmp_path / 'coloured.png')
+    for path, expected in ((tmp_path / name, True), (tmp_path / 'coloured.png', False)):
+        with PhotoRows(path) as rows:
+            rows.read(0, 20)
+            assert rows.is_grey is expected

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from saga_mm.display.progress import progress_bar
+from saga_mm.images.content import leads_out
 from saga_mm.images.headers import reason_of, require_whole, shown_size
 from saga_mm.images.pictures import open_picture
 
@@ -30,15 +31,17 @@ class ListedImage(NamedTuple):
 
 
 def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
-    """Note the images that are absent, or that symbolic links take out of ``folder``; one scan of each directory."""
-    root = os.path.realpath(folder)
+    """Note the images that are absent, or that symbolic links take out of the data; one scan of each directory.
+
+    Links inside or beside the data are followed; see :func:`~saga_mm.images.content.leads_out`.
+    """
     wanted: dict[str, list[str]] = {}
     for name in names:
         wanted.setdefault(os.path.dirname(name), []).append(name)
     absent, outside = [], []
     for directory, listed in wanted.items():
         path = os.path.join(folder, directory)
-        if not _inside(path, root):
+        if leads_out(path, folder):
             outside += listed
             continue
         try:
@@ -50,7 +53,7 @@ def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
             base = os.path.basename(name)
             if base not in links:
                 absent.append(name)
-            elif links[base] and not _inside(os.path.join(path, base), root):
+            elif links[base] and leads_out(os.path.join(path, base), folder):
                 outside.append(name)
     total = sum(map(len, wanted.values()))
     cure = 'Add the files, or remove their entries from the annotation file.'
@@ -60,15 +63,10 @@ def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
         problems.add(f'image listed but absent from {folder}', cure, name)
     for name in outside:
         problems.add(
-            f'image reached through a symbolic link that leaves {folder}',
+            f'image reached through a symbolic link that leaves the data of {folder}',
             'Put the file itself there, or name the folder that holds it as the image folder.',
             name,
         )
-
-
-def _inside(path: str, root: str) -> bool:
-    real = os.path.realpath(path)
-    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def check_images(

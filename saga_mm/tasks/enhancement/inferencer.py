@@ -141,6 +141,7 @@ class LowLightInferencer:
         return enhance_strips(self.model, image, strength, self.budget, folder, held_bytes)
 
     def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:
+        from saga_mm.images.photo import is_grey
         from saga_mm.images.photo_writer import LUMA
 
         rows, out = _ArrayRows(array), array.copy()
@@ -148,8 +149,9 @@ class LowLightInferencer:
             return out
         # a view: of gray (H, W), one channel
         colours, start = out.reshape(*out.shape[:2], -1)[..., : rows.colours], 0
+        grey = rows.colours == 1 or is_grey(array)
         for answer in self.strips(rows, strength):
-            if rows.colours == 1:
+            if grey:
                 answer = (answer @ LUMA)[..., None]
             if rows.highest != 1:
                 answer = (answer * np.float32(rows.highest)).round()

@@ -183,20 +183,24 @@ def enhance_photo(
         open_photo_writer(target, photo) as writer,
         watch_rows(lambda share: tell(MODEL_SHARE * share)),
     ):
-        height, width, gray = photo.height, photo.width, photo.kind.gray
+        height, width, grey = photo.height, photo.width, None
         sheet = BeforeAfter(height, width) if compared is not None else None
         held = _held_bytes(writer) + (sheet.held_bytes if sheet is not None else 0)
         start = 0
         for rows in inferencer.strips(photo, strength, target.parent, held):
+            if grey is None:
+                # all rows were read for the first answer, so that this costs nothing
+                grey = photo.is_grey
+            if grey and strength:
+                rows = (rows @ LUMA)[..., None].repeat(3, axis=2)
             writer.write(rows)
             if sheet is not None:
-                shown = (rows @ LUMA)[..., None].repeat(3, axis=2) if gray else rows
-                sheet.add(photo.read(start, start + len(rows)), shown)
+                sheet.add(photo.read(start, start + len(rows)), rows)
             start += len(rows)
             tell(MODEL_SHARE + (1 - MODEL_SHARE) * start / height)
         if sheet is not None:
             # a profile of grey says nothing of colours
-            sheet.save(compared, b'' if gray else photo.kind.icc)
+            sheet.save(compared, b'' if photo.kind.gray else photo.kind.icc)
     return f'{width} x {height}'
 
 

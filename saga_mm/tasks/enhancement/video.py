@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from saga_mm.images.photo import is_grey
 from saga_mm.images.video import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
@@ -88,6 +89,8 @@ class VideoEnhancer:
         self._prepare(image)
         answer = self._answer(pixels)
         answer = mix(image, answer * self._gain(answer), self.strength)
+        if is_grey(frame):
+            answer = (answer * answer.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).expand_as(answer)
         return (answer[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
     def _prepare(self, image: torch.Tensor) -> None:

@@ -248,17 +248,27 @@ def test_a_wrong_folder_is_suspected_when_all_images_are_absent(data: Data, tmp_
     data.refuse(r'absent from .*empty \(8 times\).* and 3 more\. None of the listed images is there')
 
 
-def test_links_that_leave_the_folder(data: Data, tmp_path: Path):
+def test_links_that_leave_the_data(data: Data, tmp_path: Path):
+    deep = tmp_path / 'w' / 'x' / 'y' / 'images'
+    shutil.move(data.images, deep)
+    data.images = deep
     outside = tmp_path / 'outside'
     outside.mkdir()
     shutil.move(data.first, outside / 'x.png')
     data.first.symlink_to(outside / 'x.png')
-    data.refuse(r'symbolic link that leaves .*: 000000\.png')
+    data.refuse(r'symbolic link that leaves the data of .*: 000000\.png')
 
     data.first.unlink()
     (data.images / 'sub').symlink_to(outside)
     data.content['images'][0]['file_name'] = 'sub/x.png'
-    data.refuse(r'symbolic link that leaves .*: sub/x\.png')
+    data.refuse(r'symbolic link that leaves the data of .*: sub/x\.png')
+
+
+def test_links_into_a_store_beside_the_folder(data: Data, tmp_path: Path):
+    (tmp_path / 'store').mkdir()
+    shutil.move(data.first, tmp_path / 'store' / '0a1b')
+    data.first.symlink_to(tmp_path / 'store' / '0a1b')
+    data.check()
 
 
 def test_links_that_stay_are_fine(data: Data, tmp_path: Path):

@@ -240,3 +240,18 @@ def test_needs_torch_and_mmengine_alone(weights):
     command = [sys.executable, '-c', BARE, str(weights)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ['True'], done.stderr
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.float32])
+def test_grey_stored_in_colour_stays_grey(inferencer, kind):
+    grey = picture(channels=1, kind=kind)
+    answer = inferencer(np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(answer, np.repeat(inferencer(grey)[..., None], 3, axis=2))
+
+
+def test_a_file_of_grey_stored_in_colour(inferencer, tmp_path):
+    grey = Image.fromarray(picture(channels=1))
+    grey.save(tmp_path / 'grey.png')
+    grey.convert('RGB').save(tmp_path / 'colour.png')
+    found = [np.asarray(Image.open(inferencer.save(tmp_path / name))) for name in ('grey.png', 'colour.png')]
+    assert np.array_equal(found[1], np.repeat(found[0][..., None], 3, axis=2))

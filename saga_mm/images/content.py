@@ -1,0 +1,100 @@
+"""What a file is by its first bytes, whatever its name ends with, and where links in a folder may lead."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+# endings of raw photographs that begin as TIFF files do
+RAW_SUFFIXES = ('.arw', '.cr2', '.dng', '.nef', '.nrw', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw', '.3fr', '.iiq')
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv', '.mts')
+# of photographs that are not read
+UNREAD_SUFFIXES = (*RAW_SUFFIXES, '.cr3', '.heic', '.heif')
+RAW = 'a raw photograph, which is not read: develop it to JPEG, PNG or TIFF first'
+HEIC = 'a HEIC photograph, which is not read: save it as JPEG, PNG or TIFF first'
+PICTURE, VIDEO = 'picture', 'video'
+_HEADS = {
+    b'\xff\xd8\xff': PICTURE,
+    b'\x89PNG\r\n\x1a\n': PICTURE,
+    b'GIF8': PICTURE,
+    b'\x00\x00\x00\x0cjP  ': PICTURE,
+    b'\xff\x4f\xff\x51': PICTURE,
+    b'II+\0': PICTURE,
+    b'MM\0+': PICTURE,
+    b'8BPS': PICTURE,
+    b'\x1aE\xdf\xa3': VIDEO,
+    b'FLV\x01': VIDEO,
+    b'\x00\x00\x01\xba': VIDEO,
+    b'0&\xb2u\x8ef\xcf\x11': VIDEO,
+    b'FUJIFILMCCD-RAW': RAW,
+    b'IIRO': RAW,
+    b'IIRS': RAW,
+    b'IIU\0': RAW,
+}
+_HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
+# of the folder above that of the pictures: markers of a repository whose store links lead into
+_REPOSITORY = ('.git', '.dvc', '.datalad')
+
+
+def kind_of_content(path: str | os.PathLike[str]) -> str:
+    """``'picture'``, ``'video'``, why a photograph is not read (:data:`RAW`, :data:`HEIC`), or ``''`` for others.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(32)
+    for start, kind in _HEADS.items():
+        if head.startswith(start):
+            return kind
+    if head[:4] in (b'II*\0', b'MM\0*'):
+        return RAW if Path(path).suffix.lower() in RAW_SUFFIXES else PICTURE
+    if head[:4] == b'RIFF':
+        return {b'WEBP': PICTURE, b'AVI ': VIDEO}.get(head[8:12], '')
+    if head[4:8] == b'ftyp':
+        brand = head[8:12]
+        if brand == b'crx ':
+            return RAW
+        if brand in (b'avif', b'avis'):
+            return PICTURE
+        return HEIC if brand in _HEIC_BRANDS else VIDEO
+    if head[:2] == b'BM' and head[6:10] == bytes(4):
+        return PICTURE
+    if head[:1] == b'P' and head[1:2] in b'123456' and head[2:3].isspace():
+        return PICTURE
+    return ''
+
+
+def refusal_of(path: Path, folder: Path) -> str | None:
+    """Why an entry of a folder cannot be read as a file, or None: a link out of the data, a pipe, nothing there.
+
+    Args:
+        path: The entry.
+        folder: The folder that the user named.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if not path.is_symlink():
+            return f'cannot be read ({error.strerror})'
+        return 'a link to itself' if error.errno == 40 else f'a link to {os.readlink(path)}, which is not there'
+    if path.is_symlink() and leads_out(path, folder):
+        return f'a link that leads out of the data, to {os.path.realpath(path)}; name the folder it leads to as well'
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return 'a pipe or a device, not a file'
+    return None
+
+
+def leads_out(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether a path leads, by links, to where the data of a folder do not lie.
+
+    The data lie in the folder, up to three folders above it (``images/train`` beside ``store``), and in the repository
+    that holds it, where DVC and git-annex keep their stores. A user's home and the roots of a disk are no such folders.
+    """
+    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if real == root or root in real.parents:
+        return False
+    above = [parent for parent in root.parents if len(parent.parts) > 2 and parent != Path.home()]
+    homes = above[:3] + [parent for parent in above if any((parent / name).exists() for name in _REPOSITORY)][:1]
+    return not any(home in real.parents for home in homes)
