@@ -56,7 +56,7 @@ def test_the_video_is_enhanced_as_ever(weights, tmp_path):
 
 def test_bad_options(tmp_path):
     for size, count, arch, weights, said in (
-        ((0, 8), 3, 'tiny', None, '--size 0 8'),
+        ((0, 8), 3, 'tiny', None, 'size=0 8'),
         ((8, 8), 1, 'tiny', None, '--frames 1: must be at least 2'),
         ((8, 8), 2, 'large', None, '--arch large: is none of base, tiny'),
         ((8, 8), 2, 'tiny', 'none.npz', 'weights none.npz: no such file'),
