@@ -10,7 +10,7 @@ from typing import Any
 
 from saga_mm.display.fonts import plot_text
 from saga_mm.display.table import format_table
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError
 from saga_mm.files import make_folder, write_file, write_image
 
 from .rank import SHARE, LayerRank, collect_ranks
@@ -43,7 +43,7 @@ def report_ranks(
         SagaError: Something in the input is wrong, or no picture can be read.
     """
     if not 0 < share <= 1:
-        raise SagaError(f'--share {share}: must be above 0 and at most 1')
+        raise ArgumentError('share', share, 'must be above 0 and at most 1')
     checkpoint, sources = split_files(files)
     labels = [label.strip() for label in mixers.split(',') if label.strip()] if mixers else []
     subjects = {label: parse_mixer(label) for label in labels} or {'as configured': None}

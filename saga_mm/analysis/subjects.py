@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from saga_mm.display.progress import progress_bar
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.pictures import find_images, read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
@@ -175,7 +175,7 @@ def check_size(size: tuple[int, int]) -> None:
         SagaError: A side is less than 1.
     """
     if min(size) < 1:
-        raise SagaError(f'--size {size[0]} {size[1]}: both sides must be at least 1')
+        raise ArgumentError('size', f'{size[0]} {size[1]}', 'both sides must be at least 1')
 
 
 def as_batch(picture: np.ndarray, size: tuple[int, int]) -> torch.Tensor:

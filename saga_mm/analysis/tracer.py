@@ -134,7 +134,7 @@ class Tracer(TorchDispatchMode):
             return parts
         out = func(*args, **kwargs)
         if func in _CONVOLUTIONS:
-            out = _settle_layout(args, out)
+            out = _canonical_layout(args, out)
         if macs := operator_macs(func, args, kwargs, out):
             self.add_macs(str(func.overloadpacket).removeprefix('aten.'), macs)
         of_real = func.is_view and not isinstance(args[0], FakeTensor)
@@ -176,7 +176,7 @@ class Tracer(TorchDispatchMode):
             self.stack.pop()
 
 
-def _settle_layout(args: tuple, out: torch.Tensor | tuple) -> torch.Tensor | tuple:
+def _canonical_layout(args: tuple, out: torch.Tensor | tuple) -> torch.Tensor | tuple:
     """Give what a convolution makes the layout that most kernels agree on, whichever kernel this machine would pick.
 
     Channels last if the input or the weight is, otherwise contiguous.
@@ -185,10 +185,10 @@ def _settle_layout(args: tuple, out: torch.Tensor | tuple) -> torch.Tensor | tup
     layout = next((fmt for fmt in layouts if fmt != torch.contiguous_format), torch.contiguous_format)
     rank = args[0].ndim
 
-    def settle(t: torch.Tensor) -> torch.Tensor:
+    def set_layout(t: torch.Tensor) -> torch.Tensor:
         return t.contiguous(memory_format=layout) if t.ndim == rank else t
 
-    return tree_map_only(torch.Tensor, settle, out)
+    return tree_map_only(torch.Tensor, set_layout, out)
 
 
 def _drop_gradient(parameter: torch.Tensor) -> None:

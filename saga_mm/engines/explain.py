@@ -21,8 +21,8 @@ class PartReport(NamedTuple):
 
     Attributes:
         part: Its name.
-        where: The engine, and whether in one piece or in how many strips or chunks.
-        mib: Memory that the computation takes, by the estimates of its steps, beside the maps.
+        where: The engine, and whether it computes the whole map or how many chunks of rows.
+        mib: Estimated memory of the computation, without the maps between parts.
     """
 
     part: str
@@ -53,7 +53,7 @@ class Explanation(NamedTuple):
 def explain(
     model: nn.Module, image: torch.Tensor | Sequence[int] | None = None, budget: MemoryBudget | None = None
 ) -> Explanation:
-    """Say part by part where a model runs in inference, in how many pieces, and what it takes.
+    """Say part by part where a model runs in inference, in how many chunks, and how much memory it needs.
 
     Args:
         model: A backbone or an enhancer of saga_mm, or a segmentor or detector that holds one, in evaluation mode.
@@ -67,7 +67,7 @@ def explain(
     parts = [] if image is None else _rows(model, engine, image)
     with torch.no_grad():
         whole = whole_reason(model)
-    reasons = [f'{type(model).__name__} runs in one piece, in PyTorch: {whole}'] if whole else []
+    reasons = [f'{type(model).__name__} computes whole maps in PyTorch: {whole}'] if whole else []
     reasons += [f'{part} runs in PyTorch: {reason}' for part, reason in engine.reasons.items()]
     problem = getattr(getattr(engine, 'cache', None), 'problem', None)
     return Explanation(parts, reasons + ([problem] if problem else []), memory)
@@ -79,13 +79,13 @@ def _rows(model: nn.Module, engine: Engine, image: torch.Tensor | Sequence[int])
     size = max(part.whole_bytes(batch) for _, part in named)
     name = f'{engine.name} {engine.precision}'
     if engine.name != 'torch' and size <= engine.whole_bytes:
-        return [PartReport(label, f'{name}, in one piece', part.whole_bytes(batch) / 2**20) for label, part in named]
-    name = f'{engine.for_strips.name} {engine.for_strips.precision}'
+        return [PartReport(label, f'{name}, whole map', part.whole_bytes(batch) / 2**20) for label, part in named]
+    name = f'{engine.strip_engine.name} {engine.strip_engine.precision}'
     runner, rows = RowRunner(chunk=engine.chunk), []
     for label, part in named:
-        cuts = [(min(run.rows(runner.limit, runner.chunk), high), high) for run, high in part.passes(batch)]
-        pieces = max(-(-high // low) for low, high in cuts)
-        where = 'in one piece' if pieces == 1 else f'in {pieces} pieces of rows'
+        heights = [(min(run.rows(runner.limit, runner.chunk), high), high) for run, high in part.passes(batch)]
+        chunks = max(-(-high // low) for low, high in heights)
+        where = 'whole map' if chunks == 1 else f'{chunks} chunks'
         rows.append(PartReport(label, f'{name}, {where}', part.strip_bytes(batch, runner.limit, runner.chunk) / 2**20))
     return rows
 
@@ -102,7 +102,7 @@ def _parts(model: Any, height: int, width: int) -> list[tuple[str, Part]]:
     else:
         backbone = model if hasattr(model, 'parts') else getattr(model, 'backbone', None)
         if not hasattr(backbone, 'parts'):
-            raise SagaError(f'{type(model).__name__} holds no backbone of saga_mm, whose parts could be told')
+            raise SagaError(f'{type(model).__name__} holds no backbone of saga_mm, whose parts could be listed')
         parts = backbone.parts(height, width)
     return [(f'part {i + 1}: {_name(part)}', part) for i, part in enumerate(parts)]
 

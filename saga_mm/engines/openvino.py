@@ -126,7 +126,7 @@ class OpenVINOEngine(Engine):
             return super().apply(function, owners, *inputs)
 
     @property
-    def for_strips(self) -> Engine:
+    def strip_engine(self) -> Engine:
         if not self.patient:
             return self
         self.note('strips', 'measured as fast or faster there; the engine openvino compiles them')

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.files import Draft
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import MOST_BYTES, OPSETS, SUFFIX, require_libraries
@@ -62,6 +62,8 @@ def export(options: ExportOptions) -> Exported:
         subject = find_subject(options)
         try:
             content, facts, differences = write_graph(subject.graph, subject.facts, options.opset)
+        except ArgumentError:
+            raise
         except SagaError as error:
             raise SagaError(f'{path}: not written: {error}') from error
         draft.temporary.write_bytes(content)
@@ -102,7 +104,7 @@ def _destination(options: ExportOptions) -> Path:
     if path.exists() and not options.force:
         raise SagaError(f'{path}: exists already; --force replaces it')
     if options.opset not in OPSETS:
-        raise SagaError(f'--opset {options.opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}')
+        raise ArgumentError('opset', options.opset, f'choose one from {OPSETS[0]} to {OPSETS[-1]}')
     if options.strength is not None and not (math.isfinite(options.strength) and options.strength >= 0):
-        raise SagaError(f'--strength {options.strength}: must be a number from 0 on; 1 is the usual')
+        raise ArgumentError('strength', options.strength, 'must be a number from 0 on; 1 is the usual')
     return path

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saga_mm.engines.library import silence
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.onnx.file import IMAGE
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def to_onnx(module: nn.Module, examples: Mapping[str, torch.Tensor], outputs: Se
         lower_opset(proto)
     written = {entry.domain: entry.version for entry in proto.opset_import}
     if written != {'': opset}:
-        raise SagaError(f'--opset {opset}: PyTorch {torch.__version__} wrote another one ({written}); choose another')
+        raise ArgumentError(
+            'opset', opset, f'PyTorch {torch.__version__} wrote another one ({written}); choose another'
+        )
     proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -78,8 +80,8 @@ def lower_opset(proto: ModelProto) -> None:
         newest = onnx.defs.get_schema(node.op_type, NATIVE, '').since_version
         rule = _lower_reduction if node.op_type.startswith('Reduce') else RULES.get(node.op_type, _reject)
         if newest == NATIVE and not rule(node, constants):
-            raise SagaError(
-                f'--opset {LOWER}: has no {node.op_type} of the kind that this model uses; choose 18 or more'
+            raise ArgumentError(
+                'opset', LOWER, f'has no {node.op_type} of the kind that this model uses; choose 18 or more'
             )
     used = {name for node in proto.graph.node for name in node.input}
     unused = [tensor for tensor in proto.graph.initializer if tensor.name not in used]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.loading.checkpoint import load_checkpoint, load_state, state_of
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_best
@@ -161,7 +161,7 @@ def _segmentor(options: ExportOptions) -> Subject:
     _refuse(options, 'strength', kind='a segmentor')
     wanted = options.output or LABELS
     if wanted not in (LABELS, SCORES):
-        raise SagaError(f'--output {wanted}: choose {LABELS} or {SCORES}')
+        raise ArgumentError('output', wanted, f'choose {LABELS} or {SCORES}')
     segmenter = Segmenter(options.source, find_best(options.checkpoint), 'cpu', options.cfg_options)
     graph = SegmentorGraph(segmenter.model, wanted)
     if graph.classes not in (1, len(segmenter.classes)):
@@ -169,7 +169,7 @@ def _segmentor(options: ExportOptions) -> Subject:
             f'config {options.source}: names {len(segmenter.classes)} classes; its head has {graph.classes} channels'
         )
     more = {'align_corners': graph.align_corners, 'threshold': graph.threshold}
-    return _subject(graph, **_told(segmenter), **more)
+    return _subject(graph, **_stack_facts(segmenter), **more)
 
 
 def _detector(options: ExportOptions) -> Subject:
@@ -181,10 +181,10 @@ def _detector(options: ExportOptions) -> Subject:
     head = detector.cfg.model.get(graph.head_name) or {}
     parts = ('type', 'anchor_generator', 'bbox_coder', 'strides', 'regress_ranges', 'prior_generator')
     decoding = {key: head[key] for key in parts if key in head}
-    return _subject(graph, head=json.dumps(decoding, default=_plain), **_told(detector))
+    return _subject(graph, head=json.dumps(decoding, default=_plain), **_stack_facts(detector))
 
 
-def _told(predictor: Any) -> dict[str, Any]:
+def _stack_facts(predictor: Any) -> dict[str, Any]:
     """Facts of a model of the stack: what it is, its classes, and the size of the images that it is given."""
     parts = [type(predictor.model), type(predictor.model.backbone)]
     return {
@@ -200,8 +200,8 @@ def _plain(value: Any) -> Any:
 
 
 def _subject(graph: ExportGraph, note: str = '', **facts: Any) -> Subject:
-    told = {'kind': graph.kind, 'version': __version__, 'input': graph.input, 'output': graph.output}
-    made = Facts(**told, pad_divisor=graph.pad_divisor, **facts)
+    required = {'kind': graph.kind, 'version': __version__, 'input': graph.input, 'output': graph.output}
+    made = Facts(**required, pad_divisor=graph.pad_divisor, **facts)
     try:
         # what the reader would refuse is found out before the work
         Facts.from_metadata(made.to_metadata())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.onnx.file import require_libraries
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def _providers(device: str | None, available: list[str]) -> list[str]:
         return [CPU]
     if device is None or (kind == 'cuda' and CUDA in available):
         return [(CUDA, {'device_id': int(index)}) if index.isdigit() else CUDA, CPU]
-    raise SagaError(f'--device {device}: this ONNX Runtime does not have it; for CUDA: pip install onnxruntime-gpu')
+    problem = 'this ONNX Runtime does not have it; for CUDA: pip install onnxruntime-gpu'
+    raise ArgumentError('device', device, problem)
 
 
 def _reason(error: Exception) -> str:

@@ -132,7 +132,7 @@ class MemoryBudget:
             if needed > most:
                 raise self._too_small(image, most, needed) from error
             allowed, runner = needed, plan(error.smallest)
-        runner.engine = self.engine.for_strips
+        runner.engine = self.engine.strip_engine
         # strips of many widths leave gaps that cannot be used again, and small states pin what was freed around them
         self._trimmed = used + TRIMMED * (allowed - used)
         self._plan, self._storage = _strips(parts, image, runner), runner.storage

@@ -64,7 +64,7 @@ class Engine:
         return function(*inputs)
 
     @property
-    def for_strips(self) -> Engine:
+    def strip_engine(self) -> Engine:
         """The engine that runs an image that is too large for one piece."""
         return self
 

@@ -75,12 +75,12 @@ def test_explanations(host):
     assert 'strips runs in PyTorch: measured as fast' in str(saga_mm.explain(net))
     use_engine(net, 'openvino')
     text = str(saga_mm.explain(net, (64, 64)))
-    assert 'part 1: embed, SAGAAttention  openvino f32, in one piece' in text
+    assert 'part 1: embed, SAGAAttention  openvino f32, whole map' in text
     net.engine.whole_bytes = 0
     net.engine.chunk = 1e5
-    assert 'pieces of rows' in str(saga_mm.explain(net, torch.rand(1, 3, 256, 256)))
+    assert ' chunks ' in str(saga_mm.explain(net, torch.rand(1, 3, 256, 256)))
     net.stages[0].blocks[0].attn.q.register_forward_hook(lambda *args: None)
-    assert 'PVT runs in one piece, in PyTorch: the submodule stages.0.blocks.0.attn.q has a hook' in str(
+    assert 'PVT computes whole maps in PyTorch: the submodule stages.0.blocks.0.attn.q has a hook' in str(
         saga_mm.explain(net)
     )
     with pytest.raises(SagaError, match='holds no backbone of saga_mm'):

@@ -105,7 +105,7 @@ def test_operators_that_17_has_in_another_form(node):
     ],
 )
 def test_operators_that_17_does_not_have(node):
-    with pytest.raises(SagaError, match=rf'--opset 17: has no {node.op_type} of the kind .*; choose 18 or more$'):
+    with pytest.raises(SagaError, match=rf'opset=17: has no {node.op_type} of the kind .*; choose 18 or more$'):
         lower_opset(model(node))
 
 

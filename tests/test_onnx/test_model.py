@@ -53,14 +53,14 @@ def test_a_strength_for_good(onnx_models, tmp_path):
     enhance = LowLightInferencer(path, 'cpu')
     assert (enhance(picture(kind=np.float32)) == enhance(picture(kind=np.float32), 0.5)).all()
     assert enhance(picture()).mean() > picture().mean() + 50
-    with pytest.raises(SagaError, match=r'--strength 0\.7: .*a\.onnx was exported with --strength 0\.5'):
+    with pytest.raises(SagaError, match=r'strength=0\.7: .*a\.onnx was exported with the constant strength 0\.5'):
         enhance(picture(), 0.7)
     assert not np.array_equal(enhance(picture(kind=np.float32), 0.5), picture(kind=np.float32))
 
 
 def test_an_image_that_needs_more_memory(onnx_models, tmp_path):
     path = onnx_models.save(onnx_models.enhancer(bytes_per_pixel=10**6), tmp_path / 'a.onnx')
-    with pytest.raises(SagaError, match=r'--max-memory 3072MB: too little for 90 x 40 pixels, .* with about \d+MB'):
+    with pytest.raises(SagaError, match=r'max_memory=3072MB: too little for 90 x 40 pixels: .* in about \d+MB'):
         LowLightInferencer(path, 'cpu', '3GB')(picture(40, 90))
     assert LowLightInferencer(path, 'cpu', None)(picture(40, 90)).shape == (40, 90, 3)
 
@@ -112,7 +112,7 @@ def test_models_that_do_not_run(onnx_models, tmp_path):
 
 def test_devices_and_libraries(onnx_models, enhancer, monkeypatch):
     content = enhancer.read_bytes()
-    with pytest.raises(SagaError, match='--device tpu: this ONNX Runtime does not have it'):
+    with pytest.raises(SagaError, match='device=tpu: this ONNX Runtime does not have it'):
         open_session(content, 'tpu')
     both = [onnx_session.CUDA, onnx_session.CPU]
     assert onnx_session._providers(None, both) == both and onnx_session._providers('cpu', both) == both[1:]

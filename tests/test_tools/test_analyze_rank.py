@@ -48,7 +48,7 @@ def test_mistakes(tiny, pictures, tmp_path):
         ([str(pictures)], {'mixers': 'saga:gates'}, 'options are written as name:option=value'),
         ([str(pictures)], {'mixers': 'magic'}, 'unknown attention'),
         ([str(pictures)], {'share': 1.5}, 'must be above 0 and at most 1'),
-        ([str(pictures)], {'size': (0, 8)}, '--size 0 8'),
+        ([str(pictures)], {'size': (0, 8)}, 'size=0 8'),
     ]:
         with pytest.raises(SagaError, match=words):
             report_ranks(tiny, files, out=tmp_path / 'out', **options)

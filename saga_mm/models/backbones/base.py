@@ -83,7 +83,7 @@ class PyramidBackbone(BaseModule):
         if whole <= engine.whole_bytes:
             outs = run_on(engine, [self], self._compute, x)
             return outs if isinstance(outs, tuple) else (outs,)
-        if engine.for_strips.name == 'torch':
+        if engine.strip_engine.name == 'torch':
             return self._compute(x)
         runner = RowRunner(chunk=engine.chunk, engine=engine)
         return tuple(runner.gather(rows) for rows in self.forward_rows(MemoryRows(x.permute(0, 2, 3, 1)), runner))

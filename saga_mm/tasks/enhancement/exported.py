@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError
 from saga_mm.onnx.file import STRENGTH
 from saga_mm.onnx.model import ExportedModel
 from saga_mm.rows.device_memory import used_bytes
@@ -39,7 +39,9 @@ class ExportedEnhancer(ExportedModel):
         """
         fixed = self.facts.strength
         if fixed is not None and strength not in (1, fixed):
-            raise SagaError(f'--strength {strength:g}: {self.path} was exported with --strength {fixed:g}, for good')
+            raise ArgumentError(
+                'strength', f'{strength:g}', f'{self.path} was exported with the constant strength {fixed:g}'
+            )
         if fixed is None and strength == 0:
             answer = None
         else:
@@ -67,8 +69,10 @@ class ExportedEnhancer(ExportedModel):
         each = MARGIN * self.facts.bytes_per_pixel + 3 * 12
         taken = used_bytes(torch.device('cpu')) + held_bytes + getattr(image, 'held_bytes', 0)
         if taken + each * pixels > max_memory:
-            raise SagaError(
-                f'--max-memory {max_memory / 2**20:.0f}MB: too little for {image.width} x {image.height} pixels, which '
-                f'an exported enhancer does in one piece, with about {(taken + each * pixels) / 2**20:.0f}MB; weights '
-                '(--weights base) need less'
+            raise ArgumentError(
+                'max_memory',
+                f'{max_memory / 2**20:.0f}MB',
+                f'too little for {image.width} x {image.height} pixels: an exported enhancer computes the whole image '
+                f'at once, in about {(taken + each * pixels) / 2**20:.0f}MB; a checkpoint (weights base) runs in '
+                'strips and needs less',
             )
