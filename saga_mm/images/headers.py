@@ -44,6 +44,10 @@ def require_whole(image: Image.Image, path: str, full: bool) -> None:
         raise ValueError('cut off, without the end marker')
     if full and image.format == 'PNG':
         require_intact(Path(path).read_bytes())
+    if image.mode in ('F', 'I'):
+        loaded = cv2.imread(path, cv2.IMREAD_COLOR)
+        if loaded is None or loaded.dtype != 'uint8':
+            raise ValueError('OpenCV loads no 8-bit colours of it for training: save it in 8 bits')
     if full or not ended:
         # a coarse JPEG still reads the whole stream
         image.draft('RGB', (1, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
 from .content import HEIC, RAW, kind_of_content
-from .large import any_size, image_library
+from .large import any_size
 from .metadata import DAMAGE, told_exif, upright_exif
-from .pictures import open_picture
+from .notes import Notes, read_geo, read_notes
+from .pictures import open_picture, open_tiff
 
 SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
@@ -41,6 +42,7 @@ class PhotoKind:
         subsampling: Of the colours of a JPEG file, such as ``4:2:0``.
         compression: Of a TIFF file: ``none``, ``lzw`` or ``zip``.
         scale: Samples of this value are 1: more than 1 only in floating point files that hold higher values.
+        notes: XMP, IPTC, comment, density, texts and georeference.
     """
 
     height: int
@@ -56,6 +58,7 @@ class PhotoKind:
     subsampling: str = '4:4:4'
     compression: str = 'zip'
     scale: float = 1.0
+    notes: Notes = field(default_factory=Notes)
 
 
 def photo_size(path: str | Path) -> tuple[int, int]:
@@ -86,7 +89,7 @@ def look_at(path: str | Path) -> tuple[PhotoKind, str]:
         if (kind_of_file := kind_of_content(path)) in (RAW, HEIC):
             raise SagaError(f'{path}: is {kind_of_file}')
         with any_size(), open_picture(path) as image:
-            kind, mode = _kind_of(image), image.mode
+            kind, mode = replace(_kind_of(image), notes=read_notes(path, image)), image.mode
             pages = _pages(image)
     except UnidentifiedImageError as error:
         if kind := _deep_tiff(path):
@@ -145,14 +148,8 @@ def _pages(image: Image.Image) -> int:
 
 def _deep_tiff(path: Path) -> PhotoKind | None:
     """Of TIFF files that Pillow does not know, such as colours in floating point."""
-    with path.open('rb') as file:
-        if file.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
-            return None
-    library = image_library()
-    source = library.ImageInput.open(str(path))
+    source = open_tiff(path)
     if source is None:
-        # an error that nobody asks for is printed at exit
-        library.geterror()
         return None
     spec = source.spec()
     orientation = spec.get_int_attribute('Orientation', 1)
@@ -161,7 +158,8 @@ def _deep_tiff(path: Path) -> PhotoKind | None:
     packing = spec.get_string_attribute('compression')
     icc = bytes(profile) if profile is not None else b''
     compression = packing if packing in ('none', 'lzw') else 'zip'
-    return PhotoKind(*size, format='TIFF', orientation=orientation, icc=icc, compression=compression)
+    facts = {'icc': icc, 'compression': compression, 'notes': Notes(geo=read_geo(path))}
+    return PhotoKind(*size, format='TIFF', orientation=orientation, **facts)
 
 
 def jpeg_quality(tables: dict[int, list[int]]) -> int:

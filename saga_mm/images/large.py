@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import ExifTags, Image
 
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
-from saga_mm.images.pictures import from_deep, open_picture, read_picture
+from saga_mm.images.pictures import from_deep, image_library, open_picture, open_tiff, read_picture
 
 # rows decoded at a time, where the file has no tiles
 BLOCK = 64
@@ -23,6 +22,8 @@ LONGEST = {'JPEG': 65_500, 'PNG': 1_000_000}
 # what the reader gives for these modes of Pillow is equal to what Pillow gives, value by value
 COLOURS = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK')
 DEEP = ('I;16', 'I;16B', 'I', 'F')
+# the mode of a TIFF file that Pillow does not open
+BANDS = 'bands'
 DEEP_TYPES = ('uint16', 'int16', 'int', 'float')
 # libjpeg's word for bytes that belong to nothing, which do no harm
 HARMLESS = 'extraneous bytes'
@@ -146,7 +147,7 @@ class StreamReader(RowReader):
             held += spec.height * (samples if header.format == 'PNG' else spec.width * 6)
         super().__init__(spec.height, spec.width, held)
         self._blocks: dict[int, np.ndarray] = {}
-        self._highest = self._find_highest() if header.mode in DEEP else None
+        self._highest = self._find_highest() if header.mode in DEEP and spec.nchannels < 3 else None
 
     @classmethod
     def open(cls, path: Path, header: Header) -> StreamReader | None:
@@ -251,26 +252,18 @@ def read_header(path: Path) -> Header | None:
                 buffered=bool(image.info.get('progressive') or image.info.get('interlace')),
             )
     except (OSError, SyntaxError, ValueError, EOFError):
-        return None
-
-
-def image_library() -> ModuleType:
-    """OpenImageIO.
-
-    Raises:
-        SagaError: It is not installed.
-    """
-    try:
-        import OpenImageIO
-    except ImportError as error:
-        raise SagaError(f'Large pictures are read with OpenImageIO: pip install openimageio ({error})') from error
-    # by default it refuses what is larger than the memory
-    OpenImageIO.attribute('limits:imagesize_MB', 0)
-    return OpenImageIO
+        # bands without a meaning, as GDAL writes them by default, are no picture to Pillow
+        file = open_tiff(path)
+        if file is None:
+            return None
+        orientation = file.spec().get_int_attribute('Orientation', 1)
+        return Header('TIFF', BANDS, '', orientation if orientation in range(1, 9) else 1, False)
 
 
 def _same_values(header: Header, spec: Any) -> bool:
     depth = str(spec.format)
+    if header.mode == BANDS or (header.mode in DEEP and spec.nchannels > 2):
+        return depth in ('uint8', 'uint16') and spec.nchannels > 2
     if header.mode in DEEP:
         return depth in DEEP_TYPES
     if header.format == 'TIFF' and (header.mode == 'P' or header.stored.startswith('RGBa')):

@@ -11,21 +11,11 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from .notes import DAMAGE, Notes, jpeg_segments, png_chunks, set_jfif_density, tiff_tags
+
 # tags that tell of the photograph and not of how its file is laid out; of these, two hold directories
 DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 TOLD = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
-# what the libraries raise at damaged files
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-)
 PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 PNG_KEPT = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
 # most that a segment of a JPEG file holds beside its length
@@ -107,10 +97,10 @@ def told_exif(tags: Image.Exif) -> bytes:
         return b''
 
 
-def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> None:
-    """Copy a JPEG file with this EXIF and this profile in place of its own.
+def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes, notes: Notes) -> None:
+    """Copy a JPEG file with this EXIF, this profile and these notes in place of its own.
 
-    EXIF that is longer than the format can hold is left out.
+    What is longer than the format can hold is left out.
     """
     segments = []
     if exif and len(EXIF_NAME + exif) <= SEGMENT:
@@ -118,13 +108,14 @@ def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> No
     size = SEGMENT - len(ICC_NAME) - 2
     pieces = [icc[start : start + size] for start in range(0, len(icc), size)]
     segments += [(0xE2, ICC_NAME + bytes([i, len(pieces)]) + piece) for i, piece in enumerate(pieces, 1)]
+    segments += jpeg_segments(notes)
     target.write(source.read(2))
     marker, length = struct.unpack('>2H', source.read(4))
     # the first segment may have to be the one of JFIF
     while 0xFFE0 <= marker <= 0xFFEF:
         data = source.read(length - 2)
         if marker in (0xFFE0, 0xFFEE):
-            target.write(struct.pack('>2H', marker, length) + data)
+            target.write(struct.pack('>2H', marker, length) + set_jfif_density(data, notes))
         marker, length = struct.unpack('>2H', source.read(4))
     for kind, data in segments:
         target.write(struct.pack('>2BH', 0xFF, kind, len(data) + 2) + data)
@@ -132,8 +123,8 @@ def copy_jpeg(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> No
     shutil.copyfileobj(source, target)
 
 
-def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> None:
-    """Copy a PNG file with this EXIF and this profile in place of all that it says beside its pixels.
+def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes, notes: Notes) -> None:
+    """Copy a PNG file with this EXIF, this profile and these notes in place of all that it says beside its pixels.
 
     Raises:
         ValueError: The file is cut off or damaged.
@@ -148,6 +139,8 @@ def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes) -> Non
                 _write_chunk(target, b'iCCP', b'ICC profile\0\0' + zlib.compress(icc))
             if exif:
                 _write_chunk(target, b'eXIf', exif)
+            for name, note in png_chunks(notes):
+                _write_chunk(target, name, note)
     if kind != b'IEND':
         raise ValueError('a PNG file without its end')
 
@@ -169,8 +162,8 @@ def _checksum(kind: bytes, data: bytes) -> bytes:
     return struct.pack('>I', zlib.crc32(data, zlib.crc32(kind)))
 
 
-def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes) -> None:
-    """Give a little-endian TIFF file, open for reading and writing, a directory with this EXIF and this profile.
+def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes, notes: Notes) -> None:
+    """Give a little-endian TIFF file, open for reading and writing, a directory with this EXIF, profile and notes.
 
     The tags that lay out its pixels are taken over; of the rest nothing stays.
 
@@ -193,6 +186,9 @@ def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes) -> None:
     tags = Image.Exif()
     tags.load(EXIF_NAME + exif if exif else b'')
     for tag, value in told_tags(tags).items():
+        told[tag] = value
+    for tag, (kind, value) in tiff_tags(notes).items():
+        told.tagtype[tag] = kind
         told[tag] = value
     if icc:
         told.tagtype[ICC_TAG] = 7

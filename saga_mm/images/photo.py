@@ -15,9 +15,9 @@ from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind, look_at
-from .large import BLOCK, Header, StreamReader, any_size, image_library, read_header
+from .large import BLOCK, Header, StreamReader, any_size, read_header
 from .metadata import DAMAGE
-from .pictures import open_picture
+from .pictures import image_library, open_picture
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
@@ -168,8 +168,9 @@ class _Stream(StreamReader):
         file = library.ImageInput.open(str(path), settings)
         if file is None:
             raise SagaError(f'{path}: cannot be read as a picture ({reason_of(library.geterror(), str(path))})')
-        if file.spec().nchannels > 4:
-            raise SagaError(f'{path}: has {file.spec().nchannels} channels; photographs have 1 to 4')
+        spec = file.spec()
+        if spec.nchannels > 4 or (spec.nchannels == 4 and spec.alpha_channel < 0):
+            raise SagaError(f'{path}: has {spec.nchannels} bands; photographs have up to 3, and transparency')
         return cls(path, header, file)
 
     def complete(self, kind: PhotoKind) -> PhotoKind:

@@ -23,10 +23,10 @@ from saga_mm.files import Draft, library_error
 from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind
-from .large import LONGEST, image_library
+from .large import LONGEST
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
-from .pictures import WRITTEN
+from .pictures import WRITTEN, image_library
 
 DEPTHS = {'PNG': (8, 16), 'TIFF': (8, 16, 32)}
 WITH_ALPHA = ('PNG', 'TIFF', 'WEBP', 'AVIF', 'JPEG2000')
@@ -156,10 +156,10 @@ class _StreamWriter(PhotoWriter):
 
     def _start(self) -> None:
         library, kind = self._library, self.kind
-        exif, icc = kind.exif, kind.icc
+        exif, icc, notes = kind.exif, kind.icc, kind.notes
         target = str(self._draft.temporary)
         if kind.format == 'JPEG':
-            self._pipe = _Pipe(lambda source: copy_jpeg(source, self._file, exif, icc))
+            self._pipe = _Pipe(lambda source: copy_jpeg(source, self._file, exif, icc, notes))
             target = self._pipe.path
         elif kind.format == 'PNG':
             self._pixels = Draft(self.path)
@@ -193,14 +193,14 @@ class _StreamWriter(PhotoWriter):
         if self._pipe is not None:
             self._pipe.join()
         self._check(closed)
-        exif, icc = self.kind.exif, self.kind.icc
+        exif, icc, notes = self.kind.exif, self.kind.icc, self.kind.notes
         try:
             if self.kind.format == 'TIFF':
                 with self._draft.temporary.open('r+b') as file:
-                    complete_tiff(file, exif, icc)
+                    complete_tiff(file, exif, icc, notes)
             elif self._pixels is not None:
                 with self._pixels.temporary.open('rb') as file:
-                    copy_png(file, self._file, exif, icc)
+                    copy_png(file, self._file, exif, icc, notes)
                 self._pixels.discard()
         except (ValueError, struct.error) as error:
             raise library_error(self.path, 'the file was not written to its end') from error
@@ -333,6 +333,12 @@ class _PillowWriter(PhotoWriter):
             options['icc_profile'] = self.kind.icc
         if self.kind.format in ('WEBP', 'AVIF'):
             options['quality'] = self.kind.quality
+            if self.kind.notes.xmp:
+                options['xmp'] = self.kind.notes.xmp
+        if self.kind.format == 'GIF' and self.kind.notes.comment:
+            options['comment'] = self.kind.notes.comment
+        if self.kind.format == 'BMP' and self.kind.notes.dpi:
+            options['dpi'] = self.kind.notes.dpi
         try:
             image = Image.fromarray(self._held.squeeze(2) if self.channels == 1 else self._held)
             encoded = io.BytesIO()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from types import ModuleType
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from saga_mm.errors import SagaError
 
 from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
+
+# Pillow reports odd TIFF tags here, which its exceptions say again where they matter
+logging.getLogger('PIL').addHandler(logging.NullHandler())
 
 SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.pbm', '.jp2')
 # what a picture may be, by Pillow's names
@@ -158,8 +163,12 @@ def read_picture(path: str | Path) -> np.ndarray:
     except UnidentifiedImageError:
         if Path(path).stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)') from None
-        return _read_with_cv2(path)
+        file = open_tiff(path)
+        return _read_with_cv2(path) if file is None else _read_bands(path, file)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow opens some files of planes, and then does not decode them
+        if isinstance(error, ValueError) and (file := open_tiff(path)) is not None:
+            return _read_bands(path, file)
         raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
 
 
@@ -174,8 +183,76 @@ def from_deep(values: np.ndarray) -> np.ndarray:
     return np.repeat(values.round().astype(np.uint8)[..., None], 3, axis=2)
 
 
+def image_library() -> ModuleType:
+    """OpenImageIO.
+
+    Raises:
+        SagaError: It is not installed.
+    """
+    try:
+        import OpenImageIO
+    except ImportError as error:
+        raise SagaError(f'Large pictures are read with OpenImageIO: pip install openimageio ({error})') from error
+    # by default it refuses what is larger than the memory
+    OpenImageIO.attribute('limits:imagesize_MB', 0)
+    return OpenImageIO
+
+
+def open_tiff(path: str | Path) -> Any:
+    """A TIFF file opened by OpenImageIO, transparency apart from colours; None for other files."""
+    try:
+        with open(path, 'rb') as file:
+            if file.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+                return None
+    except OSError:
+        return None
+    library = image_library()
+    settings = library.ImageSpec()
+    settings.attribute('oiio:UnassociatedAlpha', 1)
+    source = library.ImageInput.open(str(path), settings)
+    if source is None:
+        # an error that nobody asks for is printed at exit
+        library.geterror()
+    return source
+
+
+def _read_bands(path: str | Path, file: Any) -> np.ndarray:
+    """The first three bands of a TIFF file that Pillow does not open, or its only one, as 8-bit RGB.
+
+    16 bits keep their upper half; floating point is scaled so that its highest value is 255, where that is above 255.
+    """
+    samples = file.read_image(file.spec().format)
+    if samples is None:
+        raise SagaError(f'{path}: is damaged or cut off ({" ".join(file.geterror().split())[:120]})')
+    samples = np.asarray(samples).reshape(file.spec().height, file.spec().width, -1)
+    orientation = file.spec().get_int_attribute('Orientation', 1)
+    samples = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
+    if samples.shape[2] == 1:
+        return upright(
+            from_deep(samples[..., 0]) if samples.dtype != np.uint8 else samples.repeat(3, axis=2), orientation
+        )
+    if samples.dtype == np.uint16:
+        samples = (samples >> 8).astype(np.uint8)
+    elif samples.dtype != np.uint8:
+        samples = np.stack([from_deep(samples[..., band])[..., 0] for band in range(3)], axis=2)
+    return np.ascontiguousarray(upright(samples, orientation))
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of samples ``(H, W, ...)`` as the orientation of EXIF says that they are to be seen."""
+    return {
+        2: samples[:, ::-1],
+        3: samples[::-1, ::-1],
+        4: samples[::-1],
+        5: samples.swapaxes(0, 1),
+        6: np.rot90(samples, -1),
+        7: samples[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(samples),
+    }.get(orientation, samples)
+
+
 def _read_with_cv2(path: str | Path) -> np.ndarray:
-    """For what Pillow does not know, such as 16-bit colour TIFF."""
+    """For what neither Pillow nor OpenImageIO knows."""
     try:
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:

@@ -15,6 +15,7 @@ from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
 from saga_mm.images.large import RowReader, open_rows
 from saga_mm.images.large_writer import write_rows
+from saga_mm.images.notes import read_geo, write_world_file
 from saga_mm.images.pictures import read_picture
 from saga_mm.rows import watch_rows
 from saga_mm.tasks.segmentation.strips import segment_strips
@@ -129,7 +130,7 @@ class SegmentationWriter(Writer):
         drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
         draw_maps(image, [found], metainfo, drawn)
         save_map(found, metainfo['palette'], target)
-        return self._entry(drawn, target, image.shape[:2], class_shares(found, len(self.predictor.classes)))
+        return self._entry(picture, drawn, target, image.shape[:2], class_shares(found, len(self.predictor.classes)))
 
     def _write_rows(self, picture: Path, rows: RowReader) -> dict[str, Any]:
         drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
@@ -152,12 +153,17 @@ class SegmentationWriter(Writer):
                 show(start)
         image, found = (np.concatenate(parts) for parts in zip(*small))
         draw_maps(np.ascontiguousarray(image), [found], metainfo, drawn)
-        return self._entry(drawn, target, size, (pixels / pixels.sum()).tolist())
+        return self._entry(picture, drawn, target, size, (pixels / pixels.sum()).tolist())
 
-    def _entry(self, drawn: Path, target: Path, size: tuple[int, int], shares: list[float]) -> dict[str, Any]:
+    def _entry(
+        self, picture: Path, drawn: Path, target: Path, size: tuple[int, int], shares: list[float]
+    ) -> dict[str, Any]:
+        # where a map lies is said in a file beside it
+        world = write_world_file(target, read_geo(picture))
         return {
             'drawn': os.path.relpath(drawn, self.out),
             'map': os.path.relpath(target, self.out),
+            **({'world': os.path.relpath(world, self.out)} if world else {}),
             'width': size[1],
             'height': size[0],
             'shares': {name: round(share, 4) for name, share in zip(self.predictor.classes, shares) if share},

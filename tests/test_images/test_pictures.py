@@ -129,3 +129,20 @@ def test_find(tmp_path):
         find_images(tmp_path / 'none')
     with pytest.raises(SagaError, match='no such picture or folder'):
         find_images(tmp_path / 'gone')
+
+
+@pytest.mark.parametrize('planar', ['contig', 'separate'])
+@pytest.mark.parametrize('bands', [3, 4, 5, 12])
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+def test_bands_of_a_geotiff_without_meaning(tmp_path, planar, bands, kind, capfd):
+    tifffile = pytest.importorskip('tifffile')
+    values = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (70, 41, bands)).astype(kind)
+    stored = values if planar == 'contig' else values.transpose(2, 0, 1)
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, stored, photometric='minisblack', planarconfig=planar, metadata=None)
+    expected = values[..., :3] >> (8 if kind is np.uint16 else 0)
+    assert np.array_equal(read_picture(path), expected)
+    with open_rows(path) as rows:
+        found = np.concatenate([rows.read(0, 30), rows.read(30, 70)])[..., ::-1]
+    assert np.array_equal(found, expected)
+    assert capfd.readouterr() == ('', '')

@@ -19,6 +19,7 @@ from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.images.inputs import COMPARED, ENDING, Job, find_jobs
 from saga_mm.images.kind import photo_size
+from saga_mm.images.notes import write_world_file
 from saga_mm.images.photo import PhotoRows
 from saga_mm.images.photo_writer import LUMA, PhotoWriter, open_photo_writer
 from saga_mm.rows import watch_rows
@@ -201,6 +202,9 @@ def enhance_photo(
         if sheet is not None:
             # a profile of grey says nothing of colours
             sheet.save(compared, b'' if photo.kind.gray else photo.kind.icc)
+    # a TIFF file says itself where a map lies
+    if photo.kind.notes.geo and writer.kind.format != 'TIFF':
+        write_world_file(target, photo.kind.notes.geo)
     return f'{width} x {height}'
 
 

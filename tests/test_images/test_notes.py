@@ -1,0 +1,106 @@
+"""What is kept of a file beside its pixels, EXIF and profile."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from saga_mm.images.kind import look_at
+from saga_mm.images.notes import read_geo, upright_xmp, world_transform, write_world_file
+from saga_mm.images.photo import read_photo
+from saga_mm.images.photo_writer import write_photo
+
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description tiff:Orientation='6' xmp:Rating='5'/></x:xmpmeta>"
+UPRIGHT = XMP.replace(b"Orientation='6'", b"Orientation='1'")
+IPTC = b'\x1c\x02\x19\x00\x05night'
+SCALE, TIEPOINT = (0.05, 0.05, 0.0), (0.0, 0.0, 0.0, 500000.0, 5400000.0, 0.0)
+KEYS = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32631)
+
+
+def resource() -> bytes:
+    return b'8BIM' + struct.pack('>H', 0x0404) + b'\0\0' + struct.pack('>I', len(IPTC)) + IPTC
+
+
+def tagged(path: Path) -> Path:
+    """A picture with everything that its format holds."""
+    picture = Image.new('RGB', (20, 10), (20, 30, 40))
+    if path.suffix == '.jpg':
+        picture.save(path, dpi=(300, 200), comment=b'from the pier', xmp=XMP)
+        data = path.read_bytes()
+        part = b'Photoshop 3.0\0' + resource()
+        path.write_bytes(data[:2] + struct.pack('>2H', 0xFFED, len(part) + 2) + part + data[2:])
+    elif path.suffix == '.png':
+        texts = PngInfo()
+        texts.add_text('Description', 'from the pier', zip=True)
+        texts.add_itxt('Titel', 'Überfahrt')
+        texts.add_itxt('XML:com.adobe.xmp', XMP.decode())
+        picture.save(path, dpi=(300, 200), pnginfo=texts)
+    elif path.suffix == '.tif':
+        tags = Image.Exif()
+        tags[700], tags[34377] = XMP, resource()
+        for tag, value in ((33550, SCALE), (33922, TIEPOINT), (34735, KEYS)):
+            tags[tag] = value
+        picture.save(path, tiffinfo=tags, dpi=(300, 200))
+    else:
+        picture.save(path, xmp=XMP)
+    return path
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.tif', 'a.webp', 'a.avif'])
+def test_notes_are_written_again(tmp_path, name):
+    photo = read_photo(tagged(tmp_path / name))
+    write_photo(tmp_path / f'b{name}', photo, photo.pixels)
+    before, after = (look_at(tmp_path / file)[0].notes for file in (name, f'b{name}'))
+    assert after == before and after.xmp == UPRIGHT
+    if name == 'a.jpg':
+        assert after.comment == b'from the pier' and after.dpi == (300, 200) and IPTC in after.photoshop
+    if name == 'a.png':
+        with Image.open(tmp_path / f'b{name}') as image:
+            assert image.text['Description'] == 'from the pier' and image.text['Titel'] == 'Überfahrt'
+            assert image.info['dpi'] == pytest.approx((300, 200), rel=1e-3)
+    if name == 'a.tif':
+        assert after.geo[33550] == SCALE and after.geo[33922] == TIEPOINT and after.geo[34735] == KEYS
+        assert IPTC in after.photoshop
+
+
+def test_another_format_keeps_what_it_can(tmp_path):
+    photo = read_photo(tagged(tmp_path / 'a.jpg'))
+    write_photo(tmp_path / 'b.png', photo, photo.pixels)
+    with Image.open(tmp_path / 'b.png') as image:
+        assert image.text['Comment'] == 'from the pier' and image.text['XML:com.adobe.xmp'].encode() == UPRIGHT
+        assert image.info['dpi'] == pytest.approx((300, 200), rel=1e-3)
+
+
+def test_orientation_in_xmp():
+    element = b'<tiff:Orientation>8</tiff:Orientation>'
+    assert upright_xmp(element) == b'<tiff:Orientation>1</tiff:Orientation>'
+    assert upright_xmp(b'tiff:Orientation="3"') == b'tiff:Orientation="1"' and upright_xmp(b'no such') == b'no such'
+
+
+def test_a_world_file(tmp_path):
+    assert world_transform({33550: SCALE, 33922: TIEPOINT}) == pytest.approx(
+        (0.05, 0, 0, -0.05, 500000.025, 5399999.975)
+    )
+    point = (1, 1, 0, 1, 1025, 0, 1, 2)
+    assert world_transform({33550: SCALE, 33922: TIEPOINT, 34735: point})[4:] == (500000.0, 5400000.0)
+    matrix = (1.0, 0.5, 0.0, 7.0, 0.25, -2.0, 0.0, 9.0, *(0.0,) * 7, 1.0)
+    assert world_transform({34264: matrix}) == pytest.approx((1, 0.25, 0.5, -2, 7.75, 8.125))
+    assert write_world_file(tmp_path / 'a.png', {}) is None and not list(tmp_path.iterdir())
+    target = write_world_file(tmp_path / 'a.png', {33550: SCALE, 33922: TIEPOINT})
+    assert target == tmp_path / 'a.pgw' and len(target.read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize('bigtiff', [False, True])
+def test_where_a_map_of_many_bands_lies(tmp_path, bigtiff):
+    tifffile = pytest.importorskip('tifffile')
+    tags = [(33550, 'd', 3, SCALE, True), (33922, 'd', 6, TIEPOINT, True)]
+    values = np.zeros((10, 20, 5), np.uint16)
+    tifffile.imwrite(
+        tmp_path / 'a.tif', values, photometric='minisblack', extratags=tags, metadata=None, bigtiff=bigtiff
+    )
+    assert read_geo(tmp_path / 'a.tif') == {33550: SCALE, 33922: TIEPOINT}
+    (tmp_path / 'b.tif').write_bytes(b'II*\0garbage')
+    assert read_geo(tmp_path / 'b.tif') == {}
