@@ -19,6 +19,8 @@ DEMUXERS = 'mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv'
 # seconds that a video may end before what it says, for codecs round
 SLACK = 0.5
 MICROSECONDS = 1_000_000
+# FFmpeg's numbers of the transfers PQ and HLG
+HDR = (16, 18)
 # each holds some frames; more would not make the whole faster
 THREADS = 4
 
@@ -34,6 +36,8 @@ class VideoKind(NamedTuple):
         aspect: Width of a pixel over its height.
         colours: Numbers of FFmpeg's for matrix, range, transfer and primaries; empty for its defaults.
         metadata: Title, place, ..., by name.
+        bits: Of a sample: 8 or 10.
+        chroma: How colours are sampled, such as ``420``.
     """
 
     height: int
@@ -43,13 +47,20 @@ class VideoKind(NamedTuple):
     aspect: Fraction = Fraction(1)
     colours: tuple[int, ...] = ()
     metadata: dict[str, str] | None = None
+    bits: int = 8
+    chroma: str = '420'
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether its brightness is that of HLG or PQ."""
+        return len(self.colours) == 4 and self.colours[2] in HDR
 
 
 class Frame(NamedTuple):
     """A frame.
 
     Attributes:
-        pixels: ``(H, W, 3)`` uint8, RGB.
+        pixels: ``(H, W, 3)`` RGB, uint8, or uint16 of a video of more than 8 bits.
         time: When it is shown, in units of the video's time base.
     """
 
@@ -130,6 +141,8 @@ class VideoReader:
             1 / aspect if self._turn[0] else aspect,
             (first.colorspace, first.color_range, first.color_trc, first.color_primaries),
             dict(self._container.metadata),
+            bits=10 if max(part.bits for part in first.format.components) > 8 else 8,
+            chroma=next((chroma for chroma in ('444', '422') if chroma in first.format.name), '420'),
         )
         known = self._container.duration
         self.duration = known / MICROSECONDS if known else None
@@ -220,7 +233,8 @@ class VideoReader:
     def _pixels(self, frame: Any) -> np.ndarray:
         if (frame.height, frame.width) != (self._first.height, self._first.width):
             frame = frame.reformat(width=self._first.width, height=self._first.height)
-        return np.ascontiguousarray(_turned(frame.to_ndarray(format='rgb24'), self._turn))
+        colours = 'rgb48le' if self.kind.bits > 8 else 'rgb24'
+        return np.ascontiguousarray(_turned(frame.to_ndarray(format=colours), self._turn))
 
     def _time(self, frame: Any) -> int:
         base = self.kind.time_base

@@ -24,6 +24,7 @@ class Encoder(NamedTuple):
         options: Of the codec.
         even: Sides must be even for the usual colours; odd ones get full ones.
         steady: Frames have numbers, not times.
+        deep: FFmpeg's name for the codec of videos of 10 bits; empty if there is none.
     """
 
     container: str
@@ -31,23 +32,27 @@ class Encoder(NamedTuple):
     options: dict[str, str]
     even: bool = False
     steady: bool = False
+    deep: str = ''
 
 
+# its own lines on the screen are for developers
+H265 = {'crf': '18', 'preset': 'veryfast', 'x265-params': 'log-level=none'}
 H264 = {'crf': '18', 'preset': 'veryfast'}
 VP9 = {'crf': '24', 'b': '0', 'deadline': 'realtime', 'cpu-used': '6', 'row-mt': '1'}
 FINE = {'qmin': '2', 'qmax': '3'}
 ENCODERS = {
-    **dict.fromkeys(('.mp4', '.m4v'), Encoder('mp4', 'libx264', H264, even=True)),
-    '.mov': Encoder('mov', 'libx264', H264, even=True),
-    '.mkv': Encoder('matroska', 'libx264', H264, even=True),
+    **dict.fromkeys(('.mp4', '.m4v'), Encoder('mp4', 'libx264', H264, even=True, deep='libx265')),
+    '.mov': Encoder('mov', 'libx264', H264, even=True, deep='libx265'),
+    '.mkv': Encoder('matroska', 'libx264', H264, even=True, deep='libx265'),
     '.3gp': Encoder('3gp', 'libx264', H264, even=True),
     '.flv': Encoder('flv', 'libx264', H264, even=True),
-    '.mts': Encoder('mpegts', 'libx264', H264, even=True),
+    '.mts': Encoder('mpegts', 'libx264', H264, even=True, deep='libx265'),
     '.webm': Encoder('webm', 'libvpx-vp9', VP9),
     '.avi': Encoder('avi', 'mpeg4', FINE, steady=True),
     '.wmv': Encoder('asf', 'wmv2', FINE, steady=True),
     **dict.fromkeys(('.mpg', '.mpeg'), Encoder('mpeg', 'mpeg2video', FINE, steady=True)),
 }
+HDR_NAMES = {16: 'PQ', 18: 'HLG'}
 # errors of a disk, and not of a codec
 DISK = (*FULL, errno.EFBIG, errno.EIO)
 # of the source's file, not of what it shows
@@ -75,6 +80,12 @@ class VideoWriter:
         if self._encoder is None:
             raise SagaError(f'{path}: is no kind of video that is written; name one of {", ".join(ENCODERS)}')
         self._last = -1
+        self._deep = bool(kind.bits > 8 and self._encoder.deep)
+        if kind.is_hdr and not self._deep:
+            raise SagaError(
+                f'{path}: the source is HDR (HLG or PQ), which needs 10 bits, and files of this kind get 8; name a '
+                '.mp4, .mov or .mkv file with -o'
+            )
         options = {'movflags': 'faststart'} if self._encoder.container in ('mp4', 'mov', '3gp') else {}
         self._draft = Draft(self.path)
         try:
@@ -95,14 +106,23 @@ class VideoWriter:
             self._discard()
             raise
 
+    @property
+    def depth(self) -> str:
+        """What becomes of the source's bits, in a few words; empty where it has 8."""
+        if self.kind.bits <= 8:
+            return ''
+        label = f' {HDR_NAMES[self.kind.colours[2]]}' if self.kind.is_hdr else ''
+        return f'10 bits{label} kept' if self._deep else '10 bits became 8, which files of this kind hold'
+
     def write(self, pixels: np.ndarray, time: int) -> None:
         """Add a frame.
 
         Args:
-            pixels: ``(H, W, 3)`` uint8, RGB.
+            pixels: ``(H, W, 3)`` RGB, uint8 or uint16.
             time: When it is shown, in units of the kind's time base; later than the one before.
         """
-        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format='rgb24')
+        colours = 'rgb48le' if pixels.dtype == np.uint16 else 'rgb24'
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=colours)
         if self._coloured:
             picture.colorspace, picture.color_range = self.kind.colours[:2]
         picture = picture.reformat(format=self._stream.pix_fmt)
@@ -140,10 +160,16 @@ class VideoWriter:
     def _add_pictures(self) -> Any:
         kind, encoder = self.kind, self._encoder
         rate = kind.rate.limit_denominator(1001)
-        stream = self._container.add_stream(encoder.codec, rate=rate, options=dict(encoder.options))
+        codec, options = (encoder.deep, H265) if self._deep else (encoder.codec, encoder.options)
+        stream = self._container.add_stream(codec, rate=rate, options=dict(options))
         stream.width, stream.height = kind.width, kind.height
         odd = encoder.even and (kind.width % 2 or kind.height % 2)
         stream.pix_fmt = 'yuv444p' if odd else 'yuv420p'
+        if self._deep:
+            stream.pix_fmt = f'yuv{"444" if odd else kind.chroma}p10le'
+            if encoder.container in ('mp4', 'mov'):
+                # what players of Apple's want
+                stream.codec_context.codec_tag = 'hvc1'
         context = stream.codec_context
         context.thread_count = THREADS
         context.time_base = 1 / rate if encoder.steady else kind.time_base

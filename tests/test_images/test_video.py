@@ -269,3 +269,53 @@ def test_what_cannot_be_written(make_video, tmp_path):
     refused(tmp_path / 'file' / 'a.mp4', 'could not be written')
     with VideoReader(make_video(tmp_path / 'a.mp4', pictures(), sound='aac')) as reader:
         refused(tmp_path / 'b.webm', r'sound \(aac\); name a \.mkv', reader.sounds)
+
+
+def write_deep(path: Path, pix_fmt: str, transfer: int) -> Path:
+    """A ramp of 10 bits, whose steps are finer than those of 8 bits."""
+    av = pytest.importorskip('av')
+    with av.open(str(path), 'w') as file:
+        stream = file.add_stream('libx265', rate=25, options={'x265-params': 'log-level=none', 'crf': '4'})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 9, 9, transfer, 1
+        ramp = (2000 + 120 * np.arange(64)[None] + 40 * np.arange(48)[:, None]).astype(np.uint16)
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(np.repeat(ramp[..., None], 3, axis=2), format='rgb48le')
+            frame = frame.reformat(format=pix_fmt, dst_colorspace=9)
+            frame.pts = index
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(('pix_fmt', 'transfer'), [('yuv420p10le', 18), ('yuv420p10le', 16), ('yuv422p10le', 1)])
+@pytest.mark.parametrize('ending', ['.mov', '.mp4', '.mkv'])
+def test_ten_bits_and_their_label_are_kept(tmp_path, pix_fmt, transfer, ending, capfd):
+    with VideoReader(write_deep(tmp_path / 'a.mov', pix_fmt, transfer)) as reader:
+        assert reader.kind.bits == 10 and reader.kind.is_hdr is (transfer != 1)
+        frames = list(reader.read())
+        assert frames[0].pixels.dtype == np.uint16
+        with VideoWriter(tmp_path / f'b{ending}', reader.kind) as writer:
+            for frame in frames:
+                writer.write(frame.pixels, frame.time)
+            assert writer.depth.startswith('10 bits') and writer.depth.endswith('kept')
+    with VideoReader(tmp_path / f'b{ending}') as again:
+        assert again.kind.colours == reader.kind.colours and again.kind.chroma == pix_fmt[3:6]
+        found = next(again.read()).pixels
+    # a step of 8 bits is 257
+    assert np.abs(found.astype(int) - frames[0].pixels).mean() < 257
+    assert capfd.readouterr().err == ''
+
+
+def test_ten_bits_in_files_of_eight(tmp_path):
+    with VideoReader(write_deep(tmp_path / 'a.mov', 'yuv420p10le', 18)) as reader:
+        kind = reader.kind
+    with pytest.raises(SagaError, match=r'the source is HDR .* name a \.mp4, \.mov or \.mkv file with -o'):
+        VideoWriter(tmp_path / 'b.avi', kind)
+    source = write_deep(tmp_path / 'c.mov', 'yuv422p10le', 1)
+    with VideoReader(source) as reader, VideoWriter(tmp_path / 'd.avi', reader.kind) as writer:
+        frame = next(reader.read())
+        writer.write(frame.pixels, frame.time)
+        assert writer.depth == '10 bits became 8, which files of this kind hold'
+    assert not (tmp_path / 'b.avi').exists() and (tmp_path / 'd.avi').exists()

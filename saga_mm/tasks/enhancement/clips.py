@@ -91,7 +91,7 @@ def until_interrupted() -> Iterator[Callable[[], bool]]:
 
 
 def _text(done: EnhancedVideo) -> str:
-    missing = f'; {done.missing}' if done.missing else ''
+    missing = ''.join(f'; {what}' for what in (done.depth, done.missing) if what)
     return f'{done.width} x {done.height}, {done.frames} frames{missing}'
 
 
@@ -103,7 +103,9 @@ class _Comparison:
             kind = video.kind
         black = np.zeros((kind.height, kind.width, 3), np.uint8)
         height, width, _ = _side_by_side(black, black).shape
-        self._writer = VideoWriter(path, kind._replace(height=height, width=width))
+        # drawn in 8 bits, as brightness of today's screens
+        sdr = {'bits': 8, 'colours': () if kind.is_hdr else kind.colours}
+        self._writer = VideoWriter(path, kind._replace(height=height, width=width, **sdr))
 
     def add(self, frame: Frame, answer: np.ndarray) -> None:
         """The next frame, before and after."""
@@ -118,7 +120,8 @@ class _Comparison:
 
 def _side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     sheet = BeforeAfter(*before.shape[:2], COMPARED_SIDE)
-    sheet.add(before / np.float32(255), after / np.float32(255))
+    highest = np.float32(np.iinfo(before.dtype).max)
+    sheet.add(before / highest, after / highest)
     drawn = np.asarray(sheet.drawn())
     # even sides, which every player takes
     return np.pad(drawn, [(0, side % 2) for side in drawn.shape[:2]] + [(0, 0)], constant_values=255)

@@ -77,21 +77,22 @@ class VideoEnhancer:
         """The next frame, enhanced.
 
         Args:
-            frame: ``(H, W, 3)`` uint8, RGB.
+            frame: ``(H, W, 3)`` RGB, uint8 or uint16; the answer is of the same type.
 
         Raises:
             SagaError: The memory is too small, or a part of the model has no state that can be carried.
         """
         if self.strength == 0:
             return frame.copy()
-        pixels = torch.from_numpy(np.ascontiguousarray(frame))[None].to(self.device).float() / 255
+        highest = float(np.iinfo(frame.dtype).max)
+        pixels = torch.from_numpy(frame.astype(np.float32) / np.float32(highest))[None].to(self.device)
         image = pixels.permute(0, 3, 1, 2)
         self._prepare(image)
         answer = self._answer(pixels)
         answer = mix(image, answer * self._gain(answer), self.strength)
         if is_grey(frame):
             answer = (answer * answer.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).expand_as(answer)
-        return (answer[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return (answer[0] * highest).round().permute(1, 2, 0).cpu().numpy().astype(frame.dtype)
 
     def _prepare(self, image: torch.Tensor) -> None:
         """Plan for the size of a frame, and forget what came before a cut."""
@@ -136,6 +137,7 @@ class EnhancedVideo(NamedTuple):
         frames: How many were written.
         scenes: How many were found.
         missing: What of the source could not be read, in a few words; empty if all could be.
+        depth: What became of its bits and brightness, in a few words; empty for 8 bits.
     """
 
     height: int
@@ -143,6 +145,7 @@ class EnhancedVideo(NamedTuple):
     frames: int
     scenes: int
     missing: str
+    depth: str = ''
 
 
 def enhance_video(
@@ -182,7 +185,7 @@ def enhance_video(
                 show(frame, answer)
             if tell is not None and reader.frames:
                 tell(min(count / reader.frames, 1.0))
-        return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing)
+        return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing, writer.depth)
 
 
 def _luminance(image: torch.Tensor) -> float:

@@ -154,7 +154,7 @@ def test_video_to_video(model, make_video, tmp_path):
     source = make_video(tmp_path / 'a.mp4', first + second, 12, sound='aac', rotation=90, options={'crf': '4'})
     told, shown = [], []
     done = enhance_video(source, tmp_path / 'b.mp4', model, tell=told.append, show=lambda *frames: shown.append(frames))
-    assert done == (46, 32, 10, 2, '')
+    assert done == (46, 32, 10, 2, '', '')
     assert told == pytest.approx([(i + 1) / 10 for i in range(10)])
     enhance = VideoEnhancer(model)
     with VideoReader(tmp_path / 'b.mp4') as made:
