@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from saga_mm.errors import ArgumentError
 from saga_mm.models.backbones.chunks import engine_for
+from saga_mm.models.padding import features_by_size
 from saga_mm.rows import Engine
 
 ENGINES = ('auto', 'torch', 'openvino')
@@ -83,6 +85,10 @@ def use_engine(model: Model, engine: str | Engine = 'auto', precision: str = 'f3
 
 def _extract_feat(model: Any, images: torch.Tensor) -> Any:
     """Backbone and neck of a model of the stack on its engine, in one piece where that is small."""
+    return features_by_size(model, images, partial(_features, model))
+
+
+def _features(model: Any, images: torch.Tensor) -> Any:
     plain, backbone = type(model).extract_feat, model.backbone
     parts = [backbone] if getattr(model, 'neck', None) is None else [backbone, model.neck]
     engines = [engine_for(part, images) for part in parts]

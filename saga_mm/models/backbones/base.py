@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.models.attention import TokenMixer, build_attention
+from saga_mm.models.padding import Size, by_size, coarser, picture_sizes, reads_padding, trains_batch_norm, watch_stack
 from saga_mm.ops import contiguous_map
 from saga_mm.rows import AppliedRows, MemoryRows, Part, RowRunner, Rows
 
@@ -60,6 +63,7 @@ class PyramidBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.stages = nn.ModuleList()
         self.out_norms = nn.ModuleDict()
+        watch_stack()
 
     def build_mixer(self, stage: int, num_heads: int, **offers: Any) -> TokenMixer:
         """The mixer of a stage's block; it takes what it knows of what the host ``offers``."""
@@ -70,12 +74,32 @@ class PyramidBackbone(BaseModule):
         for i in sorted(self.out_indices):
             self.out_norms[str(i)] = nn.LayerNorm(self.embed_dims[i], eps=eps)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
         """Maps ``(B, embed_dims[i], ceil(H / stride), ceil(W / stride))`` of an image batch ``(B, 3, H, W)``.
 
         One for each of ``out_indices``, in ascending order, contiguous: some compiled operators downstream read memory
         as if all maps were.
+
+        Args:
+            x: The images, padded below and to the right to one size.
+            sizes: Rows and columns of each picture, in pixels: maps are those of the picture alone, and zero beside
+                it. None for what the data samples say in a model of mmdet or mmseg, and whole images elsewhere.
+                Attention within windows alone sees the padding, as published.
+
+        Raises:
+            ValueError: If ``sizes`` do not fit the batch.
         """
+        sizes = picture_sizes(x, sizes)
+        known = all(hasattr(stage.embed, 'stride') for stage in self.stages)
+        if sizes is None or not known or not reads_padding(self):
+            return self._run(x)
+        if trains_batch_norm(self):
+            return self._compute(x, sizes)
+        strides = list(accumulate((stage.embed.stride for stage in self.stages), mul))
+        shapes = [coarser([tuple(x.shape[2:])], strides[i])[0] for i in sorted(self.out_indices)]
+        return by_size(lambda pictures: self._run(*pictures), [x], [sizes], shapes)
+
+    def _run(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         engine = engine_for(self, x)
         if engine is None:
             return self._compute(x)
@@ -88,18 +112,24 @@ class PyramidBackbone(BaseModule):
         runner = RowRunner(chunk=engine.chunk, engine=engine)
         return tuple(runner.gather(rows) for rows in self.forward_rows(MemoryRows(x.permute(0, 2, 3, 1)), runner))
 
-    def _compute(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _compute(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
         outs = []
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
-            x = stage(x)
+            if sizes is None:
+                x = stage(x)
+            else:
+                x = stage(x, sizes)
+                sizes = coarser(sizes, stage.embed.stride)
             if i in self.out_indices:
-                outs.append(self._normed(x, self.out_norms[str(i)]) if self.out_norms else x)
+                outs.append(self._normed(x, self.out_norms[str(i)], sizes) if self.out_norms else x)
         # the next stage has read its tokens by now, so that no map exists twice while stages run
         for i in range(len(outs)):
             outs[i] = contiguous_map(outs[i])
         return tuple(outs)
 
-    def _normed(self, x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    def _normed(self, x: torch.Tensor, norm: nn.Module, sizes: Sequence[Size] | None = None) -> torch.Tensor:
+        if sizes is not None:
+            return by_size(lambda maps: [self._normed(*maps, norm)], [x], [sizes], [tuple(x.shape[2:])])[0]
         channels_last = x.permute(0, 2, 3, 1)
         # of all norms, since a hook on one of them shall see a whole map
         chunk = chunk_bytes(self.out_norms, x)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from saga_mm.ops import Grid, ceil_div, number_bytes, tokens_to_map
+from saga_mm.models.padding import Size, by_size, coarser, trains_batch_norm
+from saga_mm.ops import Grid, ceil_div, map_to_tokens, number_bytes, tokens_to_map
 from saga_mm.rows import AppliedRows, LocalStep, MemoryRows, Part, RowRunner, Rows, RowStep
 
 from .chunks import chunk_bytes, overrides_forward
@@ -83,11 +84,21 @@ class Stage(nn.Module):
             stride = self.embed.stride
             start = grid.start // stride
             grid = Grid(ceil_div(grid.height, stride), piece.width, start, start + piece.height)
-        if self.position is not None:
-            x = x + self.position(grid)
-        return x, grid
+        return self._placed(x, grid), grid
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def _placed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return x if self.position is None else x + self.position(grid)
+
+    def forward(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> torch.Tensor:
+        """The coarser map of a map ``(B, C, H, W)``.
+
+        Args:
+            x: The map.
+            sizes: Rows and columns of each picture in a padded map, beside which the coarser map is zero; None for
+                whole maps. Batch norms of the embedding that train see the padding, as those of the published code do.
+        """
+        if sizes is not None:
+            return self._by_size(x, sizes)
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
@@ -115,8 +126,25 @@ class Stage(nn.Module):
         """The map that leaves the stage, of the one that its steps make."""
         return rows if self.norm is None else AppliedRows(rows, self.norm)
 
+    def _by_size(self, x: torch.Tensor, sizes: Sequence[Size]) -> torch.Tensor:
+        stride = self.embed.stride
+        (shape,), inner = coarser([tuple(x.shape[2:])], stride), coarser(sizes, stride)
+        if not trains_batch_norm(self.embed):
+            return by_size(lambda maps: [self(*maps)], [x], [sizes], [shape])[0]
+        tokens, grid = self.embed(x)
+
+        def mix(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+            return [self._mixed(map_to_tokens(maps[0]), Grid.whole(*maps[0].shape[2:]))]
+
+        return by_size(mix, [tokens_to_map(tokens, grid)], [inner], [shape])[0]
+
     def _whole(self, x: torch.Tensor) -> torch.Tensor:
-        x, grid = self.enter(x, Grid.whole(*x.shape[2:]))
+        x, grid = self.embed(x)
+        return self._mixed(x, grid)
+
+    def _mixed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """The map that leaves the stage, of tokens without their position."""
+        x = self._placed(x, grid)
         for block in self.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, grid, use_reentrant=False)

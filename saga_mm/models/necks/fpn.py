@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.models.padding import Size
 from saga_mm.registry import MODELS
 
 from .shared_state import SharedState, check_maps
@@ -95,15 +96,20 @@ class SAGAFPN(BaseModule):
         if all(cfg['type'] != 'Pretrained' for cfg in given):
             self.shared.load_state_dict(shared)
 
-    def forward(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def forward(self, inputs: Sequence[torch.Tensor], sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
         """Maps ``(B, in_channels[i], H_i, W_i)`` of a backbone, to ``num_outs`` maps of ``out_channels``.
 
+        Args:
+            inputs: The maps.
+            sizes: As of :class:`SharedState`. Convolutions see what is beside a picture, as those of mmdet's FPN do.
+
         Raises:
-            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
+            ValueError: If there are not as many maps as ``in_channels``, or their channels are others, or ``sizes``
+                do not fit them.
         """
         check_maps(inputs, self.in_channels)
         used = inputs[self.start_level : self.stop_level]
-        laterals = self.shared([conv(x) for conv, x in zip(self.lateral_convs, used)])
+        laterals = self.shared([conv(x) for conv, x in zip(self.lateral_convs, used)], sizes)
         for i in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else {'size': laterals[i - 1].shape[2:]}
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from saga_mm.models.padding import Size
 from saga_mm.registry import MODELS
 
 from .shared_state import SharedState
@@ -17,10 +18,6 @@ class SAGAPyramid(SharedState):
     arithmetic and the arguments.
     """
 
-    def forward(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes.
-
-        Raises:
-            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
-        """
-        return tuple(super().forward(inputs))
+    def forward(self, inputs: Sequence[torch.Tensor], sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
+        """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes; as of the base class."""
+        return tuple(super().forward(inputs, sizes))

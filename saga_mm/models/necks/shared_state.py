@@ -9,6 +9,7 @@ from torch import nn
 
 from saga_mm.models.attention import CrossWindowAttention, WindowAttention, build_attention
 from saga_mm.models.init import init_weights
+from saga_mm.models.padding import Size, by_size, level_sizes, watch_stack
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.rows import RowRunner, Rows, RowStep, crop_rows
 
@@ -45,6 +46,7 @@ class SharedState(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        watch_stack()
         listed = isinstance(in_channels, Sequence) and all(isinstance(n, int) and n > 0 for n in in_channels)
         if not listed or not in_channels:
             raise ValueError(f'in_channels must list the channels of one level at least, got {in_channels!r}')
@@ -89,13 +91,25 @@ class SharedState(BaseModule):
         """The tokens ``x``, ``(B, N, in_channels[level])``, that stand at ``grid``, with what the state answers."""
         return x + self._answer(self._embed(x, level), grid, level, state)
 
-    def forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def forward(self, inputs: Sequence[torch.Tensor], sizes: Sequence[Size] | None = None) -> list[torch.Tensor]:
         """Maps ``(B, in_channels[i], H_i, W_i)`` of any sizes, to maps of the same shapes.
 
+        Args:
+            inputs: The maps.
+            sizes: Rows and columns of each picture in pixels, as of :func:`~saga_mm.models.padding.level_sizes`: maps
+                of a padded batch are those of each picture alone, and zero beside it. None as of the backbones.
+
         Raises:
-            ValueError: If there are not as many maps as ``in_channels``, or their channels are others.
+            ValueError: If there are not as many maps as ``in_channels``, or their channels are others, or ``sizes``
+                do not fit them.
         """
         check_maps(inputs, self.in_channels)
+        inside = level_sizes(inputs, sizes)
+        if inside is not None:
+            return list(by_size(self._shared, inputs, inside, [tuple(x.shape[2:]) for x in inputs]))
+        return self._shared(inputs)
+
+    def _shared(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         grids = [Grid.whole(*x.shape[2:]) for x in inputs]
         tokens = [self._embed(map_to_tokens(x), level) for level, x in enumerate(inputs)]
         state = None
