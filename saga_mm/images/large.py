@@ -13,7 +13,15 @@ from PIL import ExifTags, Image
 
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
-from saga_mm.images.pictures import from_deep, image_library, open_picture, open_tiff, read_picture
+from saga_mm.images.pictures import (
+    DECODING_BYTES,
+    OTHER_DECODING_BYTES,
+    from_deep,
+    image_library,
+    open_picture,
+    open_tiff,
+    read_picture,
+)
 
 # rows decoded at a time, where the file has no tiles
 BLOCK = 64
@@ -98,6 +106,24 @@ def open_rows(path: str | Path) -> RowReader:
         return reader
     with reader:
         return _HeldReader(_upright(reader, header.orientation))
+
+
+def decoding_bytes(path: str | Path) -> int:
+    """About how much decoding a picture takes that :func:`open_rows` decodes whole; 0 for one that is read in rows.
+
+    The header alone is read, so that a small file that claims to be huge costs nothing.
+    """
+    path = Path(path)
+    try:
+        with any_size(), open_picture(path) as image:
+            kind, pixels = image.format, image.width * image.height
+        with any_size():
+            header = read_header(path)
+    except (OSError, SyntaxError, ValueError, EOFError, SagaError):
+        return 0
+    if header is None:
+        return DECODING_BYTES.get(kind, OTHER_DECODING_BYTES) * pixels
+    return 0 if header.orientation <= 2 else 2 * 3 * pixels
 
 
 class _HeldReader(RowReader):

@@ -17,7 +17,7 @@ from saga_mm.images.headers import reason_of
 from .kind import PhotoKind, look_at
 from .large import BLOCK, Header, StreamReader, any_size, read_header
 from .metadata import DAMAGE
-from .pictures import image_library, open_picture
+from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, open_picture
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
@@ -211,7 +211,10 @@ class _Held:
         self._decode = decode
         self._samples: np.ndarray | None = None
         channels = (1 if kind.gray else 3) + kind.alpha
-        self.held_bytes = kind.height * kind.width * channels * kind.depth // 8 + more_bytes
+        samples = kind.height * kind.width * channels * kind.depth // 8
+        # the stored pixels beside the upright ones; Pillow holds copies of its own while it decodes
+        decoding = DECODING_BYTES.get(kind.format, OTHER_DECODING_BYTES) * kind.height * kind.width
+        self.held_bytes = 2 * samples + more_bytes if more_bytes else max(samples, decoding)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         if self._samples is None:

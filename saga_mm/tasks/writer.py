@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from saga_mm.display.drawing import OutputNames, draw_maps, draw_objects, save_map
 from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
-from saga_mm.images.large import RowReader, open_rows
+from saga_mm.errors import SagaError
+from saga_mm.images.large import RowReader, decoding_bytes, open_rows
 from saga_mm.images.large_writer import write_rows
 from saga_mm.images.notes import read_geo, write_world_file
 from saga_mm.images.pictures import read_picture
 from saga_mm.rows import watch_rows
+from saga_mm.rows.device_memory import used_bytes
 from saga_mm.tasks.segmentation.strips import segment_strips
 
 if TYPE_CHECKING:
@@ -116,6 +119,7 @@ class SegmentationWriter(Writer):
         self.own_size = own_size
 
     def write(self, picture: Path) -> dict[str, Any]:
+        self._require_memory(picture)
         if not self.own_size and not self.predictor.keeps_size:
             return self._write_whole(picture, read_picture(picture))
         with open_rows(picture) as rows:
@@ -123,6 +127,18 @@ class SegmentationWriter(Writer):
                 return self._write_rows(picture, rows)
             image = np.ascontiguousarray(rows.read(0, rows.height)[..., ::-1])
         return self._write_whole(picture, image)
+
+    def _require_memory(self, picture: Path) -> None:
+        """Refuse a picture that is decoded whole with more than the program may take, before it is."""
+        budget = getattr(self.predictor, 'budget', None)
+        if budget is None:
+            return
+        need, used = decoding_bytes(picture), used_bytes(torch.device('cpu'))
+        if need and used + need > budget.allowed:
+            raise SagaError(
+                f'{picture}: is decoded whole, which takes about {need / 2**20:,.0f}MB beside {used / 2**20:,.0f}MB in '
+                f'use, and the program may take {budget.allowed / 2**20:,.0f}MB; save it as JPEG, PNG or TIFF, upright'
+            )
 
     def _write_whole(self, picture: Path, image: np.ndarray) -> dict[str, Any]:
         found = self.predictor(image)
@@ -148,7 +164,8 @@ class SegmentationWriter(Writer):
                 pixels += np.bincount(labels.ravel(), minlength=count)[:count]
                 shown = again.read(start, start + len(labels))
                 first = -start % step
-                small.append((shown[first::step, ::step, ::-1], labels[first::step, ::step]))
+                # copies, so that no view keeps a strip alive
+                small.append((shown[first::step, ::step, ::-1].copy(), labels[first::step, ::step].copy()))
                 start += len(labels)
                 show(start)
         image, found = (np.concatenate(parts) for parts in zip(*small))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from saga_mm.errors import SagaError
-from saga_mm.images.large import RowReader, open_rows
+from saga_mm.images.large import RowReader, decoding_bytes, open_rows
 from saga_mm.images.pictures import read_picture
 
 HEIGHT, WIDTH = 150, 230
@@ -20,7 +20,7 @@ MODES = {
 }
 MEMORY = """
 import sys
-from saga_mm.images.large import open_rows
+from saga_mm.images.large import decoding_bytes, open_rows
 
 def memory(kind):
     return next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith(kind))
@@ -297,3 +297,20 @@ def test_without_the_library(tmp_path, picture, monkeypatch):
     monkeypatch.setitem(sys.modules, 'OpenImageIO', None)
     with pytest.raises(SagaError, match='pip install openimageio'):
         open_rows(tmp_path / 'a.png')
+
+
+def test_what_decoding_a_whole_picture_takes_is_known_beforehand(tmp_path):
+    picture = Image.new('RGB', (90, 60))
+    for name in ('a.png', 'a.jpg', 'a.tif'):
+        picture.save(tmp_path / name)
+        assert decoding_bytes(tmp_path / name) == 0
+    picture.save(tmp_path / 'a.webp')
+    assert decoding_bytes(tmp_path / 'a.webp') > 4 * 90 * 60
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / 'turned.jpg', exif=exif)
+    assert decoding_bytes(tmp_path / 'turned.jpg') == 2 * 3 * 90 * 60
+    # a few bytes that claim to be huge
+    (tmp_path / 'a.ppm').write_bytes(b'P6 100000 100000 255\n' + bytes(2000))
+    assert decoding_bytes(tmp_path / 'a.ppm') > 10**11
+    assert decoding_bytes(tmp_path / 'none.png') == 0

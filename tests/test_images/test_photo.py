@@ -366,7 +366,8 @@ def test_held_bytes(tmp_path, picture):
             assert flat.held_bytes < tall.nbytes <= turned.held_bytes
     image.save(tmp_path / 'a.webp')
     with PhotoRows(tmp_path / 'a.webp') as rows:
-        assert rows.held_bytes == tall.nbytes
+        # what Pillow holds while it decodes
+        assert rows.held_bytes > 4 * tall.nbytes
 
 
 def test_size_of_a_huge_picture_before_it_is_decoded(tmp_path):

@@ -21,7 +21,7 @@ from saga_mm.images.inputs import COMPARED, ENDING, Job, find_jobs
 from saga_mm.images.kind import photo_size
 from saga_mm.images.notes import write_world_file
 from saga_mm.images.photo import PhotoRows
-from saga_mm.images.photo_writer import LUMA, PhotoWriter, open_photo_writer
+from saga_mm.images.photo_writer import ENCODING_BYTES, LUMA, PhotoWriter, open_photo_writer
 from saga_mm.rows import watch_rows
 from saga_mm.tasks.enhancement.clips import enhance_moving, video_megapixels
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, check_strength
@@ -227,9 +227,9 @@ def _name_sheets(jobs: Sequence[Job]) -> dict[Job, Path]:
 
 
 def _held_bytes(writer: PhotoWriter) -> int:
-    """What a writer will have in memory at the end: formats that are not written in rows, and their copy."""
-    streamed = writer.kind.format in ('JPEG', 'PNG', 'TIFF')
-    return 0 if streamed else 2 * writer.height * writer.width * writer.channels
+    """What a writer will have in memory at the end: formats that are not written in rows, and their encoder."""
+    encoding = ENCODING_BYTES.get(writer.kind.format)
+    return 0 if encoding is None else (writer.channels + encoding) * writer.height * writer.width
 
 
 class _Screen:
