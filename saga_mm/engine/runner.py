@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier runs name
+from saga_mm.engine.one_value import OneValueHook
 from saga_mm.engine.progress_hook import ProgressHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
@@ -44,6 +45,7 @@ def build_runner(cfg: Config, max_memory: int | None = None, engine: str = 'torc
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _calm_loggers()
     runner.register_hook(ProgressHook())
+    runner.register_hook(OneValueHook())
     runner.register_hook(LightPredictionHook(task_of(cfg), max_memory, (engine, precision)))
     return runner
 
