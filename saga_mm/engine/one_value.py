@@ -63,7 +63,7 @@ class OneValueHook(Hook):
         if not self._said:
             self._said = True
             say(
-                f'{name}: batch norm of one value a channel, since a step has one picture; it normalises by its running '
+                f'{name}: batch norm of one value a channel, since a step has one picture; it uses its running '
                 "statistics. A larger train_dataloader.batch_size, or norm_cfg=dict(type='GN', num_groups=32), trains "
                 'better'
             )

@@ -149,14 +149,9 @@ def _family(published: Published) -> str:
     if family is None:
         keys = list(published.state)
         own = '; these are names of saga_mm itself, which need no conversion' if keys[0].startswith('stages.') else ''
-        head = next(
-            (
-                h
-                for h in WRITERS
-                if any(re.match(f'{h}\\.(backbone\\.)?{sign}', k) for k in keys for sign in SIGNS.values())
-            ),
-            '',
-        )
+        signs = '|'.join(SIGNS.values())
+        heads = (head for head in WRITERS if any(re.match(rf'{head}\.(backbone\.)?({signs})', key) for key in keys))
+        head = next(heads, '')
         own = own or (head and f'. {prefix_cure(head)}')
         raise SagaError(
             f'checkpoint {published.path}: is of no known family ({", ".join(SIGNS)}); it holds '

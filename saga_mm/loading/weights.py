@@ -15,10 +15,6 @@ from saga_mm.errors import SagaError
 NAMED = 3
 AVERAGING = 'a trainer that averages weights (EMA)'
 WRITERS = {'model': 'Lightning', 'ema_model': AVERAGING, 'ema': AVERAGING}
-    'model': 'Lightning',
-    'ema_model': 'a trainer that averages weights (EMA)',
-    'ema': 'a trainer that averages weights (EMA)',
-}
 
 
 @dataclass
