@@ -19,6 +19,7 @@ from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
 from saga_mm.loading.weights import check_match, compare
+from saga_mm.loading.work_dir import find_best
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.backbones import create_backbone
 from saga_mm.registry import MODELS
@@ -88,8 +89,8 @@ def parse_mixer(text: str, flag: str = '--mixers') -> str | dict[str, Any]:
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """A backbone's weights in a file; of a whole detector or segmentor, those of its backbone."""
-    state = load_state(path)
+    """A backbone's weights in a file, or in the best one of a work folder; of a whole model, its backbone's."""
+    state = load_state(find_best(path))
     inner = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
     return inner or state
 
@@ -121,7 +122,9 @@ def split_files(files: Sequence[str]) -> tuple[str | None, list[str]]:
     Raises:
         SagaError: There is no picture.
     """
-    checkpoint = files[0] if files[0].lower().endswith(WEIGHTS) else None
+    first = Path(files[0]).expanduser()
+    is_work_dir = first.is_dir() and next(first.glob('*.pth'), None) is not None
+    checkpoint = files[0] if is_work_dir or files[0].lower().endswith(WEIGHTS) else None
     pictures = list(files[1:] if checkpoint else files)
     if not pictures:
         raise SagaError(f'{checkpoint} is a checkpoint, and no picture was named after it')

@@ -127,7 +127,7 @@ def _check_pretrained_part(name: str, module: nn.Module, init: Mapping[str, Any]
         state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if not state:
             raise SagaError(f'checkpoint {source}: holds nothing under the prefix {prefix!r} of model.{name}.init_cfg')
-    _tell(source, check_match(module, state, source, partly=True), name)
+    _tell(source, check_match(module, state, source, partly=True, takes_prefix=True), name)
 
 
 def _tell(source: str, match: Match, part: str = '') -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> None:
@@ -29,6 +27,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         # names of files and classes may have letters that the encoding of a terminal lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
+    _stop_at_signals()
     rank = os.environ.get('RANK', '0')
     prefix = '' if rank == '0' else f'[rank {rank}] '
     try:
@@ -48,7 +47,37 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     except KeyboardInterrupt:
         print(f'\n{prefix}{interrupted}', file=sys.stderr)
         sys.exit(130)
+    except _Stopped as stop:
+        print(f'\n{prefix}{stop}: {interrupted}', file=sys.stderr)
+        sys.exit(128 + stop.number)
     except BrokenPipeError:
         # the reader of our output is gone (`| head`); without this, Python complains once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+class _Stopped(BaseException):
+    """The process was told to end; temporary files are removed on the way out, as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f'Ended by {signal.Signals(number).name}')
+        self.number = number
+
+
+def _stop_at_signals() -> None:
+    """Have SIGTERM and SIGHUP, as a cluster's time limit and a closed terminal send them, end a tool in order."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() != owner:
+            # a forked process has nothing to put in order
+            os._exit(128 + number)
+        raise _Stopped(number)
+
+    for name in ('SIGTERM', 'SIGHUP'):
+        number = getattr(signal, name, None)
+        # nohup and the like have it ignored
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)

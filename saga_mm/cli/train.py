@@ -63,11 +63,11 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
     if options.auto_scale_lr:
         set_auto_scale_lr(cfg)
     model = check(cfg, training=True, launcher=options.launcher)
-    _set_start(cfg, model, options.resume)
+    start = _set_start(cfg, model, options.resume)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
     del model
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, start=start)
     say('reading the data')
     with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         runner.train()
@@ -75,15 +75,19 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
     return runner
 
 
-def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
-    """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped."""
+def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, int] | None:
+    """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped.
+
+    Returns:
+        The epochs and iterations that were done, for one that goes on.
+    """
     if resume is None and cfg.get('resume'):
         resume = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
     file = _file_to_resume(cfg, resume) if resume else None
     if file is None:
         cfg.resume = False
         check_load_from(cfg, model)
-        return
+        return None
     checkpoint = load_training_state(file)
     check_match(model, state_of(checkpoint), file)
     if 'ema_state_dict' in checkpoint:
@@ -92,6 +96,18 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> None:
     keep(file, checkpoint)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
     cfg.resume, cfg.load_from = True, str(file)
+    _take_seed(cfg, checkpoint['meta'].get('seed'))
+    return checkpoint['meta']['epoch'], checkpoint['meta']['iter']
+
+
+def _take_seed(cfg: Config, seed: int | None) -> None:
+    """Go on with the seed of a checkpoint, by which the order of its data was drawn."""
+    named = (cfg.get('randomness') or {}).get('seed')
+    if seed is None or seed == named:
+        return
+    if named is not None:
+        say(f'randomness.seed stays {seed}, as in the checkpoint; a training with {named} starts without --resume')
+    cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
 
 
 def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:

@@ -16,7 +16,9 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 
+from saga_mm.display.console import say
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
+from saga_mm.engine.schedule import Position, follow_config
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, remove_leftovers, write_file
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -24,6 +26,7 @@ from saga_mm.registry import HOOKS
 
 BEST = 'best_'
 NAMES = 'parameters'
+NAMED = 4
 
 
 @HOOKS.register_module()
@@ -66,7 +69,19 @@ class AtomicCheckpointHook(CheckpointHook):
         if runner._resume and 'optimizer' in checkpoint and _saves_files(runner):
             names = checkpoint['meta'].get(NAMES)
             check_optimizer_state(runner.optim_wrapper, checkpoint['optimizer'], runner.model, names)
-            check_scheduler_states(getattr(runner, 'param_schedulers', None), checkpoint.get('param_schedulers'))
+            self._follow_config(runner, checkpoint)
+
+    def _follow_config(self, runner: Any, checkpoint: dict) -> None:
+        schedulers, meta = getattr(runner, 'param_schedulers', None), checkpoint['meta']
+        position = Position(meta['epoch'], meta['iter'], len(runner.train_dataloader))
+        changed = follow_config(runner.optim_wrapper, schedulers, checkpoint, position)
+        if changed:
+            more = f' and {len(changed) - NAMED} more' if len(changed) > NAMED else ''
+            say(
+                f'the config is not that of the checkpoint: {", ".join(changed[:NAMED])}{more}. The config is followed '
+                f'from iteration {meta["iter"] + 1} on'
+            )
+        check_scheduler_states(schedulers, checkpoint.get('param_schedulers'))
 
     def _take_over_kept(self, runner: Any) -> list[int]:
         """Of the steps whose files a resumed checkpoint counts, keep as many as are wanted, and give the others."""

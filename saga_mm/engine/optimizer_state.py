@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from saga_mm.errors import SagaError
+from saga_mm.models.names import without_wrappers
 
 
 def parameter_names(wrapper: Any, model: nn.Module) -> list[str] | None:
     """Names of the parameters of an optimizer, in its order; None for several optimizers."""
     if not isinstance(getattr(wrapper, 'optimizer', None), Optimizer):
         return None
-    names = {parameter: name.removeprefix('module.') for name, parameter in model.named_parameters()}
+    plain = without_wrappers(dict(model.named_parameters()))
+    names = {parameter: name for name, parameter in plain.items()}
     return [names.get(parameter, '') for group in wrapper.optimizer.param_groups for parameter in group['params']]
 
 

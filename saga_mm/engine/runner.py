@@ -18,6 +18,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier runs name
+from saga_mm.engine.continuation import ContinuationHook, MissedValidationHook, place_training_data
+from saga_mm.engine.one_value import OneValueHook
 from saga_mm.engine.progress_hook import ProgressHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
@@ -27,12 +29,21 @@ from saga_mm.rows import MemoryBudget
 from saga_mm.tasks.task import Task, task_of
 
 
-def build_runner(cfg: Config, max_memory: int | None = None, engine: str = 'torch', precision: str = 'f32') -> Any:
+def build_runner(
+    cfg: Config,
+    max_memory: int | None = None,
+    engine: str = 'torch',
+    precision: str = 'f32',
+    start: tuple[int, int] | None = None,
+) -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
 
     Args:
         cfg: The config.
         max_memory: Bytes that the program may take while it predicts; None for half of what is free.
+        engine: As of :func:`saga_mm.engines.use_engine`.
+        precision: As of :func:`saga_mm.engines.use_engine`.
+        start: Epochs and iterations that a training which is resumed has done.
 
     Raises:
         SagaError: A part of the config cannot be built.
@@ -44,6 +55,10 @@ def build_runner(cfg: Config, max_memory: int | None = None, engine: str = 'torc
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _calm_loggers()
     runner.register_hook(ProgressHook())
+    runner.register_hook(OneValueHook())
+    runner.register_hook(ContinuationHook())
+    runner.register_hook(MissedValidationHook())
+    place_training_data(runner, start)
     runner.register_hook(LightPredictionHook(task_of(cfg), max_memory, (engine, precision)))
     return runner
 

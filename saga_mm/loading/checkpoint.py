@@ -22,6 +22,7 @@ from saga_mm.errors import SagaError
 from saga_mm.files import is_draft, write_file
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.loading.torch_file import read_torch_file
+from saga_mm.models.names import strip_in_place, without_wrappers
 
 _kept: dict[str, dict[str, Any]] = {}
 
@@ -77,8 +78,8 @@ def keep(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
 
 
 def state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint, without the prefix that a distributed wrapper leaves."""
-    return {re.sub(r'^module\.', '', name): value for name, value in checkpoint['state_dict'].items()}
+    """The weights in a checkpoint, without the prefixes that wrappers leave."""
+    return without_wrappers(checkpoint['state_dict'])
 
 
 def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -172,6 +173,7 @@ def _with_state_dict(path: str | os.PathLike[str], checkpoint: Any) -> dict[str,
         if isinstance(state, dict) and any(isinstance(value, Tensor) for value in state.values()):
             if not all(isinstance(name, str) and name.isprintable() for name in state):
                 raise SagaError(f'checkpoint {path}: holds weights under names that are no text')
+            strip_in_place(state)
             return {'state_dict': state} if state is checkpoint else {**checkpoint, 'state_dict': state}
     keys = ', '.join(repr(key)[:40] for key in list(checkpoint)[:5]) or 'nothing'
     raise SagaError(f'checkpoint {path}: holds no weights (its keys: {keys})')

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
-from saga_mm.loading.weights import Match, compare
+from saga_mm.loading.weights import WRITERS, Match, compare, prefix_cure
 from saga_mm.models.backbones import create_backbone, named
 
 SIGNS = {
@@ -149,6 +149,10 @@ def _family(published: Published) -> str:
     if family is None:
         keys = list(published.state)
         own = '; these are names of saga_mm itself, which need no conversion' if keys[0].startswith('stages.') else ''
+        signs = '|'.join(SIGNS.values())
+        heads = (head for head in WRITERS if any(re.match(rf'{head}\.(backbone\.)?({signs})', key) for key in keys))
+        head = next(heads, '')
+        own = own or (head and f'. {prefix_cure(head)}')
         raise SagaError(
             f'checkpoint {published.path}: is of no known family ({", ".join(SIGNS)}); it holds '
             f'{", ".join(keys[:3])}, ...{own}'

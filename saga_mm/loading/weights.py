@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from saga_mm.errors import SagaError
 
 NAMED = 3
+AVERAGING = 'a trainer that averages weights (EMA)'
+WRITERS = {'model': 'Lightning', 'ema_model': AVERAGING, 'ema': AVERAGING}
 
 
 @dataclass
@@ -59,7 +61,11 @@ def compare(module: nn.Module, state: Mapping[str, Any]) -> Match:
 
 
 def check_match(
-    module: nn.Module, state: Mapping[str, Any], source: str | os.PathLike[str], partly: bool = False
+    module: nn.Module,
+    state: Mapping[str, Any],
+    source: str | os.PathLike[str],
+    partly: bool = False,
+    takes_prefix: bool = False,
 ) -> Match:
     """Refuse a checkpoint of another model.
 
@@ -68,6 +74,7 @@ def check_match(
         state: The weights by name.
         source: The checkpoint, for the message.
         partly: Whether it is enough that some weights fit, as for a pretrained backbone or fine-tuning.
+        takes_prefix: Whether the user can name a prefix beside the checkpoint, for the message.
 
     Returns:
         The comparison; with ``partly`` the caller tells the user what did not fit.
@@ -86,7 +93,7 @@ def check_match(
         )
     raise SagaError(
         f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '
-        f'model has {_first(module.state_dict())}{_prefix_hint(module, state)}'
+        f'model has {_first(module.state_dict())}{_prefix_hint(module, state, takes_prefix)}'
     )
 
 
@@ -107,11 +114,25 @@ def _first(names: Iterable[str]) -> str:
     return ', '.join(names[:NAMED]) + more
 
 
-def _prefix_hint(module: nn.Module, state: Mapping[str, Any]) -> str:
-    """Name the prefix, if the weights are a whole model's and the module is a part of it."""
+def _prefix_hint(module: nn.Module, state: Mapping[str, Any], takes_prefix: bool) -> str:
+    """Name the prefix of names that would fit without it, who writes it, and the cure."""
     own = set(module.state_dict())
+    fits: dict[str, int] = {}
     for name in state:
-        head, dot, _ = name.partition('.')
-        if dot and any(name.removeprefix(f'{head}.') in own for name in state if name.startswith(f'{head}.')):
-            return f". Set prefix='{head}.' beside the checkpoint to take that part of it"
-    return ''
+        head, _, rest = name.partition('.')
+        fits[head] = fits.get(head, 0) + (rest in own)
+    head = max(fits, key=fits.__getitem__, default='')
+    if not fits.get(head):
+        return ''
+    if takes_prefix:
+        return f". Set prefix='{head}.' beside the checkpoint to take that part of it"
+    return f'. {prefix_cure(head)}'
+
+
+def prefix_cure(head: str) -> str:
+    """Who writes a prefix of all names, and how to save the weights without it."""
+    writer = f', as {WRITERS[head]} saves them' if head in WRITERS else ''
+    return (
+        f"The names fit without the prefix '{head}.'{writer}. Save those weights alone and without it, as "
+        f"torch.save({{k[{len(head) + 1}:]: v for k, v in weights.items() if k.startswith('{head}.')}}, FILE)"
+    )

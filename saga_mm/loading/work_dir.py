@@ -135,7 +135,7 @@ def find_best(path: str | Path) -> Path:
         return path
     for _ in range(ATTEMPTS):
         best = max(path.glob('best_*.pth'), key=_time, default=None)
-        found = best or find_newest(path)[0]
+        found = best or _newest_weights(path)
         if found is None:
             raise SagaError(
                 f'checkpoint {path}: the folder holds no checkpoint; train there first, or name a .pth file'
@@ -149,6 +149,25 @@ def find_best(path: str | Path) -> Path:
             if found.exists():
                 break
     raise failure
+
+
+def _newest_weights(folder: Path) -> Path | None:
+    """The newest file of weights in a folder, whether or not a training can continue from it.
+
+    Raises:
+        SagaError: There are some, and none can be read.
+    """
+    files = _candidates(folder) or sorted(folder.glob('*.pth'), key=_time, reverse=True)
+    failures: list[SagaError] = []
+    for file in files:
+        try:
+            keep(file, load_checkpoint(file))
+            return file
+        except SagaError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return None
 
 
 def _candidates(work_dir: Path) -> list[Path]:

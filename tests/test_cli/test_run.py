@@ -1,4 +1,6 @@
 import io
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -98,3 +100,21 @@ def test_letters_that_the_encoding_of_a_terminal_lacks(monkeypatch):
     run_tool(lambda: print('Gebäude \udce9'))
     screen.flush()
     assert screen.buffer.getvalue() == b'Geb\\xe4ude \\udce9\n'
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP'])
+def test_a_signal_ends_a_tool_with_a_line_and_without_temporary_files(tmp_path, name):
+    code = (
+        'import time; from saga_mm.cli.run import run_tool; from saga_mm.files import Draft\n'
+        'def main():\n'
+        f'    with Draft({str(tmp_path / "result")!r}):\n'
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "run_tool(main, 'Continue so.')"
+    )
+    tool = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert tool.stdout.readline() == 'ready\n'
+    number = getattr(signal, name)
+    tool.send_signal(number)
+    error = tool.communicate(timeout=60)[1]
+    assert tool.returncode == 128 + number and error.split('\n') == ['', f'Ended by {name}: Continue so.', '']
+    assert not list(tmp_path.iterdir())

@@ -65,4 +65,12 @@ def test_nothing_fits(partly):
 def test_prefix_is_named_if_a_part_would_fit():
     state = {f'backbone.{name}': value for name, value in model().state_dict().items()}
     with pytest.raises(SagaError, match=r"Set prefix='backbone\.'"):
-        check_match(model(), state, 'c.pth', partly=True)
+        check_match(model(), state, 'c.pth', partly=True, takes_prefix=True)
+
+
+@pytest.mark.parametrize(('head', 'writer'), [('model', 'Lightning'), ('ema_model', 'EMA'), ('net', '')])
+def test_where_no_prefix_can_be_set_the_cure_is_another(head, writer):
+    state = {f'{head}.{name}': value for name, value in model().state_dict().items()}
+    with pytest.raises(SagaError, match=rf"without the prefix '{head}\.'.*{writer}.*torch\.save\(") as caught:
+        check_match(model(), state, 'c.pth')
+    assert 'Set prefix' not in str(caught.value)

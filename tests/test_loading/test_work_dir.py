@@ -137,3 +137,17 @@ def test_refuses_what_holds_weights_alone(tmp_path, lacking):
     save(tmp_path / 'b.pth', meta={'epoch': 1})
     with pytest.raises(SagaError, match='holds no iter'):
         load_training_state(tmp_path / 'b.pth')
+
+
+@pytest.mark.parametrize('names', [['iter_3.pth', 'iter_20.pth'], ['weights.pth']])
+def test_best_of_a_folder_of_weights_alone_is_the_newest(tmp_path, names):
+    for name in names:
+        torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / name)
+    assert find_best(tmp_path) == tmp_path / names[-1]
+
+
+def test_a_folder_of_which_nothing_can_be_read_says_why(tmp_path):
+    (tmp_path / 'iter_3.pth').write_bytes(b'none')
+    with pytest.raises(SagaError) as caught:
+        find_best(tmp_path)
+    assert '--resume' not in str(caught.value) and 'iter_3.pth' in str(caught.value)

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
+from saga_mm.models.names import without_wrappers
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
 
@@ -116,7 +117,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     try:
         arrays = read_arrays(path)
         header = json.loads(arrays.pop(HEADER).tobytes())
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        state = without_wrappers({name: torch.from_numpy(array) for name, array in arrays.items()})
     except Exception as error:  # damaged files raise almost anything
         hint = f' ({error})' if isinstance(error, ArchiveError) else ''
         if Path(path).suffix in ('.pth', '.pt', '.ckpt'):
@@ -154,6 +155,7 @@ def save_weights(
         SagaError: The config has parts that are not of saga_mm, the state is of another model or leaves the range of
             ``dtype``, or the file cannot be written.
     """
+    state = without_wrappers(state)
     path = Path(path).expanduser()
     if path.suffix != SUFFIX:
         raise SagaError(f'{path}: weights are written as {SUFFIX}; name it so')

@@ -1,0 +1,29 @@
+"""Names of weights without what wrappers of a model put in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Value = TypeVar('Value')
+
+# torch.compile's, and that of data parallel training and averaged models
+WRAPPERS = ('_orig_mod.', 'module.')
+# what averaged models count beside their weights
+COUNTS = ('steps', 'n_averaged')
+
+
+def without_wrappers(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Weights by name, without the prefixes of wrappers, in any order and number, where all names have them."""
+    names = [name for name in state if name not in COUNTS]
+    prefix = ''
+    while found := next((w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)), None):
+        prefix += found
+    return {name if name in COUNTS else name[len(prefix) :]: value for name, value in state.items()}
+
+
+def strip_in_place(state: dict[str, Any]) -> None:
+    """:func:`without_wrappers` for a dict that others hold as well."""
+    plain = without_wrappers(state)
+    state.clear()
+    state.update(plain)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from saga_mm.errors import SagaError
+from saga_mm.loading.checkpoint import load_checkpoint, load_state
+from saga_mm.loading.published import read_published
+from saga_mm.models.enhancement import weights
+from saga_mm.models.names import without_wrappers
+
+WRAPPED = ['', 'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'module.module._orig_mod.']
+
+
+@pytest.mark.parametrize('prefix', WRAPPED)
+@pytest.mark.parametrize('key', ['state_dict', 'model', 'model_ema', None])
+def test_prefixes_of_wrappers_come_off_in_any_order(tmp_path, prefix, key):
+    state = {f'{prefix}{name}': torch.ones(1) for name in ('cls_token', 'block1.module.weight')}
+    torch.save(state if key is None else {key: state}, tmp_path / 'w.pth')
+    assert list(load_state(tmp_path / 'w.pth')) == ['cls_token', 'block1.module.weight']
+    # what mmengine and the converter take
+    assert list(load_checkpoint(tmp_path / 'w.pth')['state_dict']) == ['cls_token', 'block1.module.weight']
+    assert list(read_published(tmp_path / 'w.pth').state) == ['cls_token', 'block1.module.weight']
+
+
+def test_both_kinds_of_weights_come_without_prefixes(tmp_path):
+    state = {'module.a': torch.ones(1)}
+    torch.save({'model': state, 'ema_state_dict': {'steps': torch.tensor(3), **state}}, tmp_path / 'w.pth')
+    assert list(read_published(tmp_path / 'w.pth').state) == ['a']
+    assert list(read_published(tmp_path / 'w.pth', ema=True).state) == ['steps', 'a']
+
+
+@pytest.mark.parametrize('names', [['module.a', 'b'], ['_orig_mod.a', 'module.b'], ['a.module.b'], []])
+def test_prefixes_that_not_all_names_have_stay(names):
+    assert list(without_wrappers(dict.fromkeys(names))) == names
+
+
+def test_weights_of_an_enhancer_may_be_of_a_compiled_model(tmp_path):
+    model = weights.load_weights('base')
+    header = weights.read_weights(weights.find_weights('base')).header
+    state = {f'_orig_mod.{name}': value for name, value in model.state_dict().items()}
+    weights.save_weights(tmp_path / 'w.npz', header['model'], state)
+    loaded = weights.load_weights(tmp_path / 'w.npz')
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize(('head', 'writer'), [('model', 'Lightning'), ('ema_model', 'EMA')])
+def test_prefixes_of_trainers_are_named(tmp_path, head, writer):
+    torch.save({f'{head}.block1.0.attn.kv.weight': torch.ones(1)}, tmp_path / 'w.pth')
+    from saga_mm.loading.published import recognise
+
+    with pytest.raises(SagaError, match=rf"without the prefix '{head}\.', as .*{writer}.* saves them"):
+        recognise(read_published(tmp_path / 'w.pth'))
