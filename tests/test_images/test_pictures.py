@@ -30,6 +30,11 @@ def program(tmp_path, monkeypatch) -> Path:
         raise AssertionError('Ghostscript was called')
 
     monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', run)
+    # another test of this process may have taken it out
+    Image.init()
+    monkeypatch.setattr(Image, 'ID', list(Image.ID))
+    monkeypatch.setattr(Image, 'OPEN', dict(Image.OPEN))
+    Image.register_open('EPS', EpsImagePlugin.EpsImageFile, EpsImagePlugin._accept)
     (tmp_path / 'photo.png').write_bytes(PROGRAM)
     # Pillow takes it for a picture, which it makes by running it
     with Image.open(tmp_path / 'photo.png') as image, pytest.raises(AssertionError, match='was called'):

@@ -16,7 +16,7 @@ def test_as_a_user_runs_it(tmp_path, start_tool):
     assert naive['macs'] == fused['macs'] and naive['live_bytes'] >= fused['live_bytes'] > 0
     # some of what the trace counts is left from the run before
     assert saga['peak_bytes'] > saga['live_bytes'] / 4
-    assert '### pvt_v2_b0, 64 x 96' in out and '| saga |' in out and 'correctness' in err
+    assert '### pvt_v2_b0, 64 x 96' in out and '| saga |' in out
     assert (tmp_path / 'found' / 'benchmark.md').exists() and (tmp_path / 'found' / 'time.png').stat().st_size > 5000
 
 

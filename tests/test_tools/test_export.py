@@ -158,7 +158,7 @@ def test_predict_with_an_exported_file(run_here, onnx_models, tmp_path, monkeypa
     path = onnx_models.save(onnx_models.segmentor(), tmp_path / 'mine.onnx')
     # an option between the two names
     out, _, status = run_here('predict.py', path, '--out', 'out', 'a.png')
-    assert status == 0 and '1 pictures segmented' in out
+    assert status == 0 and '1 picture segmented' in out
     assert (np.asarray(Image.open('out/maps/a.png')) == (pixels[..., 0] > 127)).all()
 
     for words, said in (

@@ -134,16 +134,15 @@ class Stage(nn.Module):
         tokens, grid = self.embed(x)
 
         def mix(maps: list[torch.Tensor]) -> list[torch.Tensor]:
-            return [self._mixed(map_to_tokens(maps[0]), Grid.whole(*maps[0].shape[2:]))]
+            return [self._whole(map_to_tokens(maps[0]), Grid.whole(*maps[0].shape[2:]))]
 
         return by_size(mix, [tokens_to_map(tokens, grid)], [inner], [shape])[0]
 
-    def _whole(self, x: torch.Tensor) -> torch.Tensor:
-        x, grid = self.embed(x)
-        return self._mixed(x, grid)
-
-    def _mixed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """The map that leaves the stage, of tokens without their position."""
+    def _whole(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
+        """The map that leaves the stage, of the map that enters it, or of tokens that are embedded at ``grid``."""
+        # one name for all, so that no map outlives its use
+        if grid is None:
+            x, grid = self.embed(x)
         x = self._placed(x, grid)
         for block in self.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
