@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.errors import SagaError
+from saga_mm.models.padding import runs_by_size
 from saga_mm.onnx.file import LABELS, SCORES
 from saga_mm.ops import round_up
 
@@ -37,7 +38,8 @@ class PictureGraph(ExportGraph):
         if not isinstance(model.data_preprocessor, ImgDataPreprocessor):
             raise SagaError(f'a {type(model.data_preprocessor).__name__} prepares images in a way that is not exported')
         super().__init__(revert_sync_batchnorm(copy.deepcopy(model)))
-        self.pad_divisor, self.pad_value = divisor, float(pad_value)
+        # such a model predicts on pictures without their padding
+        self.pad_divisor, self.pad_value = 1 if runs_by_size(self.model) else divisor, float(pad_value)
 
     def prepared(self, image: torch.Tensor) -> torch.Tensor:
         """An image as the backbone takes it."""
@@ -56,7 +58,8 @@ class PictureGraph(ExportGraph):
         from mmengine.structures import BaseDataElement
 
         data = {'inputs': [image[0].flip(0).byte()], 'data_samples': [BaseDataElement()]}
-        return self.original[0].data_preprocessor(data, False)['inputs']
+        padded = self.original[0].data_preprocessor(data, False)['inputs']
+        return padded if self.pad_divisor > 1 else padded[..., : image.shape[2], : image.shape[3]]
 
 
 class SegmentorGraph(PictureGraph):

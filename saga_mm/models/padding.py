@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +20,8 @@ from saga_mm.models.attention import TokenMixer, WindowAttention
 from saga_mm.ops import captures_graph, ceil_div
 
 Size = tuple[int, int]
+# necks that take maps of any size
+NECKS = ('NoneType', 'FPN', 'SAGAFPN', 'SAGAPyramid')
 # of the stack: what is called with images and data samples, whatever a model does with them
 OWNERS = {'mmdet.models.detectors.base': 'BaseDetector', 'mmseg.models.segmentors.base': 'BaseSegmentor'}
 
@@ -162,11 +164,44 @@ def features_by_size(model: nn.Module, images: torch.Tensor, extract: Callable[[
             Of other features, the backbone's maps alone are those of each picture.
     """
     sizes = picture_sizes(images)
-    parts = [part for part in (getattr(model, 'backbone', None), getattr(model, 'neck', None)) if part is not None]
-    if sizes is None or not any(map(reads_padding, parts)) or any(map(trains_batch_norm, parts)):
+    if sizes is None or not runs_by_size(model):
         return extract(images)
     features = by_size(lambda pictures: extract(*pictures), [images], [sizes])
     return extract(images) if features is None else features
+
+
+def runs_by_size(model: nn.Module) -> bool:
+    """Whether a model of the stack runs the pictures of each size by themselves.
+
+    It does if padding reached all of a picture, no batch norm has to see all pictures at once, and its neck takes
+    maps of any size: some join levels by doubling them, for which sides have to be padded.
+    """
+    backbone, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
+    if type(neck).__name__ not in NECKS or 'scale_factor' in (getattr(neck, 'upsample_cfg', None) or {}):
+        return False
+    parts = [part for part in (backbone, neck) if part is not None]
+    return any(map(reads_padding, parts)) and not any(map(trains_batch_norm, parts))
+
+
+def predict_by_size(
+    predict: Callable[[torch.Tensor, list], Sequence[Any]], batch: Batch, images: torch.Tensor, samples: Sequence[Any]
+) -> list[Any]:
+    """Predictions for the pictures of each size by themselves, in the order of the batch.
+
+    Heads look beside a picture too: anchors stand there, and regions at its border are filled from there.
+    """
+    results: list[Any] = [None] * len(samples)
+    for size in dict.fromkeys(batch.sizes):
+        index = [i for i, other in enumerate(batch.sizes) if other == size]
+        for i in index:
+            facts = samples[i].metainfo
+            unpadded = {'batch_input_shape': size, 'pad_shape': size}
+            unpadded |= {key: [0] * 4 for key in ('padding_size', 'img_padding_size')}
+            samples[i].set_metainfo({key: value for key, value in unpadded.items() if key in facts})
+        found = predict(images[index, :, : size[0], : size[1]], [samples[i] for i in index])
+        for i, result in zip(index, found, strict=True):
+            results[i] = result
+    return results
 
 
 def pad_map(x: torch.Tensor, shape: Size) -> torch.Tensor:
@@ -210,7 +245,11 @@ def _telling(forward: Callable[..., Any]) -> Callable[..., Any]:
         owner = next((owner for owner in type(self).__mro__ if 'extract_feat' in vars(owner)), None)
         if owner is not None and not hasattr(owner.extract_feat, 'by_size'):
             owner.extract_feat = _parting(owner.extract_feat)
-        with _given(_batch_of(inputs, data_samples)):
+        batch = _batch_of(inputs, data_samples)
+        if mode == 'predict' and batch is not None and {*batch.sizes} != {batch.shape} and runs_by_size(self):
+            predict = partial(forward, self, mode=mode)
+            return predict_by_size(predict, batch, inputs, data_samples)
+        with _given(batch):
             return forward(self, inputs, data_samples, mode)
 
     telling.tells_sizes = True

@@ -122,7 +122,7 @@ def test_memory_is_measured(enhancer):
 
 
 def test_scores_give_the_labels_of_the_checkpoint(folder, segmentor):
-    assert segmentor.facts.resize == {'scale': [96, 48], 'keep_ratio': True} and segmentor.facts.pad_divisor == 16
+    assert segmentor.facts.resize == {'scale': [96, 48], 'keep_ratio': True} and segmentor.facts.pad_divisor == 1
     exact = Segmenter(TESTS / 'tiny_export.py', folder / 'tiny_export.pth', 'cpu')
     exported = Segmenter(segmentor.path, device='cpu')
     assert (
@@ -146,10 +146,10 @@ def test_labels_of_a_segmentor(folder, segmentor, labels):
 
 def test_a_detector_up_to_its_raw_outputs(detector):
     facts = read_onnx(detector.path, 'detector').facts
-    assert facts.classes == ('disc', 'square', 'star') and facts.pad_divisor == 16
+    assert facts.classes == ('disc', 'square', 'star') and facts.pad_divisor == 1
     assert json.loads(facts.head)['anchor_generator']['strides'] == [4, 8]
     outputs = session(detector.path).run(None, {'image': np.zeros((1, 3, 50, 33), np.float32)})
-    assert [each.shape[1:] for each in outputs] == [(6, 16, 12), (6, 8, 6), (8, 16, 12), (8, 8, 6)]
+    assert [each.shape[1:] for each in outputs] == [(6, 13, 9), (6, 7, 5), (8, 13, 9), (8, 7, 5)]
 
 
 def test_a_backbone(tmp_path):

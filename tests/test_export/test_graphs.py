@@ -52,8 +52,12 @@ def test_pictures_are_prepared_as_by_the_preprocessor(segmentor, detector, bgr_t
             model.data_preprocessor._channel_conversion = bgr_to_rgb
             model.data_preprocessor.mean += mean
         image = graph.sample(41, 30, torch.Generator())
-        assert graph.prepared(image).shape == (1, 3, 48, 32)
-        assert torch.equal(graph.prepared(image), graph.prepared_by_model(image))
+        # a model that attends to a whole map predicts without padding, and any other with it
+        for divisor, shape in ((1, (1, 3, 41, 30)), (16, (1, 3, 48, 32))):
+            assert graph.pad_divisor == 1 or divisor == 16
+            graph.pad_divisor = divisor
+            assert graph.prepared(image).shape == shape
+            assert torch.equal(graph.prepared(image), graph.prepared_by_model(image))
 
 
 def test_differences_of_labels_are_those_of_scores(segmentor):

@@ -8,7 +8,6 @@ from mmengine.logging import print_log
 from torch import nn
 
 from saga_mm.models.backbones.chunks import engine_for, run_on, whole_reason
-from saga_mm.models.padding import Size, picture_sizes
 from saga_mm.ops import captures_graph, map_to_tokens
 from saga_mm.rows import MemoryBudget, MemoryRows, Part, Rows
 
@@ -95,26 +94,24 @@ class RowPrediction:
     def _scores(self, inputs: torch.Tensor, held: float) -> Iterator[Rows]:
         """Class scores of each image at the head's resolution; what runs in strips does so one image at a time."""
         model, budget = self.model, self.budget or MemoryBudget.of(self.model)
-        pictures = picture_sizes(inputs)
-        parts = self._parts(inputs, pictures)
+        parts = self._parts(inputs)
         if parts is None or budget.takes_whole(parts, len(inputs), held):
-            scores = self._whole(inputs, pictures is not None).permute(0, 2, 3, 1)
+            scores = self._whole(inputs).permute(0, 2, 3, 1)
             yield from (MemoryRows(one[None]) for one in scores)
             return
-        for i, image in enumerate(inputs):
+        for image in inputs:
             rows = MemoryRows(image.permute(1, 2, 0)[None])
-            yield segment_rows(model, rows, budget.plan(parts, rows, held), pictures and pictures[i])
+            yield segment_rows(model, rows, budget.plan(parts, rows, held))
 
-    def _whole(self, inputs: torch.Tensor, padded: bool) -> torch.Tensor:
+    def _whole(self, inputs: torch.Tensor) -> torch.Tensor:
         engine = engine_for(self.model.backbone, inputs)
-        # of padded images, backbone and neck alone run on it
-        if engine is None or padded:
+        if engine is None:
             return self.model._forward(inputs)
         model = self.model
         owners = [model.backbone, *([model.neck] if model.with_neck else []), model.decode_head]
         return run_on(engine, owners, _scores_of(model), inputs)
 
-    def _parts(self, inputs: torch.Tensor, pictures: Sequence[Size] | None) -> list[Part] | None:
+    def _parts(self, inputs: torch.Tensor) -> list[Part] | None:
         """What would be run of an image in strips; None where an image has to be run in one piece."""
         if torch.is_grad_enabled() or self.model.training or captures_graph():
             return None
@@ -122,7 +119,7 @@ class RowPrediction:
             self._tell(inputs, reason)
             return None
         try:
-            return segmentor_parts(self.model, 1, *inputs.shape[2:], pictures and pictures[0])
+            return segmentor_parts(self.model, 1, *inputs.shape[2:])
         except ValueError as error:
             self._tell(inputs, str(error))
             return None

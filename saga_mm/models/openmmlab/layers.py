@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saga_mm.models.padding import pad_map
 from saga_mm.ops import Grid, map_to_tokens, resize_rows, tokens_to_map, wide
 from saga_mm.rows import LocalStep, Rows, RowStep, crop_rows
 
@@ -154,29 +153,3 @@ class JoinedRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return torch.cat([x.read(start, stop) for x in self.maps], dim=-1)
-
-
-class CroppedRows(Rows):
-    """The upper left part of a map, ``height`` rows of ``width`` columns."""
-
-    def __init__(self, rows: Rows, height: int, width: int) -> None:
-        super().__init__(rows.batch, height, width)
-        self.rows = rows
-
-    def read(self, start: int, stop: int) -> torch.Tensor:
-        return map_to_tokens(self.rows.plane(start, stop)[..., : self.width])
-
-
-class PaddedRows(Rows):
-    """A map with zeros below and to the right of it, ``height`` rows of ``width`` columns."""
-
-    def __init__(self, rows: Rows, height: int, width: int) -> None:
-        super().__init__(rows.batch, height, width)
-        self.rows = rows
-
-    def read(self, start: int, stop: int) -> torch.Tensor:
-        # beyond the map, the last row says type and channels
-        plane = self.rows.plane(min(start, self.rows.height - 1), min(max(stop, start + 1), self.rows.height))
-        if start >= self.rows.height:
-            plane = plane[:, :, :0]
-        return map_to_tokens(pad_map(plane, (stop - start, self.width)))

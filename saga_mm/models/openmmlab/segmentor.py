@@ -7,22 +7,20 @@ import torch
 from torch import nn
 
 from saga_mm.models.backbones.base import PyramidBackbone
-from saga_mm.models.padding import Size, found_shapes, reads_padding
 from saga_mm.rows import CHUNK_BYTES, Part, RowRunner, Rows, RowStep
 
 from .heads import head_rows
-from .layers import CroppedRows, PaddedRows, ResizedRows
+from .layers import ResizedRows
 from .necks import neck_rows
 
 
-def segment_rows(model: nn.Module, image: Rows, runner: RowRunner, size: Size | None = None) -> Rows:
+def segment_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Rows:
     """Class scores of an ``EncoderDecoder`` at its head's resolution; computed when rows are asked for.
 
     Args:
         model: The model, in evaluation mode.
         image: The image, normalised as the backbone wants it.
         runner: Planned for :func:`segmentor_parts`.
-        size: Rows and columns of the picture in a padded image; None if it fills it.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
@@ -32,26 +30,20 @@ def segment_rows(model: nn.Module, image: Rows, runner: RowRunner, size: Size | 
     if not isinstance(model.backbone, PyramidBackbone):
         raise ValueError(f'the backbone {type(model.backbone).__name__} does not run in strips; those of saga_mm do')
     with torch.no_grad():
-        neck, shape = getattr(model, 'neck', None), (image.height, image.width)
-        parts = [model.backbone] if neck is None else [model.backbone, neck]
-        cut = size not in (None, shape) and any(map(reads_padding, parts))
-        maps: Sequence[Rows] = model.backbone.forward_rows(CroppedRows(image, *size) if cut else image, runner)
-        if neck is not None:
-            maps = neck_rows(neck, maps, runner)
-        if cut:
-            found = found_shapes([size], [[(x.height, x.width)] for x in maps], shape)
-            maps = [PaddedRows(x, *full) for x, full in zip(maps, found, strict=True)]
+        maps: Sequence[Rows] = model.backbone.forward_rows(image, runner)
+        if getattr(model, 'neck', None) is not None:
+            maps = neck_rows(model.neck, maps, runner)
         return head_rows(model.decode_head, maps, runner)
 
 
-def segmentor_parts(model: nn.Module, batch: int, height: int, width: int, size: Size | None = None) -> list[Part]:
-    """What :func:`segment_rows` runs on images of ``height`` and ``width``; see :func:`saga_mm.ops.plan_runner`.
+def segmentor_parts(model: nn.Module, batch: int, height: int, width: int) -> list[Part]:
+    """What :func:`segment_rows` runs on images of a size; see :func:`saga_mm.ops.plan_runner`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
     """
     planner = Planner()
-    segment_rows(model, Rows(batch, height, width), planner, size)
+    segment_rows(model, Rows(batch, height, width), planner)
     return planner.parts
 
 
