@@ -48,7 +48,8 @@ def parse_args() -> argparse.Namespace:
     if args.layer == 'video':
         given = [key for key in vars(args) if key not in VIDEO and getattr(args, key) != parser.get_default(key)]
         if given:
-            raise SagaError(f'--{given[0].replace("_", "-")}: does not go with video; leave it out')
+            option = 'no-memory' if given[0] == 'memory' else given[0].replace('_', '-')
+            raise SagaError(f'--{option}: does not go with video; leave it out')
     return args
 
 
@@ -59,7 +60,9 @@ def main() -> None:
         from benchmarks.options import parse_sizes
         from benchmarks.video_report import report_video
 
-        size = parse_sizes(args.sizes or '720x1280')[0]
+        size, *others = parse_sizes(args.sizes or '720x1280')
+        if others:
+            raise SagaError(f'--sizes {args.sizes}: video is measured at one size')
         out = args.out or Path('work_dirs/benchmark/video')
         report_video(size, args.repeats, args.only or 'tiny', args.device, out, args.threads)
         return
