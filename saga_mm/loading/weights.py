@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from saga_mm.errors import SagaError
+from saga_mm.models.names import first_broken
 
 NAMED = 3
+BROKEN = 'holds NaN or infinity, as a training that diverged leaves them; take an earlier checkpoint'
 AVERAGING = 'a trainer that averages weights (EMA)'
 WRITERS = {'model': 'Lightning', 'ema_model': AVERAGING, 'ema': AVERAGING}
 
@@ -80,10 +82,13 @@ def check_match(
         The comparison; with ``partly`` the caller tells the user what did not fit.
 
     Raises:
-        SagaError: Weights do not fit; with ``partly``, none of them does.
+        SagaError: Weights do not fit; with ``partly``, none of them does; or those that fit hold NaN or infinity.
     """
     match = compare(module, state)
     if match.complete or (partly and match.matched):
+        broken = first_broken({name: state[name] for name in match.matched})
+        if broken is not None:
+            raise SagaError(f'checkpoint {source}: {broken} {BROKEN}')
         return match
     name = type(module).__name__
     if match.matched:

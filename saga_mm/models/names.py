@@ -1,9 +1,11 @@
-"""Names of weights without what wrappers of a model put in front of them."""
+"""Weights by name: names without what wrappers of a model put in front of them, and numbers that are none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+import torch
 
 Value = TypeVar('Value')
 
@@ -27,3 +29,11 @@ def strip_in_place(state: dict[str, Any]) -> None:
     plain = without_wrappers(state)
     state.clear()
     state.update(plain)
+
+
+def first_broken(state: Mapping[str, Any]) -> str | None:
+    """The name of the first weight that holds NaN or infinity, as a diverged training leaves them; else None."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            return name
+    return None

@@ -74,3 +74,12 @@ def test_where_no_prefix_can_be_set_the_cure_is_another(head, writer):
     with pytest.raises(SagaError, match=rf"without the prefix '{head}\.'.*{writer}.*torch\.save\(") as caught:
         check_match(model(), state, 'c.pth')
     assert 'Set prefix' not in str(caught.value)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('partly', [False, True])
+def test_weights_of_a_training_that_diverged(value, partly):
+    state = model().state_dict()
+    state['2.weight'][0, 0] = value
+    with pytest.raises(SagaError, match=r'checkpoint a\.pth: 2\.weight holds NaN or infinity'):
+        check_match(model(), state, 'a.pth', partly=partly)

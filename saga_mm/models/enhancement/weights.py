@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
-from saga_mm.models.names import without_wrappers
+from saga_mm.models.names import first_broken, without_wrappers
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
 
@@ -89,6 +89,10 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
     header, state = read_weights(path)
     config = header['model']
     _require_known(path, config)
+    if (broken := first_broken(state)) is not None:
+        raise SagaError(
+            f'weights {path}: {broken} holds NaN or infinity; publish them anew, from an earlier checkpoint'
+        )
     try:
         shapes = _shapes(config, len(state))
         if shapes == {name: value.shape for name, value in state.items()}:

@@ -274,3 +274,11 @@ def test_weights_are_packed_with_the_package(file, tmp_path):
     file.rename(target)
     packed = {each.distribution_path for each in WheelBuilder(str(tmp_path)).recurse_included_files()}
     assert f'saga_mm/{FOLDER.name}/base.npz' in packed and FOLDER.parent.name == 'saga_mm'
+
+
+def test_weights_of_a_training_that_diverged(model, file):
+    bias = model.state_dict()['head.conv.bias'].numpy().astype(np.float16)
+    bias[0] = np.nan
+    rewrite(file, **{'head.conv.bias': bias})
+    with pytest.raises(SagaError, match=r'head\.conv\.bias holds NaN or infinity'):
+        load_weights(file)
