@@ -112,7 +112,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         say(f'{writer.summary(done)} and {RESULTS} are in {out}')
     if left_out:
         listed = '\n  '.join(left_out)
-        say(f'{len(left_out)} files were left out:\n  {shell_text(SagaError(listed))}')
+        say(f'left out ({len(left_out)}):\n  {shell_text(SagaError(listed))}')
     if failed:
         listed = '\n  '.join(entry['reason'] for entry in failed)
         raise SagaError(f'{len(failed)} of {len(pictures)} pictures could not be done:\n  {listed}')

@@ -17,7 +17,7 @@ from saga_mm.images.headers import reason_of
 from .kind import PhotoKind, look_at
 from .large import BLOCK, Header, StreamReader, any_size, read_header
 from .metadata import DAMAGE
-from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, open_picture
+from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, open_picture, upright
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
@@ -185,7 +185,7 @@ class _Stream(StreamReader):
         return replace(kind, depth=depth, gray=gray, alpha=alpha, scale=scale)
 
     def read_all(self) -> np.ndarray:
-        samples = _upright(self.read(0, self.height), self.header.orientation)
+        samples = upright(self.read(0, self.height), self.header.orientation)
         self.close()
         return samples
 
@@ -250,18 +250,6 @@ def is_grey(pixels: np.ndarray, spread: float = 0) -> bool:
     if not spread:
         return np.array_equal(red, green) and np.array_equal(red, blue)
     return bool(np.max(pixels.max(axis=-1) - pixels.min(axis=-1)) <= spread)
-
-
-def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of samples as EXIF says they are to be seen; mirrored ones (2) are already."""
-    return {
-        3: samples[::-1, ::-1],
-        4: samples[::-1],
-        5: samples.swapaxes(0, 1),
-        6: np.rot90(samples, -1),
-        7: samples[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(samples),
-    }.get(orientation, samples)
 
 
 def _finite(values: np.ndarray, highest: float = 0) -> np.ndarray:
