@@ -120,12 +120,12 @@ class RankAugmentedTranscribed(_Transcribed, RankAugmentedLinearAttention):
         z = 1 / (q @ k.mean(dim=-2, keepdim=True).transpose(-2, -1) + self.eps)
         rotation = rotation_2d(grid, self.head_dim, x)
         cos, sin = (t.squeeze(1).repeat_interleave(2, dim=-1) for t in rotation)
-        q, k = (t * cos + self._turned(t) * sin for t in (q, k))
+        q, k = (t * cos + self._rotate(t) * sin for t in (q, k))
         state = (k.transpose(-2, -1) * tokens**-0.5) @ (v * tokens**-0.5)
         mixed = (q @ state * z).transpose(1, 2).reshape(batch, tokens, channels)
         return self.proj((mixed + map_to_tokens(local)) * gate)
 
     @staticmethod
-    def _turned(x: torch.Tensor) -> torch.Tensor:
+    def _rotate(x: torch.Tensor) -> torch.Tensor:
         """Pairs of channels ``(a, b)`` as ``(-b, a)``."""
         return torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)

@@ -90,7 +90,7 @@ class Ceilings:
 
 
 @dataclass
-class Row:
+class ResultRow:
     """What was found of a case.
 
     Attributes:

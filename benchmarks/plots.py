@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from saga_mm.files import write_image
 
-from .cases import Row
+from .cases import ResultRow
 from .protocol import spread
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ COLORS = ('C0', 'C1', 'C2', 'C4', 'C5', 'C6', 'C8', 'C3', 'C9', 'k')
 STYLES = ('o', 's', '^', 'v', 'D', 'P', 'X', '*', '<', '>')
 
 
-def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
+def plot(rows: Sequence[ResultRow], folder: Path) -> list[Path]:
     """Draw ``time.png`` and ``memory.png``, as far as there is something to draw: a panel for each part, log axes.
 
     Compiled variants are dashed. Memory is the traced one, with the measured peak as hollow marks. Without matplotlib
@@ -35,7 +35,9 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
     return drawn
 
 
-def _figure(rows: Sequence[Row], unit: str, draw: Callable[[Axes, list[Row], dict], None], path: Path) -> Path:
+def _figure(
+    rows: Sequence[ResultRow], unit: str, draw: Callable[[Axes, list[ResultRow], dict], None], path: Path
+) -> Path:
     from matplotlib.figure import Figure
 
     parts = list(dict.fromkeys(row.case.part for row in rows))
@@ -66,7 +68,7 @@ def _figure(rows: Sequence[Row], unit: str, draw: Callable[[Axes, list[Row], dic
     return path
 
 
-def _times(axes: Axes, rows: list[Row], style: dict) -> None:
+def _times(axes: Axes, rows: list[ResultRow], style: dict) -> None:
     rows = [row for row in rows if row.samples]
     if not rows:
         return
@@ -75,7 +77,7 @@ def _times(axes: Axes, rows: list[Row], style: dict) -> None:
     axes.errorbar([*map(_side, rows)], middle, errors, capsize=2, **style)
 
 
-def _memory(axes: Axes, rows: list[Row], style: dict) -> None:
+def _memory(axes: Axes, rows: list[ResultRow], style: dict) -> None:
     sides = [*map(_side, rows)]
     if rows[0].case.compiled:
         style = {**style, 'label': None}
@@ -86,5 +88,5 @@ def _memory(axes: Axes, rows: list[Row], style: dict) -> None:
         axes.plot(*zip(*measured), **{**style, 'linestyle': ':', 'markerfacecolor': 'none', 'label': None})
 
 
-def _side(row: Row) -> float:
+def _side(row: ResultRow) -> float:
     return (row.case.size[0] * row.case.size[1]) ** 0.5

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
-from .cases import Case, Row
+from .cases import Case, ResultRow
 
 
-class Progress:
+class BenchmarkProgress:
     """Foresees time by multiply-accumulates and what each subject has needed for one so far.
 
     Args:
@@ -20,7 +20,7 @@ class Progress:
         stream: Where the line goes; in a file there is a new one now and then.
     """
 
-    def __init__(self, rows: Iterable[Row], runs: int, stream: TextIO | None = None) -> None:
+    def __init__(self, rows: Iterable[ResultRow], runs: int, stream: TextIO | None = None) -> None:
         self.stream = sys.stderr if stream is None else stream
         self.left = {row.case: runs for row in rows}
         self.macs = {row.case: max(row.macs, 1) for row in rows}

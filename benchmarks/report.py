@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.model_tables import markdown
 from saga_mm.files import write_file
 
-from .cases import Case, Row
+from .cases import Case, ResultRow
 from .machine import described
 from .options import Options
 from .protocol import Spread, paired, spread
@@ -40,7 +40,7 @@ class Report:
 
     options: Options
     machine: dict[str, Any]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ResultRow] = field(default_factory=list)
     failed: dict[Case, str] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -86,7 +86,7 @@ class Report:
             parts += [EXPLANATION, *(self.table(group) for group in _groups(self.rows))]
         return '\n\n'.join(parts) + '\n'
 
-    def table(self, rows: Sequence[Row]) -> str:
+    def table(self, rows: Sequence[ResultRow]) -> str:
         """A table of the rows that share part and size, with its ceilings."""
         case, ceilings = rows[0].case, rows[0].ceilings
         title = f'### {case.part or case.layer}, {case.size[0]} x {case.size[1]}'
@@ -102,7 +102,7 @@ class Report:
             )
         return text
 
-    def _line(self, row: Row, rows: Sequence[Row], references: Sequence[str]) -> list[str]:
+    def _line(self, row: ResultRow, rows: Sequence[ResultRow], references: Sequence[str]) -> list[str]:
         ratios, shares = _ratios(row, rows), floors(row)
         if row.samples:
             time, runs = _spread_text(spread([1e3 * s for s in row.samples])), str(len(row.samples))
@@ -122,7 +122,7 @@ class Report:
         ]
 
 
-def floors(row: Row) -> dict[str, float]:
+def floors(row: ResultRow) -> dict[str, float]:
     """Share of the time that moving the bytes and multiplying would take alone; empty if it was not timed."""
     if not row.samples or row.ceilings is None:
         return {}
@@ -133,7 +133,7 @@ def floors(row: Row) -> dict[str, float]:
     }
 
 
-def trace_tables(rows: Sequence[Row]) -> str:
+def trace_tables(rows: Sequence[ResultRow]) -> str:
     """Live bytes of every subject by size: a table for each part, another with ``with_cp``."""
     text = []
     for part, group in groupby(rows, key=lambda row: row.case.part):
@@ -150,11 +150,11 @@ def trace_tables(rows: Sequence[Row]) -> str:
     return '\n\n'.join(text)
 
 
-def _groups(rows: Iterable[Row]) -> list[list[Row]]:
+def _groups(rows: Iterable[ResultRow]) -> list[list[ResultRow]]:
     return [list(group) for _, group in groupby(rows, key=lambda row: (row.case.part, row.case.size))]
 
 
-def _ratios(row: Row, rows: Sequence[Row]) -> dict[str, Spread | None]:
+def _ratios(row: ResultRow, rows: Sequence[ResultRow]) -> dict[str, Spread | None]:
     """How many times as fast a row is as each reference of its kind."""
     ran = [other for other in rows if other.samples and other.case.compiled == row.case.compiled]
     named = {other.case.name: other for other in ran}

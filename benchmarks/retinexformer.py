@@ -67,7 +67,7 @@ class LightGuidedAttention(nn.Module):
         return x.flatten(1, 2).unflatten(2, (self.num_heads, -1)).permute(0, 2, 3, 1)
 
 
-class Block(nn.Module):
+class RetinexBlock(nn.Module):
     """Attention and a feed-forward with a depthwise convolution, each around a residual; a norm before the second.
 
     Args:
@@ -105,7 +105,7 @@ class Level(nn.Module):
 
     def __init__(self, dims: int, num_heads: int, depth: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(dims, num_heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(RetinexBlock(dims, num_heads) for _ in range(depth))
 
     def forward(self, x: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
         """Maps and light-up features, all ``(B, dims, H, W)``."""

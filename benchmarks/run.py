@@ -16,14 +16,14 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder
 
-from .cases import Case, Row
+from .cases import Case, ResultRow
 from .ceilings import measure_ceilings
 from .gate import check, complaint
 from .machine import available_bytes, full_machine
 from .memory import measure_peak
 from .options import Options, plan
 from .plots import plot
-from .progress import Progress
+from .progress import BenchmarkProgress
 from .protocol import take_turns, timer
 from .report import Report, trace_tables
 from .steps import Step, forget_compiled, largest_error
@@ -82,7 +82,7 @@ def gate(cases: Iterable[Case]) -> dict[Case, str]:
     return failed
 
 
-def traced(cases: Iterable[Case]) -> list[Row]:
+def traced(cases: Iterable[Case]) -> list[ResultRow]:
     """A row for each case; a compiled one has the figures of its eager form."""
     cases = list(cases)
     eager = dict.fromkeys(case.eager for case in cases)
@@ -90,8 +90,8 @@ def traced(cases: Iterable[Case]) -> list[Row]:
     return [replace(found[case.eager], case=case, samples=[]) for case in cases]
 
 
-def _measure_all(rows: list[Row], options: Options, report: Report) -> None:
-    progress = Progress(rows, options.repeats + OTHER_RUNS)
+def _measure_all(rows: list[ResultRow], options: Options, report: Report) -> None:
+    progress = BenchmarkProgress(rows, options.repeats + OTHER_RUNS)
     for _, group in groupby(rows, key=lambda row: (row.case.part, row.case.size)):
         members = list(group)
         report.rows += members
@@ -101,7 +101,7 @@ def _measure_all(rows: list[Row], options: Options, report: Report) -> None:
         report.write(options.folder)
 
 
-def _measure(rows: list[Row], options: Options, progress: Progress) -> None:
+def _measure(rows: list[ResultRow], options: Options, progress: BenchmarkProgress) -> None:
     """Measure what shares part and size."""
     free = available_bytes(options.device)
     for row in rows:
@@ -142,7 +142,7 @@ def _run(step: Step, seconds: Callable[[Callable], float]) -> float:
     return seconds(step)
 
 
-def _warm_up(rows: list[Row], progress: Progress) -> list[tuple[Row, Step]]:
+def _warm_up(rows: list[ResultRow], progress: BenchmarkProgress) -> list[tuple[ResultRow, Step]]:
     """Build and run each; what is compiled must give what its eager form gave."""
     compiled = {row.case.eager for row in rows if row.case.compiled}
     seconds = timer(rows[0].case.device) if rows else None
@@ -171,7 +171,7 @@ def _warm_up(rows: list[Row], progress: Progress) -> list[tuple[Row, Step]]:
     return steps
 
 
-def _skip(row: Row, reason: str, progress: Progress) -> None:
+def _skip(row: ResultRow, reason: str, progress: BenchmarkProgress) -> None:
     row.skipped = reason
     progress.dropped(row.case)
     progress.clear()

@@ -12,7 +12,7 @@ from saga_mm.analysis import measure_cost
 from saga_mm.models.backbones.layers import DropPath
 
 from . import configured, nets, op
-from .cases import Case, Row, Subject
+from .cases import Case, ResultRow, Subject
 from .references import keep_whole
 
 
@@ -61,14 +61,14 @@ def build(case: Case, device: str | None = None, **options: bool) -> Subject:
     return subject
 
 
-def trace(case: Case) -> Row:
+def trace(case: Case) -> ResultRow:
     """A row with what a case costs by the trace of its eager form; nothing is computed.
 
     Multiply-accumulates are those of whole maps: chunks compute some rows twice, which nobody must.
     """
     subject = build(case, 'meta')
     cost = measure_cost(subject.traceable, *subject.inputs, training=case.backward)
-    row = Row(case, cost.parameters, cost.macs + cost.backward_macs, subject.floor_bytes, cost.peak_bytes)
+    row = ResultRow(case, cost.parameters, cost.macs + cost.backward_macs, subject.floor_bytes, cost.peak_bytes)
     row.whole_bytes = row.live_bytes
     if case.backward and case.layer == 'backbone':
         checkpointed = build(case, 'meta', with_cp=True)

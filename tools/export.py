@@ -48,10 +48,10 @@ def main() -> None:
     from saga_mm.export import ExportOptions, export
     from saga_mm.export.checking import CHECKED
     from saga_mm.loading.checkpoint import make_files_safe
-    from saga_mm.loading.quiet import hush
+    from saga_mm.loading.quiet import silence_noise
 
     make_files_safe()
-    hush()
+    silence_noise()
     made = export(ExportOptions(**vars(args)))
     sizes = ', '.join(f'{each:.1e} at {height}x{width}' for (height, width), each in zip(CHECKED, made.differences))
     print(f'verified under ONNX Runtime, largest relative difference from PyTorch: {sizes}')

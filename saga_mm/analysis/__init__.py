@@ -1,14 +1,14 @@
 """What models cost and what they learn."""
 
 from .cost import UntraceableError, measure_cost
-from .parts import Part, PartsCost, measure_parts
+from .parts import PartCost, PartsCost, measure_parts
 from .tracer import Cost, LargestTensor, ModuleCost
 
 __all__ = [
     'Cost',
     'LargestTensor',
     'ModuleCost',
-    'Part',
+    'PartCost',
     'PartsCost',
     'UntraceableError',
     'measure_cost',

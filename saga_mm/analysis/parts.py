@@ -21,7 +21,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class PartCost:
     """One row: a part of a model with its forward cost. ``macs`` and ``peak_bytes`` are None if it was left out."""
 
     name: str
@@ -45,7 +45,7 @@ class PartsCost:
 
     shape: tuple[int, ...]
     training: bool
-    parts: list[Part]
+    parts: list[PartCost]
     parameters: int
     total: Cost
 
@@ -126,7 +126,7 @@ def measure_parts(model: nn.Module, image: torch.Tensor, training: bool = False)
                 heads.append(name)
                 continue
         if parameters := sum(p.numel() for p in child.parameters()):
-            left_out.append(Part(name, parameters, note=reason))
+            left_out.append(PartCost(name, parameters, note=reason))
     return _report(model, _measure(DenseParts(model, heads), image, training), image, training, left_out)
 
 
@@ -171,10 +171,10 @@ def _measure(model: nn.Module, image: torch.Tensor, training: bool) -> Cost:
         raise SagaError(f'the model does not run on an image of {height} x {width}: {first_line(error)}') from error
 
 
-def _report(model: nn.Module, total: Cost, image: torch.Tensor, training: bool, left_out: list[Part]) -> PartsCost:
+def _report(model: nn.Module, total: Cost, image: torch.Tensor, training: bool, left_out: list[PartCost]) -> PartsCost:
     parents = {name: name.split('.')[:-1] for name in total.modules}
     parts = [
-        Part(name, part.parameters, part.macs, part.peak_bytes)
+        PartCost(name, part.parameters, part.macs, part.peak_bytes)
         for name, part in total.modules.items()
         if not any('.'.join(parents[name][:i]) in total.modules for i in range(1, len(parents[name]) + 1))
     ]

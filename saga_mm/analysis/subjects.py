@@ -18,7 +18,7 @@ from saga_mm.images.pictures import find_images, read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
-from saga_mm.loading.weights import check_match, compare
+from saga_mm.loading.weights import check_match, match_weights
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.backbones import create_backbone
@@ -105,7 +105,7 @@ def load_matching(net: nn.Module, state: Mapping[str, torch.Tensor], source: str
         SagaError: None fits.
     """
     check_match(net, state, source, partly=True)
-    fits = set(compare(net, state).matched)
+    fits = set(match_weights(net, state).matched)
     net.load_state_dict({key: value for key, value in state.items() if key in fits}, strict=False)
     own = list(net.state_dict())
     fresh = [key for key in own if key not in fits]

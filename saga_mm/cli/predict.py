@@ -18,7 +18,7 @@ from saga_mm.files import write_file
 from saga_mm.images.pictures import find_images, scan_folder
 from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
-from saga_mm.loading.quiet import hush
+from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.work_dir import find_best
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
@@ -76,7 +76,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     make_files_safe()
     task = _task(options)
     task.check_predicts()
-    hush()
+    silence_noise()
     score_thr = task.threshold(options.score_thr)
     memory = task.memory(options.max_memory)
     checkpoint = None if options.checkpoint is None else find_best(options.checkpoint)

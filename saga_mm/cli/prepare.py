@@ -17,7 +17,7 @@ from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model, check_optimizer
 from saga_mm.loading.checkpoint import load_state, make_files_safe
 from saga_mm.loading.config import load_config
-from saga_mm.loading.quiet import hush
+from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.weights import check_match
 from saga_mm.tasks.own_data import OwnData, class_counts, leaf_datasets, use_own_data
@@ -60,7 +60,7 @@ def read(options: RunOptions, training: bool) -> Config:
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
-    hush()
+    silence_noise()
     task_of(cfg).prepare_stack()
     _require_sections(cfg, training)
     use_own_data(cfg, options.own_data, training)

@@ -24,7 +24,7 @@ from saga_mm.engine.progress_hook import ProgressHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
 from saga_mm.loading.build import config_mistakes
-from saga_mm.loading.quiet import calm
+from saga_mm.loading.quiet import filter_screen
 from saga_mm.rows import MemoryBudget
 from saga_mm.tasks.task import Task, task_of
 
@@ -49,11 +49,11 @@ def build_runner(
         SagaError: A part of the config cannot be built.
     """
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
-    _calm_loggers()
+    _filter_loggers()
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
     with config_mistakes(cfg), redirect_stdout(io.StringIO()), _whole_configs():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    _calm_loggers()
+    _filter_loggers()
     runner.register_hook(ProgressHook())
     runner.register_hook(OneValueHook())
     runner.register_hook(ContinuationHook())
@@ -97,9 +97,9 @@ def _whole_configs() -> Iterator[None]:
         Config.dump = dump
 
 
-def _calm_loggers() -> None:
+def _filter_loggers() -> None:
     for logger in MMLogger._instance_dict.values():
-        calm(logger)
+        filter_screen(logger)
 
 
 def _forget_visualizer(name: str | None) -> None:

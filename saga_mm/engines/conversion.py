@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from saga_mm.ops import Grid, ceil_div
-from saga_mm.ops.places import Call, Recorder
+from saga_mm.ops.positions import Call, Recorder
 from saga_mm.rows import RowStep
 
-from .library import library, silence
+from .library import import_openvino, silence
 
 if TYPE_CHECKING:
     import openvino
@@ -77,7 +77,7 @@ class Phase:
         inputs = self._inputs(ROWS + 1, COLUMNS + 4)
         with torch.no_grad(), refusals():
             wanted = self.run(*inputs)
-            compare(program([x.contiguous().numpy() for x in inputs]), wanted, tolerance)
+            compare_results(program([x.contiguous().numpy() for x in inputs]), wanted, tolerance)
 
     def run(self, x: torch.Tensor, frame: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The tensors of the result.
@@ -105,16 +105,16 @@ class Phase:
         leaves = tree_flatten(result)[0]
         return tuple(torch.as_tensor(leaf) for leaf, kind in zip(leaves, self.kinds) if kind in ('tensor', 'int'))
 
-    def convert(self, owners: Sequence[nn.Module]) -> openvino.Model:
+    def convert(self, modules: Sequence[nn.Module]) -> openvino.Model:
         """The phase as a model of OpenVINO's, for inputs of any batch, rows and width.
 
         Args:
-            owners: The modules that the step computes with.
+            modules: The modules that the step computes with.
 
         Raises:
             ConversionError: The tracer or the converter does not take a part of it.
         """
-        return convert_function(self.run, owners, self.example)
+        return convert_function(self.run, modules, self.example)
 
     def result(self, arrays: Sequence[Any], batch: int) -> Any:
         """The result of the step, of the arrays that a compiled step gives."""
@@ -130,7 +130,7 @@ class Phase:
         return None if kind is None else torch.zeros(batch, *kind)
 
 
-def compare(results: Sequence[Any], wanted: Sequence[torch.Tensor], tolerance: float) -> None:
+def compare_results(results: Sequence[Any], wanted: Sequence[torch.Tensor], tolerance: float) -> None:
     """Refuse results that differ from what is wanted by more than a share of its largest value.
 
     Raises:
@@ -146,24 +146,24 @@ def compare(results: Sequence[Any], wanted: Sequence[torch.Tensor], tolerance: f
 
 
 def convert_function(
-    function: Callable[..., Any], owners: Sequence[nn.Module], example: Sequence[torch.Tensor]
+    function: Callable[..., Any], modules: Sequence[nn.Module], example: Sequence[torch.Tensor]
 ) -> openvino.Model:
     """A function of tensors as a model of OpenVINO's, for inputs of any sizes.
 
     Args:
         function: The function.
-        owners: The modules that it computes with.
+        modules: The modules that it computes with.
         example: Inputs to trace it with.
 
     Raises:
         ConversionError: The tracer or the converter does not take a part of it.
     """
-    library()
+    import_openvino()
     # openvino.convert_model does the same, optimises what is optimised again when it is compiled, and reports its use
     # over the network
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.no_grad(), refusals(), silence(), _constant(owners):
+    with torch.no_grad(), refusals(), silence(), _constant(modules):
         # to trace a function takes a third of the time of a module, which the tracer copies layer by layer
         # (and a method of a module is one to the tracer, which takes a plain function alone)
         traced = torch.jit.trace(lambda *inputs: function(*inputs), tuple(example), check_trace=False)
@@ -233,9 +233,9 @@ def _stand_in(leaf: Any) -> Any:
 
 
 @contextmanager
-def _constant(owners: Sequence[nn.Module]) -> Iterator[None]:
+def _constant(modules: Sequence[nn.Module]) -> Iterator[None]:
     """With weights as the tracer takes them for constants of a function."""
-    trained = [weight for module in owners for weight in module.parameters() if weight.requires_grad]
+    trained = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
     for weight in trained:
         weight.requires_grad_(False)
     try:

@@ -115,4 +115,4 @@ def _name(part: Part) -> str:
 def _kind(step: Any) -> str:
     if hasattr(step, 'attn'):
         return type(step.attn).__name__
-    return step.label or (type(step.owners[0]).__name__ if step.owners else 'sum of maps')
+    return step.label or (type(step.step_modules[0]).__name__ if step.step_modules else 'sum of maps')

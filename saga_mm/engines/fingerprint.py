@@ -35,29 +35,29 @@ class UnknownPartError(Exception):
     """A step holds something that cannot be told from another by its content; the text names it."""
 
 
-def in_place_version(owners: Sequence[nn.Module]) -> tuple:
+def in_place_version(modules: Sequence[nn.Module]) -> tuple:
     """What changes in memory when weights are changed, modules are replaced, or hooks come and go."""
-    modules = [module for owner in owners for module in owner.modules()]
-    tensors = [tensor for module in modules for tensor in (*module._parameters.values(), *module._buffers.values())]
+    parts = [part for module in modules for part in module.modules()]
+    tensors = [tensor for part in parts for tensor in (*part._parameters.values(), *part._buffers.values())]
     return (
-        *((id(module), len(module._forward_hooks) + len(module._forward_pre_hooks)) for module in modules),
+        *((id(part), len(part._forward_hooks) + len(part._forward_pre_hooks)) for part in parts),
         *((id(t), t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors if t is not None),
     )
 
 
-def step_key(owners: Sequence[nn.Module], *facts: Any) -> str:
+def step_key(modules: Sequence[nn.Module], *facts: Any) -> str:
     """A key under which a compiled step can be kept on disk.
 
     Args:
-        owners: The modules that the step computes with: their weights, options and code are part of the key.
+        modules: The modules that the step computes with: their weights, options and code are part of the key.
         facts: What else it depends on, as text and numbers.
 
     Raises:
         UnknownPartError: A module has an attribute that is no number, text, tensor, function or module.
     """
     digest = hashlib.sha256(repr((__version__, _package_code(), torch.__version__, facts)).encode())
-    for owner in owners:
-        for name, module in owner.named_modules():
+    for root in modules:
+        for name, module in root.named_modules():
             digest.update(repr((name, *_kind(type(module)), *_options(module))).encode())
             for key, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def library() -> ModuleType:
+def import_openvino() -> ModuleType:
     """OpenVINO, imported without the package by which it reports its use over the network, in a thread of its own."""
     reporter = 'openvino_telemetry'
     before = sys.modules.get(reporter)
@@ -34,13 +34,13 @@ def library() -> ModuleType:
 
 def tensor(array: np.ndarray) -> openvino.Tensor:
     """An array as OpenVINO takes it, in the same memory."""
-    return library().Tensor(array, shared_memory=True)
+    return import_openvino().Tensor(array, shared_memory=True)
 
 
 @cache
 def core() -> openvino.Core:
     """OpenVINO's core, of which a process has one."""
-    return library().Core()
+    return import_openvino().Core()
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from saga_mm.ops import Grid
 from saga_mm.rows import TORCH, Engine, RowStep
 
 from .cache import StepCache
-from .conversion import ConversionError, Phase, compare, convert_function, frame_of, is_input, refusals
+from .conversion import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
 from .fingerprint import UnknownPartError, in_place_version, step_key
-from .library import core, library
+from .library import core, import_openvino
 from .program import Program, Settings
 
 # what it takes to compile a step, and a whole model
@@ -95,7 +95,7 @@ class OpenVINOEngine(Engine):
     def apply(
         self,
         function: Callable[..., Any],
-        owners: Sequence[nn.Module],
+        modules: Sequence[nn.Module],
         *inputs: torch.Tensor,
         example: Sequence[torch.Tensor] | None = None,
     ) -> Any:
@@ -109,21 +109,21 @@ class OpenVINOEngine(Engine):
                 wanted = function(*other)
                 with refusals():
                     results = program([x.numpy() for x in other])
-                compare(results, wanted if isinstance(wanted, tuple) else (wanted,), TOLERANCES[self.precision])
+                compare_results(results, wanted if isinstance(wanted, tuple) else (wanted,), TOLERANCES[self.precision])
 
             def convert() -> Any:
-                return convert_function(function, owners, example or inputs)
+                return convert_function(function, modules, example or inputs)
 
             made = Program(convert, self.settings, key, self.cache, check)
             return Compiled((), made)
 
-        with self._part(owners, (label, *(x.ndim for x in inputs)), inputs, make, WHOLE_SECONDS) as part:
+        with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, WHOLE_SECONDS) as part:
             if part is not None:
                 with suppress(ConversionError), self.running():
                     results = self._call(part, inputs)
                     tensors = tuple(torch.from_numpy(array.copy()) for array in results)
                     return tensors if len(tensors) > 1 else tensors[0]
-            return super().apply(function, owners, *inputs)
+            return super().apply(function, modules, *inputs)
 
     @property
     def strip_engine(self) -> Engine:
@@ -166,7 +166,7 @@ class OpenVINOEngine(Engine):
         def make(key: str | None) -> Compiled:
             phase = Phase(step, sweep, x.shape[-1])
             made = Program(
-                lambda: phase.convert(step.owners),
+                lambda: phase.convert(step.step_modules),
                 self.settings,
                 key,
                 self.cache,
@@ -174,12 +174,12 @@ class OpenVINOEngine(Engine):
             )
             return Compiled((), made, phase)
 
-        return self._part(step.owners, (step.label, sweep, x.shape[-1]), [x], make, STEP_SECONDS)
+        return self._part(step.step_modules, (step.label, sweep, x.shape[-1]), [x], make, STEP_SECONDS)
 
     @contextmanager
     def _part(
         self,
-        owners: Sequence[nn.Module],
+        modules: Sequence[nn.Module],
         key: tuple,
         inputs: Sequence[torch.Tensor],
         make: Callable[[str | None], Compiled],
@@ -188,20 +188,20 @@ class OpenVINOEngine(Engine):
         """What is compiled of a part of a model; None where it runs in PyTorch, which is timed.
 
         Args:
-            owners: The modules that it computes with.
+            modules: The modules that it computes with.
             key: What tells it from others of the same modules.
             inputs: What it is given.
             make: Compiles it, given its key in the cache.
             patience: Seconds that it may run in PyTorch before a patient engine compiles it.
         """
-        if not owners or any(map(self.refusal, inputs)):
+        if not modules or any(map(self.refusal, inputs)):
             yield None
             return
-        parts, known = self._parts.setdefault(owners[0], {}), (id(owners[0]), *key)
+        parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
         if known not in self._checked:
-            version = in_place_version(owners)
+            version = in_place_version(modules)
             if key not in parts or parts[key].version != version:
-                found = self._compiled(owners, key, make, patience, parts)
+                found = self._compiled(modules, key, make, patience, parts)
                 if found is None:
                     start = time.perf_counter()
                     yield None
@@ -214,33 +214,33 @@ class OpenVINOEngine(Engine):
 
     def _compiled(
         self,
-        owners: Sequence[nn.Module],
+        modules: Sequence[nn.Module],
         key: tuple,
         make: Callable[[str | None], Compiled],
         patience: float,
         parts: dict[tuple, Compiled],
     ) -> Compiled | None:
         """A part that is new, or whose weights have changed; None while a patient engine waits."""
-        name = ' '.join(map(str, (type(owners[0]).__name__, *key))).replace('  ', ' ')
-        kept = self._key(owners, *key)
-        waited = self._waited.get((id(owners[0]), *key), 0.0)
+        name = ' '.join(map(str, (type(modules[0]).__name__, *key))).replace('  ', ' ')
+        kept = self._key(modules, *key)
+        waited = self._waited.get((id(modules[0]), *key), 0.0)
         if self.patient and waited < patience and not (kept and self.cache.has(kept)):
             self.note(name, f'it has run for {waited:.1f} s so far, less than it takes to compile')
             return None
         self.reasons.pop(name, None)
         try:
-            if hooked := next((type(m).__name__ for o in owners for m in o.modules() if has_hook(m)), None):
+            if hooked := next((type(m).__name__ for o in modules for m in o.modules() if has_hook(m)), None):
                 raise ConversionError(f'a {hooked} in it has a hook')
             return make(kept)
         except ConversionError as error:
             self.note(name, str(error))
             return Compiled((), None)
 
-    def _key(self, owners: Sequence[nn.Module], *facts: Any) -> str | None:
+    def _key(self, modules: Sequence[nn.Module], *facts: Any) -> str | None:
         device = core().get_property('CPU', 'FULL_DEVICE_NAME')
         abilities = sorted(core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
         try:
-            return step_key(owners, *facts, self.settings, library().__version__, device, abilities)
+            return step_key(modules, *facts, self.settings, import_openvino().__version__, device, abilities)
         except UnknownPartError as error:
             self.cache.problem = f'a compiled step is not kept: {error}'
             return None
@@ -268,7 +268,7 @@ class OpenVINOEngine(Engine):
         phase, piece = part.phase, x.unflatten(1, (grid.rows, grid.width))
         frame = torch.empty(*(side + 1 for side in frame_of(grid, keep, step.stride)), dtype=torch.uint8)
         leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]
-        placed = [tensor for call in phase.calls for tensor in call.tensors(grid)]
-        results = self._call(part, (piece, frame, *leaves, *placed))
+        positions = [tensor for call in phase.calls for tensor in call.tensors(grid)]
+        results = self._call(part, (piece, frame, *leaves, *positions))
         # what is read is copied to a map before the next piece; states stay
         return phase.result(results if phase.reads else [array.copy() for array in results], len(x))

@@ -62,7 +62,7 @@ class ExportOptions:
     force: bool = False
 
 
-class Subject(NamedTuple):
+class ExportSubject(NamedTuple):
     """What is exported.
 
     Attributes:
@@ -76,7 +76,7 @@ class Subject(NamedTuple):
     note: str = ''
 
 
-def find_subject(options: ExportOptions) -> Subject:
+def find_subject(options: ExportOptions) -> ExportSubject:
     """Load what is to be exported.
 
     Raises:
@@ -99,7 +99,7 @@ def _refuse(options: ExportOptions, *names: str, kind: str) -> None:
             raise SagaError(f'{given}: is not for {kind}, which {options.source} is')
 
 
-def _backbone(options: ExportOptions) -> Subject:
+def _backbone(options: ExportOptions) -> ExportSubject:
     model, note = create_backbone(options.source), 'the weights are random: no checkpoint was given'
     if options.checkpoint is not None:
         path, note = find_best(options.checkpoint), ''
@@ -110,7 +110,7 @@ def _backbone(options: ExportOptions) -> Subject:
     return _subject(BackboneGraph(model), note, model=options.source)
 
 
-def _enhancer(options: ExportOptions) -> Subject:
+def _enhancer(options: ExportOptions) -> ExportSubject:
     source = find_weights(options.source)
     header = read_weights(source).header
     said = {key: str(header[key]) for key in ('licence', 'data') if header.get(key)}
@@ -118,7 +118,7 @@ def _enhancer(options: ExportOptions) -> Subject:
     return _subject(graph, model=json.dumps(header['model']), strength=options.strength, **said)
 
 
-def _configured(options: ExportOptions) -> Subject:
+def _configured(options: ExportOptions) -> ExportSubject:
     from saga_mm.loading.config import find_config, load_config
     from saga_mm.loading.stack import require_stack_for
     from saga_mm.tasks.task import task_of
@@ -144,7 +144,7 @@ def _configured(options: ExportOptions) -> Subject:
     return kinds[package](options)
 
 
-def _trained_enhancer(options: ExportOptions, cfg: Config) -> Subject:
+def _trained_enhancer(options: ExportOptions, cfg: Config) -> ExportSubject:
     config = enhancer_config(cfg.model)
     model, path = build_enhancer(config), find_best(options.checkpoint)
     loaded = state_of(load_checkpoint(path))
@@ -155,7 +155,7 @@ def _trained_enhancer(options: ExportOptions, cfg: Config) -> Subject:
     return _subject(graph, model=json.dumps(config), strength=options.strength)
 
 
-def _segmentor(options: ExportOptions) -> Subject:
+def _segmentor(options: ExportOptions) -> ExportSubject:
     from saga_mm.tasks.segmentation.segmenter import Segmenter
 
     _refuse(options, 'strength', kind='a segmentor')
@@ -172,7 +172,7 @@ def _segmentor(options: ExportOptions) -> Subject:
     return _subject(graph, **_stack_facts(segmenter), **more)
 
 
-def _detector(options: ExportOptions) -> Subject:
+def _detector(options: ExportOptions) -> ExportSubject:
     from saga_mm.tasks.detection.detector import Detector
 
     _refuse(options, 'strength', 'output', kind='a detector')
@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _subject(graph: ExportGraph, note: str = '', **facts: Any) -> Subject:
+def _subject(graph: ExportGraph, note: str = '', **facts: Any) -> ExportSubject:
     required = {'kind': graph.kind, 'version': __version__, 'input': graph.input, 'output': graph.output}
     made = Facts(**required, pad_divisor=graph.pad_divisor, **facts)
     try:
@@ -207,4 +207,4 @@ def _subject(graph: ExportGraph, note: str = '', **facts: Any) -> Subject:
         Facts.from_metadata(made.to_metadata())
     except ValueError as error:
         raise SagaError(f'the file would not be read again, since {error}') from error
-    return Subject(graph, made, note)
+    return ExportSubject(graph, made, note)

@@ -15,7 +15,7 @@ from saga_mm.images.headers import reason_of
 
 from .content import HEIC, RAW, kind_of_content
 from .large import any_size
-from .metadata import DAMAGE, told_exif, upright_exif
+from .metadata import DAMAGE, kept_exif, upright_exif
 from .notes import Notes, read_geo, read_notes
 from .pictures import open_picture, open_tiff
 
@@ -67,11 +67,11 @@ def photo_size(path: str | Path) -> tuple[int, int]:
     Raises:
         SagaError: The file is absent, empty, no picture, a raw one, or holds several.
     """
-    kind = look_at(path)[0]
+    kind = read_kind(path)[0]
     return kind.height, kind.width
 
 
-def look_at(path: str | Path) -> tuple[PhotoKind, str]:
+def read_kind(path: str | Path) -> tuple[PhotoKind, str]:
     """A photograph's kind, with Pillow's mode of it, which is empty where only OpenImageIO reads the file.
 
     Depth, colours and transparency are those that Pillow decodes.
@@ -127,7 +127,7 @@ def _kind_of(image: Image.Image) -> PhotoKind:
         gray=image.mode in GREY_MODES,
         alpha=image.mode.endswith(('A', 'a')) or 'transparency' in image.info,
         orientation=orientation,
-        exif=upright_exif(raw or told_exif(tags), (width, height)),
+        exif=upright_exif(raw or kept_exif(tags), (width, height)),
         # these are converted to sRGB
         icc=b'' if image.mode in ('CMYK', 'LAB') else image.info.get('icc_profile') or b'',
         **facts,

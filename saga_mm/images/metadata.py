@@ -15,7 +15,7 @@ from .notes import DAMAGE, Notes, jpeg_segments, png_chunks, set_jfif_density, t
 
 # tags that tell of the photograph and not of how its file is laid out; of these, two hold directories
 DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-TOLD = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
+KEPT_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
 PNG_HEAD = b'\x89PNG\r\n\x1a\n'
 PNG_KEPT = (b'IHDR', b'PLTE', b'IDAT', b'IEND')
 # most that a segment of a JPEG file holds beside its length
@@ -71,21 +71,21 @@ def _correct(block: bytearray, order: str, start: int, values: dict[int, int]) -
     return held
 
 
-def told_tags(tags: Image.Exif) -> dict[int, Any]:
+def kept_tags(tags: Image.Exif) -> dict[int, Any]:
     """Those that tell of the photograph, directories as dicts of theirs."""
-    told = {tag: value for tag, value in tags.items() if tag in TOLD and tag not in DIRECTORIES}
+    kept = {tag: value for tag, value in tags.items() if tag in KEPT_TAGS and tag not in DIRECTORIES}
     for directory in DIRECTORIES:
         if inner := dict(tags.get_ifd(directory)):
             # it is an address in the file that was read
             inner.pop(ExifTags.IFD.Interop, None)
-            told[directory] = inner
-    return told
+            kept[directory] = inner
+    return kept
 
 
-def told_exif(tags: Image.Exif) -> bytes:
+def kept_exif(tags: Image.Exif) -> bytes:
     """EXIF with the tags that tell of the photograph, as ``upright_exif`` takes it; empty if there are none."""
     new = Image.Exif()
-    for tag, value in told_tags(tags).items():
+    for tag, value in kept_tags(tags).items():
         new[tag] = value
     if not len(new):
         return b''
@@ -182,20 +182,20 @@ def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes, notes: Notes) -> None
     (count,) = struct.unpack(f'<{number}', file.read(struct.calcsize(number)))
     entries = [one for one in _split(file.read(count * size), size) if _tag(one) in LAYOUT]
     _require_strips(file, {_tag(one): one for one in entries}, address)
-    told = ImageFileDirectory_v2(head)
+    kept = ImageFileDirectory_v2(head)
     tags = Image.Exif()
     tags.load(EXIF_NAME + exif if exif else b'')
-    for tag, value in told_tags(tags).items():
-        told[tag] = value
+    for tag, value in kept_tags(tags).items():
+        kept[tag] = value
     for tag, (kind, value) in tiff_tags(notes).items():
-        told.tagtype[tag] = kind
-        told[tag] = value
+        kept.tagtype[tag] = kind
+        kept[tag] = value
     if icc:
-        told.tagtype[ICC_TAG] = 7
-        told[ICC_TAG] = icc
+        kept.tagtype[ICC_TAG] = 7
+        kept[ICC_TAG] = icc
     end = file.seek(0, 2)
     end += file.write(bytes(end % 2))
-    data = told.tobytes(end)
+    data = kept.tobytes(end)
     (count,) = struct.unpack_from(f'<{number}', data)
     for one in _split(data[struct.calcsize(number) :][: count * size], size):
         # Pillow calls the addresses of directories 32 bits long, however large the file

@@ -14,7 +14,7 @@ from PIL import ImageCms, ImageOps
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
-from .kind import PhotoKind, look_at
+from .kind import PhotoKind, read_kind
 from .large import BLOCK, Header, StreamReader, any_size, read_header
 from .metadata import DAMAGE
 from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, open_picture, upright
@@ -85,7 +85,7 @@ class PhotoRows:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self.kind, self._mode = look_at(self.path)
+        self.kind, self._mode = read_kind(self.path)
         self._streams: list[_Stream] = []
         stream = self._open_stream()
         self._for_alpha: _Stream | None = None

@@ -90,7 +90,7 @@ class VideoReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._av = library()
+        self._av = import_av()
         self.damaged, self.end = 0, 0.0
         self._failed, self._last, self._count = False, -1, 0
         self._items, self._stream = self._decoded(), None
@@ -130,7 +130,7 @@ class VideoReader:
             raise SagaError(f'{self.path}: no frame of it can be read')
         self._first = first = self._early[-1]
         self._turn = _orientation(first)
-        height, width = _turned(np.empty((first.height, first.width), bool), self._turn).shape
+        height, width = _rotate(np.empty((first.height, first.width), bool), self._turn).shape
         aspect = stream.sample_aspect_ratio or Fraction(1)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self.kind = VideoKind(
@@ -234,7 +234,7 @@ class VideoReader:
         if (frame.height, frame.width) != (self._first.height, self._first.width):
             frame = frame.reformat(width=self._first.width, height=self._first.height)
         colours = 'rgb48le' if self.kind.bits > 8 else 'rgb24'
-        return np.ascontiguousarray(_turned(frame.to_ndarray(format=colours), self._turn))
+        return np.ascontiguousarray(_rotate(frame.to_ndarray(format=colours), self._turn))
 
     def _time(self, frame: Any) -> int:
         base = self.kind.time_base
@@ -247,7 +247,7 @@ class VideoReader:
         return self._last
 
 
-def library() -> ModuleType:
+def import_av() -> ModuleType:
     """PyAV.
 
     Raises:
@@ -274,7 +274,7 @@ def _orientation(frame: Any) -> tuple[bool, bool, bool]:
     return False, a < 0, d < 0
 
 
-def _turned(pixels: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+def _rotate(pixels: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
     exchanged, columns, rows = turn
     if exchanged:
         pixels = pixels.swapaxes(0, 1)

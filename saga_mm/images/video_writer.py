@@ -12,7 +12,7 @@ import numpy as np
 from saga_mm.errors import SagaError
 from saga_mm.files import FULL, Draft, write_error
 
-from .video import THREADS, VideoKind, library
+from .video import THREADS, VideoKind, import_av
 
 
 class Encoder(NamedTuple):
@@ -74,7 +74,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | Path, kind: VideoKind, sounds: Sequence[Any] = ()) -> None:
-        self._av = library()
+        self._av = import_av()
         self.path, self.kind = Path(path), kind
         self._encoder = ENCODERS.get(self.path.suffix.lower())
         if self._encoder is None:

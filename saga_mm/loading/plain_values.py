@@ -43,7 +43,7 @@ class StorageKind:
         self.dtype = dtype
 
 
-class Storage:
+class TensorStorage:
     """The numbers of a storage, flat."""
 
     def __init__(self, numbers: Tensor) -> None:
@@ -113,9 +113,9 @@ def _attribute(reader: Budget, owner: Any, name: Any) -> Any:
     from mmengine.logging import HistoryBuffer
     from mmengine.optim import OneCycleParamScheduler
 
-    owners = {HISTORY: (HistoryBuffer, ('min', 'max', 'mean', 'current'))}
-    owners[ONE_CYCLE] = OneCycleParamScheduler, ('_annealing_cos', '_annealing_linear')
-    found, names = owners.get(owner.name if isinstance(owner, Name) else '', (None, ()))
+    classes = {HISTORY: (HistoryBuffer, ('min', 'max', 'mean', 'current'))}
+    classes[ONE_CYCLE] = OneCycleParamScheduler, ('_annealing_cos', '_annealing_linear')
+    found, names = classes.get(owner.name if isinstance(owner, Name) else '', (None, ()))
     if exactly(name, str) not in names:
         raise UnpicklingError(f'GLOBAL getattr({getattr(owner, "name", type(owner).__name__)}, {name[:40]!r})')
     return getattr(found, name)
@@ -126,7 +126,7 @@ def _tensor(reader: Budget, storage: Any, offset: Any, size: Any, stride: Any, *
         if not _are_sizes(exactly(numbers, tuple, torch.Size)):
             raise UnpicklingError('a tensor of a size that is none')
     # raises where they reach beyond the storage
-    tensor = torch.as_strided(exactly(storage, Storage).numbers, size, stride, offset)
+    tensor = torch.as_strided(exactly(storage, TensorStorage).numbers, size, stride, offset)
     # how it is to be read: requires_grad, hooks, and what is negative or conjugate without being computed
     views = exactly(more[2], dict) if len(more) > 2 and more[2] else {}
     if views.get('conj'):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
-from saga_mm.loading.weights import WRITERS, Match, compare, prefix_cure
+from saga_mm.loading.weights import WRITERS, Match, match_weights, prefix_cure
 from saga_mm.models.backbones import create_backbone, named
 
 SIGNS = {
@@ -106,7 +106,7 @@ def recognise(published: Published, family: str | None = None, name: str | None 
         return name
     family = family or _family(published)
     ours = to_ours(published, FAMILIES[family][0])
-    matches = {variant: compare(skeleton(variant), ours) for variant in FAMILIES[family]}
+    matches = {variant: match_weights(skeleton(variant), ours) for variant in FAMILIES[family]}
     best = max(matches, key=lambda variant: _score(matches[variant]))
     if _score(matches[best]) <= 0:
         raise SagaError(

@@ -1,4 +1,4 @@
-"""A calm screen: what the stack dumps goes to the log file, what a user can act upon goes to the screen."""
+"""A readable screen: what the stack dumps goes to the log file, what a user can act upon goes to the screen."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ WARNING_NOISE = (
 CHATTY = ('pycocotools.coco', 'pycocotools.cocoeval', 'mmdet.datasets.api_wrappers.coco_api')
 
 
-def hush() -> None:
+def silence_noise() -> None:
     """Silence the stack's noise in the whole process: for tools, after their imports, and not for libraries."""
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning):
         warnings.filterwarnings('ignore', category=category)
@@ -77,8 +77,8 @@ def hush() -> None:
     warnings.filterwarnings('default', module=r'saga_mm(\.|$)')
     # a log that cannot be written on is told of by the results that cannot either, and not by a traceback a line
     logging.raiseExceptions = False
-    _hush_prints()
-    _hush_coco()
+    _filter_prints()
+    _silence_coco()
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def quiet_imports() -> Iterator[None]:
         yield
 
 
-def _hush_prints() -> None:
+def _filter_prints() -> None:
     """Keep :data:`DUMPS` from the screen also where mmengine prints them because it was given no logger."""
     from mmengine.logging import logger as module
 
@@ -100,7 +100,7 @@ def _hush_prints() -> None:
     vars(module)['print'] = print_unless_dump
 
 
-def _hush_coco() -> None:
+def _silence_coco() -> None:
     """Stop the COCO library, where it was imported, from printing its stages and tables; mmdet logs the figures."""
     for name in CHATTY:
         module = sys.modules.get(name)
@@ -142,7 +142,7 @@ class ScreenHandler(logging.StreamHandler):
         return sys.stdout
 
 
-def calm(logger: logging.Logger) -> None:
+def filter_screen(logger: logging.Logger) -> None:
     """Filter and shorten what a logger of mmengine's puts on the screen; its file keeps everything."""
     for index, handler in enumerate(logger.handlers):
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):

@@ -22,8 +22,8 @@ from saga_mm.loading.plain_values import (
     FUNCTIONS,
     Name,
     NumberKind,
-    Storage,
     StorageKind,
+    TensorStorage,
     Unfinished,
     exactly,
     module_versions,
@@ -121,7 +121,7 @@ class _Interpreter:
         elif code == 'GLOBAL':
             stack.append(self._find(argument))
         elif code == 'BINPERSID':
-            stack.append(Storage(self.load_storage(exactly(stack.pop(), tuple))))
+            stack.append(TensorStorage(self.load_storage(exactly(stack.pop(), tuple))))
         elif code in ('REDUCE', 'NEWOBJ'):
             function, arguments = self._pop(2)
             stack.append(FUNCTIONS[exactly(function, Name).name](self, *exactly(arguments, tuple)))
@@ -177,7 +177,7 @@ class _Interpreter:
 
 
 # of the interpreter, and no values
-INNER = (Name, StorageKind, Storage, NumberKind, Unfinished)
+INNER = (Name, StorageKind, TensorStorage, NumberKind, Unfinished)
 
 
 def _require_tree(root: Any) -> None:

@@ -46,7 +46,7 @@ class Match:
         return f'{len(self.matched)} weights fit' + ''.join(f', {part}' for part in parts)
 
 
-def compare(module: nn.Module, state: Mapping[str, Any]) -> Match:
+def match_weights(module: nn.Module, state: Mapping[str, Any]) -> Match:
     """Compare a module's parameters and buffers with the weights of a checkpoint."""
     own = module.state_dict()
     match = Match(missing=[name for name in own if name not in state])
@@ -84,7 +84,7 @@ def check_match(
     Raises:
         SagaError: Weights do not fit; with ``partly``, none of them does; or those that fit hold NaN or infinity.
     """
-    match = compare(module, state)
+    match = match_weights(module, state)
     if match.complete or (partly and match.matched):
         broken = first_broken({name: state[name] for name in match.matched})
         if broken is not None:

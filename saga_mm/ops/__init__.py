@@ -15,7 +15,7 @@ from .grid import (
     tokens_to_map,
 )
 from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
-from .places import placed
+from .positions import position_dependent
 from .precision import full_precision, number_bytes, wide
 from .reference import linear_attention_reference
 from .resize import RowPool, resize_rows, resize_table
@@ -45,8 +45,8 @@ __all__ = [
     'merge_states',
     'number_bytes',
     'pad_to_multiple',
-    'placed',
     'plain_reason',
+    'position_dependent',
     'read_key',
     'read_state',
     'resize_rows',

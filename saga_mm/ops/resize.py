@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from .capture import known_equal
 from .grid import Grid, map_to_tokens, tokens_to_map
-from .places import placed
+from .positions import position_dependent
 from .precision import wide
 
 
@@ -74,7 +74,7 @@ def _sources(
     return ((at + shift) * scale - shift).to(like.device, kind).clamp(0, size - 1)
 
 
-@placed
+@position_dependent
 def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torch.Tensor:
     """Fit a learned position table to a map, bilinearly; at the table's own size nothing is computed.
 

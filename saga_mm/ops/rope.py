@@ -6,7 +6,7 @@ import torch
 
 from .capture import captures_graph
 from .grid import Grid
-from .places import placed
+from .positions import position_dependent
 
 
 class Rotation(NamedTuple):
@@ -35,7 +35,7 @@ class Rotation(NamedTuple):
         return turned.flatten(-2).to(x.dtype)
 
 
-@placed
+@position_dependent
 def rotation_2d(grid: Grid, head_dim: int, like: torch.Tensor) -> Rotation:
     """Rotations of the tokens at ``grid``, made anew for each map, so that any size will do.
 

@@ -49,15 +49,15 @@ class Engine:
     def apply(
         self,
         function: Callable[..., Any],
-        owners: Sequence[nn.Module],
+        modules: Sequence[nn.Module],
         *inputs: torch.Tensor,
         example: Sequence[torch.Tensor] | None = None,
     ) -> Any:
-        """``function(*inputs)``, a tensor or a tuple of them, computed by the modules ``owners`` for any sizes.
+        """``function(*inputs)``, a tensor or a tuple of them, computed by the modules ``modules`` for any sizes.
 
         Args:
             function: The function. What it reads of the sizes of its inputs has to work in a graph for any size.
-            owners: The modules.
+            modules: The modules.
             inputs: What it is given.
             example: Smaller inputs, for engines that trace the function; None for ``inputs``.
         """

@@ -84,7 +84,7 @@ class Part(NamedTuple):
         """Bytes of the largest state, with the pieces that it is merged from."""
         sizes, size = [], (self.height, self.width)
         for step in self.steps:
-            sizes.append(2 * number * batch * step.state_floats * size[0] * size[1])
+            sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1])
             size = tuple(-(-side // step.stride) for side in size)
         return max(sizes, default=0.0)
 
@@ -153,7 +153,7 @@ class RowRunner:
         with self.engine.running():
             for _ in range(steps[0].sweeps):
                 state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
-            state = self._settled(steps[0], state)
+            state = self._final_state(steps[0], state)
             return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
 
     @torch.no_grad()
@@ -173,9 +173,9 @@ class RowRunner:
             if sweep or not states:
                 states = self._written(step, x, state)
             state = step.merge(states)
-        return self._settled(step, state)
+        return self._final_state(step, state)
 
-    def _settled(self, step: RowStep, state: Any) -> Any:
+    def _final_state(self, step: RowStep, state: Any) -> Any:
         """What is read of a state that all rows have written; None for a step that writes none."""
         return state
 
@@ -281,13 +281,13 @@ def _with_next(steps: Sequence[RowStep]) -> Iterator[tuple[RowStep, RowStep | No
 
 
 def _sweep(step: RowStep, batch: int, width: int, number: float) -> Pass:
-    return Pass(number * batch * width * step.floats, 0.0, step.row_multiple, 1)
+    return Pass(number * batch * width * step.peak_floats_per_token, 0.0, step.row_multiple, 1)
 
 
 def _reading(step: RowStep, after: RowStep | None, batch: int, width: int, number: float) -> Pass:
     column = number * batch * width
-    row, multiple = column * step.floats * step.stride, step.row_multiple
+    row, multiple = column * step.peak_floats_per_token * step.stride, step.row_multiple
     if after is not None and after.sweeps:
-        row = max(row, column * after.floats / step.stride)
+        row = max(row, column * after.peak_floats_per_token / step.stride)
         multiple = math.lcm(multiple, after.row_multiple)
-    return Pass(row, column * step.floats * 2 * step.halo, multiple, _HALOS * step.halo // step.stride)
+    return Pass(row, column * step.peak_floats_per_token * 2 * step.halo, multiple, _HALOS * step.halo // step.stride)

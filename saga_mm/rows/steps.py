@@ -38,8 +38,8 @@ class RowStep:
             ``row_multiple`` divide it.
         row_multiple: Pieces must start at a row of its input that this divides, and stop at one or at the map's end.
         sweeps: How often all rows must be written before any can be read.
-        floats: Numbers alive at once for each token of a piece while it is written or read; rather too many.
-        state_floats: Numbers that the state keeps of each token.
+        peak_floats_per_token: Numbers alive at once for each token while it is written or read; rather too many.
+        state_floats_per_token: Numbers that the state keeps of each token.
         label: What tells the step from others of the same modules.
     """
 
@@ -47,12 +47,12 @@ class RowStep:
     halo: int = 0
     row_multiple: int = 1
     sweeps: int = 0
-    floats: float
-    state_floats: float = 0.0
+    peak_floats_per_token: float
+    state_floats_per_token: float = 0.0
     label: str = ''
 
     @property
-    def owners(self) -> Sequence[nn.Module]:
+    def step_modules(self) -> Sequence[nn.Module]:
         """The modules that the step computes with, for engines that compile it; none for a step not worth compiling."""
         return (self,) if isinstance(self, nn.Module) else ()
 
@@ -74,29 +74,29 @@ class LocalStep(RowStep):
 
     Args:
         function: From tokens and their grid to output tokens and theirs, as it runs on the whole map.
-        floats: As of :class:`RowStep`.
+        peak_floats_per_token: As of :class:`RowStep`.
         stride: As of :class:`RowStep`.
         reach: Input rows beyond its own that an output row depends on, on each side.
-        owners: The modules that the function computes with; with none, engines leave it to PyTorch.
+        modules: The modules that the function computes with; with none, engines leave it to PyTorch.
         label: As of :class:`RowStep`.
     """
 
     def __init__(
         self,
         function: Callable[[torch.Tensor, Grid], tuple[torch.Tensor, Grid]],
-        floats: float,
+        peak_floats_per_token: float,
         stride: int = 1,
         reach: int = 0,
-        owners: Sequence[nn.Module] = (),
+        modules: Sequence[nn.Module] = (),
         label: str = '',
     ) -> None:
-        self.function, self.floats, self.stride = function, floats, stride
-        self._owners, self.label = owners, label
+        self.function, self.peak_floats_per_token, self.stride = function, peak_floats_per_token, stride
+        self._step_modules, self.label = modules, label
         self.halo = round_up(reach, stride)
 
     @property
-    def owners(self) -> Sequence[nn.Module]:
-        return self._owners
+    def step_modules(self) -> Sequence[nn.Module]:
+        return self._step_modules
 
     def read(self, x: torch.Tensor, grid: Grid, state: None, keep: Grid) -> torch.Tensor:
         return crop_rows(*self.function(x, grid), keep)

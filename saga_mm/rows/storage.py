@@ -66,7 +66,7 @@ class AppliedRows(Rows):
     Args:
         rows: The map.
         function: From tokens ``(B, N, C)`` to tokens.
-        owners: The modules that it computes with; with none, it is left to PyTorch.
+        modules: The modules that it computes with; with none, it is left to PyTorch.
         engine: Where it runs.
     """
 
@@ -74,15 +74,15 @@ class AppliedRows(Rows):
         self,
         rows: Rows,
         function: Callable[[torch.Tensor], torch.Tensor],
-        owners: Sequence[nn.Module] = (),
+        modules: Sequence[nn.Module] = (),
         engine: Engine = TORCH,
     ) -> None:
         super().__init__(rows.batch, rows.height, rows.width)
-        self.rows, self.function, self.owners, self.engine = rows, function, owners, engine
+        self.rows, self.function, self.step_modules, self.engine = rows, function, modules, engine
 
     @torch.no_grad()
     def read(self, start: int, stop: int) -> torch.Tensor:
-        return self.engine.apply(self.function, self.owners, self.rows.read(start, stop))
+        return self.engine.apply(self.function, self.step_modules, self.rows.read(start, stop))
 
 
 class MemoryRows(Rows):

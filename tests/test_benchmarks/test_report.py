@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cases import Case, Ceilings, Row
+from benchmarks.cases import Case, Ceilings, ResultRow
 from benchmarks.options import Options
 from benchmarks.plots import plot
-from benchmarks.progress import Progress, readable
+from benchmarks.progress import BenchmarkProgress, readable
 from benchmarks.report import Report, floors, trace_tables
 
 MACHINE = {'processor': 'Abacus', 'threads': 2, 'cores': 4, 'load': 0.5, 'torch': '2.9', 'saga_mm': '1'}
@@ -16,10 +16,10 @@ MIB = 2**20
 CEILINGS = Ceilings(1e9, 2e9, 0.25)
 
 
-def row(name: str, samples, size=(64, 64), part='pvt_tiny', compiled=False, backward=False, **found) -> Row:
+def row(name: str, samples, size=(64, 64), part='pvt_tiny', compiled=False, backward=False, **found) -> ResultRow:
     case = Case('backbone', part, name, size, compiled=compiled, backward=backward)
     usual = dict(macs=4 * 10**8, floor_bytes=10**8, live_bytes=3 * MIB, peak_bytes=5 * MIB, ceilings=CEILINGS)
-    return Row(case, samples=samples, **{**usual, **found})
+    return ResultRow(case, samples=samples, **{**usual, **found})
 
 
 ROWS = [
@@ -70,7 +70,7 @@ def test_ratios_are_to_the_first_if_no_reference_runs():
 
 
 def test_configs_are_named_shortly():
-    rows = [Row(Case('model', '', f'coco/{name}.py', (8, 8)), samples=[1.0]) for name in 'ab']
+    rows = [ResultRow(Case('model', '', f'coco/{name}.py', (8, 8)), samples=[1.0]) for name in 'ab']
     assert cells(report(rows).table(rows))['b']['x a'] == '1 (1 - 1)'
 
 
@@ -136,7 +136,7 @@ def test_plots(tmp_path):
 
 def test_time_left():
     rows = [row('fused', [], macs=10), row('saga', [], macs=10), row('saga', [], macs=30, size=(96, 64))]
-    progress = Progress(rows, 3)
+    progress = BenchmarkProgress(rows, 3)
     assert progress.seconds_left is None
     progress.ran(rows[0].case, 2.0)
     # 2 more runs, 3 at the same pace, and 3 of thrice the work
@@ -152,12 +152,12 @@ def test_time_left():
 
 
 def test_progress_in_a_file_and_on_a_terminal(capsys, monkeypatch):
-    progress = Progress([row('saga', [])], 2)
+    progress = BenchmarkProgress([row('saga', [])], 2)
     progress.say('first')
     progress.say('at once')
     progress.clear()
     assert capsys.readouterr().err == 'first\n'
-    progress = Progress([row('saga', [])], 2)
+    progress = BenchmarkProgress([row('saga', [])], 2)
     monkeypatch.setattr(progress.stream, 'isatty', lambda: True, raising=False)
     progress.ran(row('saga', []).case, 5.0)
     progress.say('second')

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from saga_mm.images.kind import look_at
+from saga_mm.images.kind import read_kind
 from saga_mm.images.notes import read_geo, upright_xmp, world_transform, write_world_file
 from saga_mm.images.photo import read_photo
 from saga_mm.images.photo_writer import write_photo
@@ -53,7 +53,7 @@ def tagged(path: Path) -> Path:
 def test_notes_are_written_again(tmp_path, name):
     photo = read_photo(tagged(tmp_path / name))
     write_photo(tmp_path / f'b{name}', photo, photo.pixels)
-    before, after = (look_at(tmp_path / file)[0].notes for file in (name, f'b{name}'))
+    before, after = (read_kind(tmp_path / file)[0].notes for file in (name, f'b{name}'))
     assert after == before and after.xmp == UPRIGHT
     if name == 'a.jpg':
         assert after.comment == b'from the pier' and after.dpi == (300, 200) and IPTC in after.photoshop

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video import VideoKind, VideoReader, library
+from saga_mm.images.video import VideoKind, VideoReader, import_av
 from saga_mm.images.video_writer import ENCODERS, VideoWriter
 
 av = pytest.importorskip('av')
@@ -169,7 +169,7 @@ def test_closing_ends_the_threads(make_video, tmp_path):
 def test_no_messages_in_python():
     """A codec's thread that has one would wait for the interpreter."""
     av.logging.set_level(av.logging.ERROR)
-    library()
+    import_av()
     assert av.logging.get_level() is None
 
 

@@ -4,12 +4,12 @@ import warnings
 
 from mmengine.logging import MMLogger, print_log
 
-from saga_mm.loading.quiet import calm, hush, quiet_imports
+from saga_mm.loading.quiet import filter_screen, quiet_imports, silence_noise
 
 
 def test_screen_gets_what_matters_and_the_file_gets_all(tmp_path, capsys):
     logger = MMLogger.get_instance('test_quiet', log_file=str(tmp_path / 'a.log'))
-    calm(logger)
+    filter_screen(logger)
     noise = ['Config:\na = 1\n', 'Hooks will be executed in the following order:\n', '"X" will be deprecated in future']
     noise += ['Epoch(train) [1][3/3]  lr: 1.0', 'bbox_mAP_copypaste: 0.008 0.042', 'Exp name: tiny_2026']
     for text in noise:
@@ -32,7 +32,7 @@ def test_screen_gets_what_matters_and_the_file_gets_all(tmp_path, capsys):
 def test_deprecations_are_silent_and_our_warnings_are_not():
     with warnings.catch_warnings(record=True) as caught:
         warnings.resetwarnings()
-        hush()
+        silence_noise()
         warnings.warn('`x` is deprecated, use y', stacklevel=1)
         warnings.warn('a change is coming', FutureWarning, stacklevel=1)
         warnings.warn('torch.meshgrid: in an upcoming release', UserWarning, stacklevel=1)
@@ -49,7 +49,7 @@ def test_prints_of_the_stack(capsys, monkeypatch):
     module.load()
     assert capsys.readouterr().out == 'index created!\n'
 
-    hush()
+    silence_noise()
     module.load()
     print_log('Loads checkpoint by local backend from path: x.pth')
     print_log('something a user should see')

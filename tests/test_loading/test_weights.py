@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from saga_mm.errors import SagaError
-from saga_mm.loading.weights import check_match, compare
+from saga_mm.loading.weights import check_match, match_weights
 
 
 def model() -> nn.Module:
@@ -20,7 +20,7 @@ def test_part_of_the_names():
     del state['0.bias'], state['1.running_mean']
     state['extra'] = torch.zeros(1)
     state['2.weight'] = torch.zeros(5, 3)
-    match = compare(model(), state)
+    match = match_weights(model(), state)
     assert match.missing == ['0.bias', '1.running_mean'] and match.unexpected == ['extra']
     assert match.reshaped == ['2.weight (5, 3), not (2, 3)']
     assert str(match) == (
@@ -51,7 +51,7 @@ def test_what_is_no_tensor_of_numbers_does_not_fit(value, words):
 
 def test_long_lists_are_cut():
     state = {f'w{i}': torch.zeros(1) for i in range(50)} | model().state_dict()
-    assert '50 unexpected (w0, w1, w2, and 47 more)' in str(compare(model(), state))
+    assert '50 unexpected (w0, w1, w2, and 47 more)' in str(match_weights(model(), state))
 
 
 @pytest.mark.parametrize('partly', [True, False])

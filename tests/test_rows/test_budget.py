@@ -21,8 +21,8 @@ class Fixed(MemoryBudget):
     used = 100 * 2**20
 
 
-def part(height=4096, width=512, floats=64.0):
-    return Part([LocalStep(lambda x, grid: (x, grid), floats, reach=1)], height, width)
+def part(height=4096, width=512, peak_floats_per_token=64.0):
+    return Part([LocalStep(lambda x, grid: (x, grid), peak_floats_per_token, reach=1)], height, width)
 
 
 def test_half_of_what_is_free_is_the_default():

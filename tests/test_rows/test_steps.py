@@ -36,14 +36,14 @@ def rows_of(x: torch.Tensor) -> ImageRows:
     return ImageRows(lambda start, stop: x[:, :, start:stop], *x.shape[2:], batch=len(x))
 
 
-def local(module: nn.Module, floats: float, stride: int = 1, reach: int = 0) -> LocalStep:
+def local(module: nn.Module, peak_floats_per_token: float, stride: int = 1, reach: int = 0) -> LocalStep:
     def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
         plane = module(tokens_to_map(x, grid))
         start = grid.start // stride
         out = Grid(-(-grid.height // stride), plane.shape[3], start, start + plane.shape[2])
         return map_to_tokens(plane), out
 
-    return LocalStep(run, floats, stride, reach)
+    return LocalStep(run, peak_floats_per_token, stride, reach)
 
 
 def conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -53,7 +53,7 @@ def conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
 class Centre(RowStep):
     """Divide the deviations from the mean by one plus their mean square, which takes two sweeps, and blur."""
 
-    sweeps, floats = 2, 6.0
+    sweeps, peak_floats_per_token = 2, 6.0
 
     def __init__(self, multiple: int = 1) -> None:
         self.row_multiple = multiple
@@ -186,9 +186,9 @@ def test_strips_stay_within_the_limit(limit):
     step.function = lambda x, grid: tokens.append(x.shape[1]) or inner(x, grid)
     x = image(1, 6, 400, 4)
     RowRunner(limit=limit).run([step], rows_of(x))
-    assert max(tokens) * 4 * step.floats <= limit
+    assert max(tokens) * 4 * step.peak_floats_per_token <= limit
     # and are as high as they may be
-    assert max(tokens) * 4 * step.floats > 0.7 * min(limit, 4 * 1600 * step.floats)
+    assert max(tokens) * 4 * step.peak_floats_per_token > 0.7 * min(limit, 4 * 1600 * step.peak_floats_per_token)
 
 
 def test_plan_fits_what_it_says_fits():
@@ -207,7 +207,7 @@ def test_plan_fits_what_it_says_fits():
 
 def test_plan_counts_states():
     class Gather(Centre):
-        state_floats = 2.0
+        state_floats_per_token = 2.0
 
     plain, gather = Part([Centre()], 100, 10), Part([Gather()], 100, 10)
     errors = []

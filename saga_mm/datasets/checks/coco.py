@@ -12,7 +12,7 @@ from saga_mm.text_files import read_json
 from .coco_filter import DROPPED, note_left_out
 from .coco_guess import note_doubts
 from .coco_records import CORRECT, check_annotations, check_categories, check_image_records
-from .images import check_images, find_images
+from .images import check_files_exist, check_images
 from .problems import Problems, short_list
 
 
@@ -117,7 +117,7 @@ def check_coco(
     del data, annotations
 
     listed = list(images.values())
-    find_images(folder, [image.name for image in listed], problems)
+    check_files_exist(folder, [image.name for image in listed], problems)
     problems.raise_any()
     decoded = check_images(
         folder, listed, problems, decode=decode, ignore_orientation=ignore_orientation, progress=progress

@@ -22,7 +22,7 @@ from .coco_records import (
     check_categories,
     check_image_records,
 )
-from .images import ListedImage, check_images, find_images
+from .images import ListedImage, check_files_exist, check_images
 from .problems import Problems
 from .survey import Box, Sample, Survey, read_shown, scale_to
 
@@ -99,7 +99,7 @@ def _check_files(
     if not folder.is_dir():
         problems.add(f'image folder {folder} does not exist', 'Correct its path, or fill it.')
         return []
-    find_images(folder, [image.name for image in images.values()], problems)
+    check_files_exist(folder, [image.name for image in images.values()], problems)
     present = [i for i, image in images.items() if os.path.isfile(folder / image.name)]
     listed = [images[i] for i in present]
     check_images(folder, listed, problems, decode=decode, ignore_orientation=not upright, progress=progress)

@@ -30,7 +30,7 @@ class ListedImage(NamedTuple):
     height: int
 
 
-def find_images(folder: Path, names: Iterable[str], problems: Problems) -> None:
+def check_files_exist(folder: Path, names: Iterable[str], problems: Problems) -> None:
     """Note the images that are absent, or that symbolic links take out of the data; one scan of each directory.
 
     Links inside or beside the data are followed; see :func:`~saga_mm.images.content.leads_out`.

@@ -11,8 +11,8 @@ from .images import DECODE_UP_TO, in_threads
 from .mask_ids import note_ids
 from .masks import decode_mask, open_mask
 from .problems import Problems
-from .segmentation_folders import Pair, SegmentationFolders, open_folders
-from .segmentation_look import id_cure, look_at
+from .segmentation_folders import MaskPair, SegmentationFolders, open_folders
+from .segmentation_look import id_cure, look_at_pair
 from .survey import Sample, Survey, read_shown, scale_to
 
 
@@ -97,7 +97,7 @@ def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode
     full = len(folders.pairs) <= DECODE_UP_TO if decode is None else decode
     pixels, images = np.zeros((2, len(folders.classes) + 2), np.int64)
     sizes, fine, seen = [], [], []
-    looks = in_threads(partial(look_at, folders=folders, full=full), folders.pairs, progress)
+    looks = in_threads(partial(look_at_pair, folders=folders, full=full), folders.pairs, progress)
     for pair, look in zip(folders.pairs, looks):
         for notes, found in ((problems, look.problems), (warnings, look.warnings)):
             for kind, cure, detail in found:
@@ -147,7 +147,7 @@ def _note_classes(folders: SegmentationFolders, pixels: np.ndarray, worthless: P
             warnings.add('class that never occurs', 'It can be neither learned nor measured here.', repr(name))
 
 
-def _sample(pair: Pair, side: int, folders: SegmentationFolders) -> Sample:
+def _sample(pair: MaskPair, side: int, folders: SegmentationFolders) -> Sample:
     image = scale_to(read_shown(pair.image, folders.ignore_orientation), side)
     if pair.mask is None:
         return Sample(pair.name, image, np.full(image.shape[:2], -1, np.int16))

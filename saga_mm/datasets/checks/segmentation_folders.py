@@ -19,7 +19,7 @@ from .problems import Problems
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 
 
-class Pair(NamedTuple):
+class MaskPair(NamedTuple):
     """An image below the image folder, the path of its file, and that of its mask, if there is one."""
 
     name: str
@@ -45,7 +45,7 @@ class SegmentationFolders:
     """
 
     images: str
-    pairs: list[Pair]
+    pairs: list[MaskPair]
     with_masks: bool
     classes: list[str]
     palette: list
@@ -137,7 +137,7 @@ def _prefix(cfg: Mapping[str, Any]) -> str:
     return (cfg.get('data_prefix') or {}).get('img_path') or ''
 
 
-def _list_images(dataset: Any, img_dir: str, mask_dir: str | None) -> list[Pair]:
+def _list_images(dataset: Any, img_dir: str, mask_dir: str | None) -> list[MaskPair]:
     if not os.path.isdir(img_dir):
         raise SagaError(f'Image folder {img_dir} does not exist. Correct its path, or fill it.')
     if dataset.ann_file and not os.path.exists(dataset.ann_file):
@@ -152,7 +152,7 @@ def _list_images(dataset: Any, img_dir: str, mask_dir: str | None) -> list[Pair]
         name = os.path.relpath(record['img_path'], img_dir)
         if leaves_folder(name):
             raise SagaError(f'{dataset.ann_file}: {name!r} leaves the image folder {img_dir}. Name files inside it.')
-        pairs.append(Pair(name, record['img_path'], record.get('seg_map_path') if mask_dir else None))
+        pairs.append(MaskPair(name, record['img_path'], record.get('seg_map_path') if mask_dir else None))
     return pairs
 
 
@@ -164,7 +164,7 @@ def _no_images(dataset: Any, img_dir: str) -> str:
     return f'{img_dir} has no image that ends in img_suffix={dataset.img_suffix!r}. {cure}'
 
 
-def _find_masks(pairs: list[Pair], mask_dir: str, dataset: Any, problems: Problems) -> list[Pair]:
+def _find_masks(pairs: list[MaskPair], mask_dir: str, dataset: Any, problems: Problems) -> list[MaskPair]:
     """The same pairs, without the masks that are not there."""
     if not os.path.isdir(mask_dir):
         problems.add(f'mask folder {mask_dir} does not exist', 'Correct its path, or fill it.')
@@ -186,7 +186,7 @@ def _find_masks(pairs: list[Pair], mask_dir: str, dataset: Any, problems: Proble
     return [pair if os.path.isfile(pair.mask) else pair._replace(mask=None) for pair in pairs]
 
 
-def _note_unused(pairs: list[Pair], img_dir: str, mask_dir: str | None, dataset: Any, warnings: Problems) -> None:
+def _note_unused(pairs: list[MaskPair], img_dir: str, mask_dir: str | None, dataset: Any, warnings: Problems) -> None:
     """Masks without an image, and pictures beside the images that have another suffix."""
     used = {os.path.abspath(path) for pair in pairs for path in (pair.image, pair.mask) if path}
     masks = {path for path in _files(mask_dir) if path.endswith(dataset.seg_map_suffix)} if mask_dir else set()

@@ -9,7 +9,7 @@ from saga_mm.images.headers import orientation, reason_of, require_whole, shown_
 from saga_mm.images.pictures import open_picture
 
 from .masks import MaskError, MaskFile, count_ids, decode_mask, mask_warnings, open_mask
-from .segmentation_folders import Pair, SegmentationFolders
+from .segmentation_folders import MaskPair, SegmentationFolders
 
 # sides that differ more lose the shorter one when they are resized for training
 LONGEST = 10
@@ -35,7 +35,7 @@ class Look(NamedTuple):
     ids: frozenset[int] = frozenset()
 
 
-def look_at(pair: Pair, folders: SegmentationFolders, full: bool) -> Look:
+def look_at_pair(pair: MaskPair, folders: SegmentationFolders, full: bool) -> Look:
     """Look at an image and its mask; the mask is decoded.
 
     Args:

@@ -25,17 +25,17 @@ class TokenMixer(BaseModule):
         sweeps: How often all tokens must be written before any can be read.
         halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
         row_multiple: A piece must start at a row that this divides, and stop at one or at the map's end.
-        floats: Numbers alive at once for each token of a piece while it is written or read, in multiples of its
+        peak_floats_per_channel: Numbers alive at once for each token while it is written or read, in multiples of its
             channels; rather too many.
-        state_floats: Numbers that the state keeps of each token, in multiples of its channels.
+        state_floats_per_channel: Numbers that the state keeps of each token, in multiples of its channels.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
     sweeps: int = 1
     halo: int = 0
     row_multiple: int = 1
-    floats: float = 12.0
-    state_floats: float = 0.0
+    peak_floats_per_channel: float = 12.0
+    state_floats_per_channel: float = 0.0
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.

@@ -65,7 +65,7 @@ class CrossWindowAttention(TokenMixer):
         self.lying = num_heads // 2 if stripe_width else 0
         self.upright = num_heads - self.lying
         self.row_multiple = self.halo = stripe_width if self.lying else 1
-        self.state_floats = 2 * self.upright / num_heads
+        self.state_floats_per_channel = 2 * self.upright / num_heads
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)

@@ -18,7 +18,7 @@ class RopeSoftmaxAttention(RotaryMixer):
     Arguments as in :class:`RotaryMixer`.
     """
 
-    state_floats = 2.0
+    state_floats_per_channel = 2.0
 
     @staticmethod
     def merge(states: Sequence[KeysValues]) -> KeysValues:

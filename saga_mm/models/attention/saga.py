@@ -56,7 +56,7 @@ class SAGAAttention(LinearAttention):
         **options: Any,
     ) -> None:
         super().__init__(embed_dims, num_heads, local_kernel=local_kernel, **options)
-        self.floats = 4.0 * max(gate_rank, 2) + 4
+        self.peak_floats_per_channel = 4.0 * max(gate_rank, 2) + 4
         # after the others, so that their bias stays as given
         self.gates = OuterProductGates(
             embed_dims, num_heads, gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias

@@ -55,7 +55,7 @@ class SoftmaxAttention(TokenMixer):
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.sr_ratio = self.row_multiple = sr_ratio
-        self.state_floats = 2 / sr_ratio**2
+        self.state_floats_per_channel = 2 / sr_ratio**2
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, sr_ratio, sr_ratio)
             self.norm = nn.LayerNorm(embed_dims)

@@ -68,7 +68,7 @@ class WindowAttention(TokenMixer):
         self.row_multiple = window_size
         self.halo = window_size if shift else 0
         # masks differ between heads and windows
-        self.floats += 3 * num_heads * window_size**2 / embed_dims
+        self.peak_floats_per_channel += 3 * num_heads * window_size**2 / embed_dims
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)

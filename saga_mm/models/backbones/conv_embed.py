@@ -24,18 +24,18 @@ class ConvEmbed(nn.Module):
     Attributes:
         stride: Rows of the map to one of tokens.
         reach: Rows beyond a token's own that it depends on.
-        floats: As of ``PatchEmbed``.
+        peak_floats_per_token: As of ``PatchEmbed``.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], norm_cfg: dict[str, Any]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        self.stride, self.reach, self.floats = 1, 0, 0.0
+        self.stride, self.reach, self.peak_floats_per_token = 1, 0, 0.0
         for i, stride in enumerate(strides):
             convolution = nn.Conv2d(channels[i], channels[i + 1], 3, stride, 1)
             # the input in another order, and the output before and after its norm
             before, after = (2 * channels[i] / self.stride**2, 3 * channels[i + 1] / (self.stride * stride) ** 2)
-            self.floats = max(self.floats, channels[0] + before + after)
+            self.peak_floats_per_token = max(self.peak_floats_per_token, channels[0] + before + after)
             self.reach += self.stride
             self.stride *= stride
             layers += [convolution, _build_norm(norm_cfg, channels[i + 1]), nn.GELU()]

@@ -96,14 +96,16 @@ class MixerBlock(RowStep, nn.Module):
         return round_up(self.attn.halo + self.feed_forward.halo, self.row_multiple)
 
     @property
-    def floats(self) -> float:
+    def peak_floats_per_token(self) -> float:
         hidden, channels = self.feed_forward.hidden_dims, self.norm1.weight.numel()
         # before and after the activation, and around a convolution that wants its input in another order
-        return max(self.attn.floats * channels, (4 if self.feed_forward.halo else 2) * hidden + 4 * channels)
+        return max(
+            self.attn.peak_floats_per_channel * channels, (4 if self.feed_forward.halo else 2) * hidden + 4 * channels
+        )
 
     @property
-    def state_floats(self) -> float:
-        return self.attn.state_floats * self.norm1.weight.numel()
+    def state_floats_per_token(self) -> float:
+        return self.attn.state_floats_per_channel * self.norm1.weight.numel()
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         return self.attn.write(self.norm1(x), grid, state)
@@ -185,6 +187,6 @@ class PatchEmbed(nn.Module):
         return self.proj.kernel_size[0] - self.stride
 
     @property
-    def floats(self) -> float:
+    def peak_floats_per_token(self) -> float:
         """As of :class:`RowStep`, for each pixel of the map: its copies, and what the tokens are before their norm."""
         return 2 * self.proj.in_channels + 3 * self.proj.out_channels / self.stride**2

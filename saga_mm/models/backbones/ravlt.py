@@ -65,7 +65,7 @@ class ConvFeedForward(nn.Module):
         return self.fc2(x + map_to_tokens(self.dwconv(tokens_to_map(x, grid))))
 
 
-class Block(MixerBlock):
+class RAVLTBlock(MixerBlock):
     """A positional convolution, then attention and feed-forward, each behind a norm and around a scaled residual."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Block(MixerBlock):
     @property
     def steps(self) -> list[RowStep]:
         # apart, because what is written must have felt it and is written without a halo
-        return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1, owners=[self.pos], label='position'), self]
+        return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1, modules=[self.pos], label='position'), self]
 
     def locate(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
         """Add the positional convolution."""
@@ -160,7 +160,7 @@ class RAVLT(PyramidBackbone):
             else:
                 embed = ConvEmbed((self.embed_dims[i - 1], dims), (2,), norm_cfg)
             blocks = [
-                Block(
+                RAVLTBlock(
                     dims,
                     self.build_mixer(i, arch['num_heads'][i], qkv_bias=qkv_bias),
                     arch['mlp_ratios'][i],

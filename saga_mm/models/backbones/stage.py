@@ -58,14 +58,16 @@ class Stage(nn.Module):
         def enter(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
             return self.enter(tokens_to_map(x, grid), grid)
 
-        owners = [self.embed] if self.position is None else [self.embed, self.position]
-        embed = LocalStep(enter, self.embed.floats, self.embed.stride, self.embed.reach, owners, 'embed')
+        modules = [self.embed] if self.position is None else [self.embed, self.position]
+        embed = LocalStep(
+            enter, self.embed.peak_floats_per_token, self.embed.stride, self.embed.reach, modules, 'embed'
+        )
         return [embed, *(step for block in self.blocks for step in block.steps)]
 
     @property
     def unfit(self) -> str | None:
         """Which part runs whole maps alone, and why, as a sentence; None if all of them run by rows."""
-        fit = all(hasattr(self.embed, name) for name in ('stride', 'reach', 'floats'))
+        fit = all(hasattr(self.embed, name) for name in ('stride', 'reach', 'peak_floats_per_token'))
         for part in [block for block in self.blocks if not hasattr(block, 'steps')] + [self.embed] * (not fit):
             return f'{type(part).__name__} does not run in strips: see PatchEmbed and MixerBlock for what it takes'
         for part in self.modules():
@@ -84,9 +86,9 @@ class Stage(nn.Module):
             stride = self.embed.stride
             start = grid.start // stride
             grid = Grid(ceil_div(grid.height, stride), piece.width, start, start + piece.height)
-        return self._placed(x, grid), grid
+        return self._add_position(x, grid), grid
 
-    def _placed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    def _add_position(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         return x if self.position is None else x + self.position(grid)
 
     def forward(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> torch.Tensor:
@@ -143,7 +145,7 @@ class Stage(nn.Module):
         # one name for all, so that no map outlives its use
         if grid is None:
             x, grid = self.embed(x)
-        x = self._placed(x, grid)
+        x = self._add_position(x, grid)
         for block in self.blocks:
             if self.with_cp and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, grid, use_reentrant=False)

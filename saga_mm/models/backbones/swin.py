@@ -61,7 +61,7 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(x.flatten(3).flatten(1, 2))), Grid.whole(*x.shape[1:3])
 
     @property
-    def floats(self) -> float:
+    def peak_floats_per_token(self) -> float:
         """As of ``PatchEmbed``."""
         return self.norm.weight.numel()
 

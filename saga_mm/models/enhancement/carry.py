@@ -45,7 +45,7 @@ class CarryingRunner(RowRunner):
         self._kept.clear()
         self._next = 0
 
-    def _settled(self, step: RowStep, state: Any) -> Any:
+    def _final_state(self, step: RowStep, state: Any) -> Any:
         if state is None:
             return None
         if step.sweeps > 1 or 'count' not in getattr(state, '_fields', ()):

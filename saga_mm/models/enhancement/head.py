@@ -77,8 +77,8 @@ class EnhancementHead(BaseModule):
         def convolve(x: torch.Tensor, grid: object) -> tuple[torch.Tensor, object]:
             return map_to_tokens(self.conv(tokens_to_map(self.act(x), grid))), grid
 
-        floats = 3.0 * self.conv.in_channels + 2 * self.conv.out_channels
-        step = LocalStep(convolve, floats, reach=1, owners=[self.conv, self.act], label='gain')
+        peak_floats_per_token = 3.0 * self.conv.in_channels + 2 * self.conv.out_channels
+        step = LocalStep(convolve, peak_floats_per_token, reach=1, modules=[self.conv, self.act], label='gain')
         return EnhancedRows(self, image, runner.run([step], source), runner.engine)
 
     def finish(self, gain: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

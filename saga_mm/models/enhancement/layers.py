@@ -25,7 +25,7 @@ class Downsample(nn.Module):
     Attributes:
         stride: Rows of the map to one of tokens.
         reach: Rows beyond a token's own that it depends on.
-        floats: Numbers alive at once for each pixel of the map.
+        peak_floats_per_token: Numbers alive at once for each pixel of the map.
     """
 
     stride = 2
@@ -34,7 +34,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, embed_dims, kernel, 2, padding=kernel // 3)
         self.reach = kernel - 2
-        self.floats = 2 * in_channels + 2 * embed_dims / 4
+        self.peak_floats_per_token = 2 * in_channels + 2 * embed_dims / 4
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         if not self.reach:
@@ -55,7 +55,7 @@ class Lift(Downsample):
     def __init__(self, in_channels: int, embed_dims: int) -> None:
         super().__init__(2 * in_channels, embed_dims, kernel=3)
         # the image, its square root, and both side by side
-        self.floats += 2 * in_channels
+        self.peak_floats_per_token += 2 * in_channels
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         return super().forward(torch.cat([x, (x.clamp(min=0) + 1e-4).sqrt()], dim=1))
@@ -69,7 +69,7 @@ class Tokens(nn.Module):
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
         # most of it for the sum of two maps, one of them enlarged, that is made when its rows are asked for
-        self.floats = 6.0 * embed_dims
+        self.peak_floats_per_token = 6.0 * embed_dims
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         return map_to_tokens(x), Grid.whole(*x.shape[2:])
@@ -103,7 +103,7 @@ class LocalBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.mlp = ConvFeedForward(embed_dims, hidden_dims)
-        self.floats = 4.0 * hidden_dims + 4 * embed_dims
+        self.peak_floats_per_token = 4.0 * hidden_dims + 4 * embed_dims
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         return x + self.mlp(self.norm(x), grid)
@@ -111,7 +111,7 @@ class LocalBlock(nn.Module):
     @property
     def steps(self) -> list[RowStep]:
         """The block as a step over rows."""
-        return [LocalStep(lambda x, grid: (self(x, grid), grid), self.floats, reach=self.mlp.halo)]
+        return [LocalStep(lambda x, grid: (self(x, grid), grid), self.peak_floats_per_token, reach=self.mlp.halo)]
 
 
 class ToneState(NamedTuple):
@@ -141,7 +141,7 @@ class GlobalTone(RowStep, nn.Module):
         self.fc2 = nn.Linear(hidden_dims, 2 * embed_dims)
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
-        self.floats = 3.0 * embed_dims
+        self.peak_floats_per_token = 3.0 * embed_dims
 
     @property
     def steps(self) -> list[RowStep]:

@@ -152,12 +152,12 @@ class LevelStep(RowStep):
     def __init__(self, neck: SharedState, level: int) -> None:
         self.neck, self.level = neck, level
         self.sweeps, self.halo, self.row_multiple = neck.sweeps, neck.halo, neck.attn.row_multiple
-        self.floats = neck.attn.floats * neck.embed_dims + 3 * neck.in_channels[level]
-        self.state_floats = neck.attn.state_floats * neck.embed_dims
+        self.peak_floats_per_token = neck.attn.peak_floats_per_channel * neck.embed_dims + 3 * neck.in_channels[level]
+        self.state_floats_per_token = neck.attn.state_floats_per_channel * neck.embed_dims
         self.label = f'level {level}'
 
     @property
-    def owners(self) -> Sequence[nn.Module]:
+    def step_modules(self) -> Sequence[nn.Module]:
         parts = (self.neck.enter, self.neck.norms, self.neck.leave)
         return [*(part[self.level] for part in parts), self.neck.attn]
 

@@ -37,7 +37,7 @@ class PoolStep(RowStep):
 
     def __init__(self, sizes: Sequence[int], channels: int) -> None:
         self.pools = [RowPool(size) for size in sizes]
-        self.channels, self.floats = channels, 3.0 * channels
+        self.channels, self.peak_floats_per_token = channels, 3.0 * channels
 
     def write(self, x, grid, state=None):
         return [pool.write(x, grid) for pool in self.pools]

@@ -67,7 +67,7 @@ class RowPrediction:
 
     def __init__(self, model: nn.Module, budget: MemoryBudget | None) -> None:
         self.model, self.budget = model, budget
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, inputs: torch.Tensor, data_samples: Sequence[Any] | None = None) -> Sequence[Any]:
         from mmengine.structures import PixelData
@@ -108,8 +108,8 @@ class RowPrediction:
         if engine is None:
             return self.model._forward(inputs)
         model = self.model
-        owners = [model.backbone, *([model.neck] if model.with_neck else []), model.decode_head]
-        return run_on(engine, owners, _scores_of(model), inputs)
+        modules = [model.backbone, *([model.neck] if model.with_neck else []), model.decode_head]
+        return run_on(engine, modules, _scores_of(model), inputs)
 
     def _parts(self, inputs: torch.Tensor) -> list[Part] | None:
         """What would be run of an image in strips; None where an image has to be run in one piece."""
@@ -126,8 +126,8 @@ class RowPrediction:
 
     def _tell(self, inputs: torch.Tensor, reason: str) -> None:
         height, width = inputs.shape[2:]
-        if height * width > LARGE_PIXELS and reason not in self._told:
-            self._told.add(reason)
+        if height * width > LARGE_PIXELS and reason not in self._reported:
+            self._reported.add(reason)
             print_log(f'{width} x {height} pixels are not segmented in strips: {reason}', logger='current')
 
 

@@ -33,12 +33,12 @@ class GroupNormStep(RowStep):
     def __init__(self, norm: nn.GroupNorm, activate: nn.Module | None = None) -> None:
         self.norm, self.activate = norm, activate
         # 4 in float32; of half precision, values are widened beside the map
-        self.floats = 5 * norm.num_channels
-        self._owners = [norm] if activate is None else [norm, activate]
+        self.peak_floats_per_token = 5 * norm.num_channels
+        self._step_modules = [norm] if activate is None else [norm, activate]
 
     @property
-    def owners(self) -> Sequence[nn.Module]:
-        return self._owners
+    def step_modules(self) -> Sequence[nn.Module]:
+        return self._step_modules
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
         groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
@@ -85,9 +85,11 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
         return map_to_tokens(plane), grid
 
     # activations in the order that the convolution wants and those that we keep
-    floats = 2.0 * (conv.in_channels + conv.out_channels)
-    owners = [conv, *inside]
-    steps = [LocalStep(run, floats, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2, owners=owners)]
+    peak_floats_per_token = 2.0 * (conv.in_channels + conv.out_channels)
+    modules = [conv, *inside]
+    steps = [
+        LocalStep(run, peak_floats_per_token, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2, modules=modules)
+    ]
     return steps if norm_inside else [*steps, GroupNormStep(norm, activate)]
 
 

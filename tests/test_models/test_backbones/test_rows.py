@@ -262,7 +262,7 @@ def test_pieces_take_no_more_than_steps_say(host, attention, dtype):
             grid = Grid.whole(*size)
             size = tuple(-(-side // step.stride) for side in size)
             own = x.nbytes
-            allowed = number_bytes(dtype) * x.shape[1] * step.floats
+            allowed = number_bytes(dtype) * x.shape[1] * step.peak_floats_per_token
             state = None
             for _ in range(step.sweeps):
                 assert own + measure_cost(step.write, x, grid, state).peak_bytes <= allowed
@@ -273,8 +273,8 @@ def test_pieces_take_no_more_than_steps_say(host, attention, dtype):
 
 def test_a_wide_feed_forward_is_what_a_block_says():
     block = Block(64, nn.Identity(), FeedForward(64, 512), 0.0)
-    block.attn.halo, block.attn.floats, block.attn.row_multiple = 0, 12.0, 1
-    assert block.floats == 2 * 512 + 4 * 64
+    block.attn.halo, block.attn.peak_floats_per_channel, block.attn.row_multiple = 0, 12.0, 1
+    assert block.peak_floats_per_token == 2 * 512 + 4 * 64
 
 
 class Doubled(nn.Linear):

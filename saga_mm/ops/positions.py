@@ -19,7 +19,7 @@ _RECORDER: ContextVar[Recorder | None] = ContextVar('recorder of places', defaul
 Function = TypeVar('Function', bound=Callable[..., Any])
 
 
-def placed(function: Function) -> Function:
+def position_dependent(function: Function) -> Function:
     """Mark a function of a :class:`Grid` and of constants whose tensors depend on where the tokens stand.
 
     One positional argument is the grid. The result is a tensor, or a tuple of tensors with a class of its own.
@@ -36,7 +36,7 @@ def placed(function: Function) -> Function:
 
 
 class Call(NamedTuple):
-    """A call of a function that is :func:`placed`.
+    """A call of a function that is :func:`position_dependent`.
 
     Attributes:
         function: The function.
@@ -60,7 +60,7 @@ class Call(NamedTuple):
 
 
 class Recorder:
-    """Notes the calls of functions that are :func:`placed`, or answers them with tensors that are given.
+    """Notes the calls of functions that are :func:`position_dependent`, or answers them with tensors that are given.
 
     Use it as a context manager around a run of a step.
 
