@@ -1,6 +1,7 @@
 # make demo    sets up, trains Mask R-CNN with a SAGA backbone on demo data, evaluates it and draws what it found
 # make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
 # make benchmark   time and memory of attention and backbones beside their baselines (more than half an hour on two idle cores)
+# make docs    builds the documentation into build/docs
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
 
@@ -18,7 +19,7 @@ ENGINES := fused,saga,fused@openvino,saga@openvino,saga@strips,linear@openvino,f
 ENHANCERS := saga_unet,saga_unet@openvino,saga_unet_tiny,saga_unet_tiny@openvino
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
-.PHONY: demo test benchmark setup lint format clean
+.PHONY: demo test benchmark docs setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
@@ -35,6 +36,11 @@ benchmark: setup
 	$(PY) tools/benchmark.py backbone --sizes 1280 --only fused,fused_whole,saga --compile --out work_dirs/benchmark/compiled
 	$(PY) tools/benchmark.py backbone --sizes 1280 --only $(ENGINES) --repeats 7 --min-seconds 5 --out work_dirs/benchmark/engines
 	$(PY) tools/benchmark.py enhancer --sizes 400x608,1280 --only $(ENHANCERS) --repeats 7 --min-seconds 3 --no-memory --out work_dirs/benchmark/enhancers
+
+docs: setup
+	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(PY) -m pip install -q -r requirements-docs.txt
+	$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo 'the documentation is in build/docs/index.html'
 
 setup:
 	@for python in $(CANDIDATES); do \

@@ -151,6 +151,12 @@ def test_extras_pin_what_the_requirements_pin(extra: str, file: str):
     assert {name: specifier for name, specifier in named.items() if specifier} == libraries
 
 
+def test_extra_for_the_documentation_pins_what_make_docs_installs():
+    assert sorted(EXTRAS['docs']) == sorted(
+        f'{name}=={version}' for name, version in pins('requirements-docs.txt').items()
+    )
+
+
 def test_ranges_admit_the_pins():
     versions = pins('requirements-common.txt')
     for line in [*PROJECT['dependencies'], *EXTRAS['demo'], *EXTRAS['dev']]:
@@ -168,7 +174,7 @@ def test_ci_runs_the_tests_and_nothing_else():
     assert re.findall(r'\bmake \w+', script.read_text()) == ['make test']
 
 
-@pytest.mark.parametrize('target', ['setup', 'demo', 'test', 'lint', 'format', 'clean'])
+@pytest.mark.parametrize('target', ['setup', 'demo', 'test', 'docs', 'lint', 'format', 'clean'])
 @pytest.mark.parametrize('stack', ['onedl', 'original'])
 def test_make_target(target: str, stack: str):
     subprocess.run(['make', '-n', target, f'STACK={stack}'], cwd=ROOT, check=True, capture_output=True)

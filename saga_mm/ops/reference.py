@@ -20,7 +20,7 @@ def linear_attention_reference(
     rotate: Callable[[torch.Tensor], torch.Tensor] | None = None,
     eps: float = 1e-6,
 ) -> torch.Tensor:
-    """Same contract as :func:`saga_mm.ops.linear_attention`, through the ``M x N`` matrix of weights, in float64::
+    """Same contract as :func:`saga_mm.ops.linear_attention`, through the ``M x N`` matrix of weights, in float64:
 
     o_i = sum_j w_j (R phi(q_i) . R (a_j * phi(k_j))) (b_j * v_j)  /  (sum_j w_j phi(q_i) . phi(k_j) + eps)
 
