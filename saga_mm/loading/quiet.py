@@ -4,67 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from types import FrameType
 from typing import Any, TextIO
 
-# how messages of the log begin that stay off the screen: dumps of dozens of lines, words to the stack's developers, and
-# what our own lines say in short
-LOG_NOISE = (
-    r'\s*-{20,}\s*System environment',
-    r'Config:\n',
-    r'Hooks will be executed',
-    r'Distributed training is not used',
-    r'Exp name:',
-    r'Loads checkpoint by',
-    r'load model from:',
-    r'load \S+ in model from',
-    r'Load checkpoint from',
-    r'Resume checkpoint from',
-    r'Auto resumed from',
-    r'resumed epoch',
-    r'Checkpoints will be saved to',
-    r'Saving checkpoint at',
-    r'The best checkpoint with',
-    r'The previous best checkpoint',
-    r'The model and loaded state dict do not',
-    r'(?:Epoch|Iter)\((?:train|val|test)\)',
-    r'Evaluating \w+\.\.\.',
-    r'\w+_copypaste: ',
-    r'Results has been saved',
-    r'The testing results of the whole dataset is empty',
-    r'Since `metrics` is an empty dict',
-    r'The prefix is not set',
-    r'per class results:',
-    r'\n\+-',
-    r'Failed to search registry',
-    r'Because batch augmentations',
-    r'.*(?:deprecat|will be removed|is the alias of)',
-    r'.*init_weights.*more than once',
-    r'.*`(?:resume|save)_param_scheduler`',
-)
-DUMPS = re.compile('|'.join(LOG_NOISE), re.DOTALL)
-# warnings by Python's own machinery: deprecations wherever they come from, and what a user can do nothing about
-WARNING_NOISE = (
-    r'.*deprecat',
-    r'.*will be removed',
-    r'.*is not installed',
-    r'.*torch\.meshgrid',
-    r'.*prefix is not set in metric',
-    r'.*draw is False',
-    r'.*avg_non_ignore',
-    r'For binary segmentation, we suggest',
-    r'.*lr_scheduler\.step\(\)',
-    r'.*Detected pickle protocol',
-    r'.*pin_memory.*no accelerator',
-    r'.*Grad strides do not match',
-    r'.*backend is not initialized',
-    r'.*is out of bounds, the drawn',
-    r'Setting \w+_NUM_THREADS',
-)
+# the lines of these packages go to the log file alone, below the level of errors; what matters of them we say ourselves
+STACK = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torch', 'torchvision', 'pycocotools', 'faster_coco_eval')
+# packages through which a line goes to a logger
+LOGGERS = ('logging', 'mmengine.logging', __name__)
 CHATTY = ('pycocotools.coco', 'pycocotools.cocoeval', 'mmdet.datasets.api_wrappers.coco_api')
 
 
@@ -72,8 +22,7 @@ def silence_noise() -> None:
     """Silence the stack's noise in the whole process: for tools, after their imports, and not for libraries."""
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning):
         warnings.filterwarnings('ignore', category=category)
-    for message in WARNING_NOISE:
-        warnings.filterwarnings('ignore', message=f'(?is){message}')
+    warnings.filterwarnings('ignore', module=rf'({"|".join(STACK)})(\.|$)')
     warnings.filterwarnings('default', module=r'saga_mm(\.|$)')
     # a log that cannot be written on is told of by the results that cannot either, and not by a traceback a line
     logging.raiseExceptions = False
@@ -89,15 +38,22 @@ def quiet_imports() -> Iterator[None]:
         yield
 
 
+def _of_stack(frame: FrameType | None) -> bool:
+    """Whether the stack has written a line, by the first frame that does not belong to a logger."""
+    while frame is not None and frame.f_globals.get('__name__', '').startswith(LOGGERS):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] in STACK
+
+
 def _filter_prints() -> None:
-    """Keep :data:`DUMPS` from the screen also where mmengine prints them because it was given no logger."""
+    """Keep the stack's lines from the screen also where mmengine prints them because it was given no logger."""
     from mmengine.logging import logger as module
 
-    def print_unless_dump(*words: Any, **options: Any) -> None:
-        if not (words and DUMPS.match(str(words[0]))):
+    def print_unless_stack(*words: Any, **options: Any) -> None:
+        if not _of_stack(sys._getframe(1)):
             print(*words, **options)
 
-    vars(module)['print'] = print_unless_dump
+    vars(module)['print'] = print_unless_stack
 
 
 def _silence_coco() -> None:
@@ -109,10 +65,10 @@ def _silence_coco() -> None:
 
 
 class ScreenFilter(logging.Filter):
-    """Keeps :data:`DUMPS` from the screen."""
+    """Keeps the stack's own lines from the screen, except errors."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not DUMPS.match(record.getMessage())
+        return record.levelno >= logging.ERROR or not _of_stack(sys._getframe(1))
 
 
 class ScreenFormat(logging.Formatter):
