@@ -30,6 +30,7 @@ myst_enable_extensions = ['attrs_inline']
 
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 napoleon_use_ivar = True
+toc_object_entries_show_parents = 'hide'
 autodoc_member_order = 'groupwise'
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
