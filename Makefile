@@ -2,6 +2,7 @@
 # make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
 # make benchmark   time and memory of attention and backbones beside their baselines (more than half an hour on two idle cores)
 # make docs    builds the documentation into build/docs
+# make wheel   the package as a wheel, in dist
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
 
@@ -19,7 +20,7 @@ ENGINES := fused,saga,fused@openvino,saga@openvino,saga@strips,linear@openvino,f
 ENHANCERS := saga_unet,saga_unet@openvino,saga_unet_tiny,saga_unet_tiny@openvino
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
-.PHONY: demo test benchmark docs setup lint format clean
+.PHONY: demo test benchmark docs wheel setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
@@ -41,6 +42,9 @@ docs: setup
 	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(PY) -m pip install -q -r requirements-docs.txt
 	$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo 'the documentation is in build/docs/index.html'
+
+wheel: setup
+	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 setup:
 	@for python in $(CANDIDATES); do \

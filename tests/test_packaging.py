@@ -111,6 +111,7 @@ def test_wheel_is_complete(wheel: Path):
     code = {str(path.relative_to(ROOT)) for path in (ROOT / 'saga_mm').rglob('*.py')}
     configs = {f'saga_mm/{path.relative_to(ROOT)}' for path in (ROOT / 'configs').rglob('*.py')}
     assert configs and code | configs <= names
+    assert {'saga_mm/model-index.yml', 'saga_mm/configs/coco/metafile.yml'} <= names
     assert any(name.endswith('licenses/LICENSE') for name in names)
     assert {name.split('/')[0].split('-')[0] for name in names} == {'saga_mm'}
     assert not [name for name in names if name.endswith('.pyc')]
@@ -174,7 +175,7 @@ def test_ci_runs_the_tests_and_nothing_else():
     assert re.findall(r'\bmake \w+', script.read_text()) == ['make test']
 
 
-@pytest.mark.parametrize('target', ['setup', 'demo', 'test', 'docs', 'lint', 'format', 'clean'])
+@pytest.mark.parametrize('target', ['setup', 'demo', 'test', 'docs', 'wheel', 'lint', 'format', 'clean'])
 @pytest.mark.parametrize('stack', ['onedl', 'original'])
 def test_make_target(target: str, stack: str):
     subprocess.run(['make', '-n', target, f'STACK={stack}'], cwd=ROOT, check=True, capture_output=True)
