@@ -18,7 +18,7 @@ from .linear_attention import KVState, linear_attention, merge_states, read_key,
 from .positions import position_dependent
 from .precision import full_precision, number_bytes, wide
 from .reference import linear_attention_reference
-from .resize import RowPool, resize_rows, resize_table
+from .resize import RowPool, resize_rows, resize_span, resize_table
 from .rope import Rotation, check_head_dim, rotation_2d
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     'read_key',
     'read_state',
     'resize_rows',
+    'resize_span',
     'resize_table',
     'rotation_2d',
     'round_up',

@@ -37,13 +37,10 @@ def resize_rows(
         ``(B, C, stop - start, out_size[1])``.
     """
     height, rows = in_size[0], stop - start
-    if rows == out_size[0]:
-        return F.interpolate(read(0, height), out_size, mode='bilinear', align_corners=align_corners)
-    # rounding may put a row's source one row off: read one more on each side
-    scale, shift = _scale(height, out_size[0], align_corners)
-    first = min(max(int(scale * (start + shift) - shift) - 1, 0), height - 1)
-    last = min(int(scale * (stop + shift)) + 3, height)
+    first, last = resize_span(height, out_size[0], start, stop, align_corners)
     plane = read(first, last)
+    if rows == out_size[0]:
+        return F.interpolate(plane, out_size, mode='bilinear', align_corners=align_corners)
     source = _sources(height, out_size[0], start, stop, plane, align_corners)
     above = source.long()
     below = (above + 1).clamp(max=height - 1)
@@ -53,6 +50,15 @@ def resize_rows(
     plane = plane.index_select(2, above - first).lerp(plane.index_select(2, below - first), share)
     plane = plane.contiguous(memory_format=order)
     return F.interpolate(plane, (rows, out_size[1]), mode='bilinear', align_corners=align_corners)
+
+
+def resize_span(size: int, out: int, start: int, stop: int, align_corners: bool = False) -> tuple[int, int]:
+    """Of ``size`` rows, the first and the one after the last that rows ``[start, stop)`` of ``out`` depend on."""
+    if stop - start == out:
+        return 0, size
+    # rounding may put a row's source one row off: one more on each side
+    scale, shift = _scale(size, out, align_corners)
+    return min(max(int(scale * (start + shift) - shift) - 1, 0), size - 1), min(int(scale * (stop + shift)) + 3, size)
 
 
 def _scale(size: int, out: int, align_corners: bool) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from .engine import TORCH, Engine, engine_of
 from .progress import watch_rows
 from .runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .steps import LocalStep, RowStep, StepRows, crop_rows, grow_rows
-from .storage import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Storage
+from .storage import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Span, Storage
 
 __all__ = [
     'ACCELERATOR_CHUNK_BYTES',
@@ -23,6 +23,7 @@ __all__ = [
     'RowRunner',
     'RowStep',
     'Rows',
+    'Span',
     'StepRows',
     'Storage',
     'crop_rows',

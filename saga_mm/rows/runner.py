@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +16,7 @@ from saga_mm.ops.grid import copy_map
 from .engine import Engine
 from .progress import Progress
 from .steps import RowStep, StepRows, round_up
-from .storage import Rows, Storage
+from .storage import Rows, Span, Storage
 
 if TYPE_CHECKING:
     from .budget import MemoryBudget
@@ -64,11 +66,16 @@ class Pass(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Steps that run one after the other, and the size of the map that the first of them is given."""
+    """Steps that run one after the other, and the size of the map that the first of them is given.
+
+    Attributes:
+        tokens: Tokens of that map that write the states, where those are more than ``height * width``.
+    """
 
     steps: Sequence[RowStep]
     height: int
     width: int
+    tokens: int = 0
 
     def passes(self, batch: int, number: float = 4) -> Iterator[tuple[Pass, int]]:
         """The runs over maps, whose numbers take ``number`` bytes each, and the rows of their output."""
@@ -82,9 +89,9 @@ class Part(NamedTuple):
 
     def state_bytes(self, batch: int, number: float = 4) -> float:
         """Bytes of the largest state, with the pieces that it is merged from."""
-        sizes, size = [], (self.height, self.width)
+        sizes, size, more = [], (self.height, self.width), self.tokens / (self.height * self.width)
         for step in self.steps:
-            sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1])
+            sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1] * max(more, 1))
             size = tuple(-(-side // step.stride) for side in size)
         return max(sizes, default=0.0)
 
@@ -98,7 +105,7 @@ class Part(NamedTuple):
 
 
 class RowRunner:
-    """Runs steps over maps.
+    """Runs steps over maps, without gradients unless it ``trains``.
 
     Args:
         storage: Where maps are kept that are made.
@@ -109,7 +116,12 @@ class RowRunner:
         engine: Where steps run; None for PyTorch.
         number: Bytes of a number, as :func:`~saga_mm.ops.number_bytes` gives them.
         budget: Asked after each strip to trim what the allocator keeps; None for no trimming.
+
+    Attributes:
+        trains: Whether what is run may be in training mode, and keeps what gradients need.
     """
+
+    trains = False
 
     def __init__(
         self,
@@ -128,11 +140,10 @@ class RowRunner:
         self.limit, self.chunk, self.rows = limit, chunk, rows
         self.number, self.budget = number, budget
 
-    @torch.no_grad()
     def run(self, steps: Sequence[RowStep], source: Rows) -> Rows:
         """The map that the last of the steps makes of ``source``, which stays as it is."""
         x, states = source, []
-        with self.engine.running():
+        with self._running():
             for step, after in _with_next(steps):
                 state = self._state(step, x, states)
                 states.clear()
@@ -140,19 +151,18 @@ class RowRunner:
                 del state
         return x
 
-    @torch.no_grad()
     def state(self, step: RowStep, x: Rows) -> Any:
         """The state that a step writes of a whole map."""
-        with self.engine.running():
+        with self._running():
             return self._state(step, x, [])
 
-    @torch.no_grad()
     def share(self, steps: Sequence[RowStep], maps: Sequence[Rows]) -> list[Rows]:
         """The maps that steps make of one map each, reading a single state that all of them write."""
         state = None
-        with self.engine.running():
+        with self._running():
             for _ in range(steps[0].sweeps):
-                state = steps[0].merge([s for step, x in zip(steps, maps) for s in self._written(step, x, state)])
+                states = [s for step, x in zip(steps, maps) for s in self._written(step, x, state)]
+                state = self._merged(steps[0], states)
             state = self._final_state(steps[0], state)
             return [self._pass(step, None, x, state, False)[0] for step, x in zip(steps, maps)]
 
@@ -160,7 +170,7 @@ class RowRunner:
     def gather(self, rows: Rows) -> torch.Tensor:
         """A map as one contiguous tensor ``(B, C, H, W)``."""
         out = None
-        for start, stop in self._cuts(rows.height, max(rows.height // 16, 1)):
+        for start, stop in self._cuts(0, rows.height, max(rows.height // 16, 1)):
             plane = rows.plane(start, stop)
             if out is None:
                 out = plane.new_empty(*plane.shape[:2], rows.height, rows.width)
@@ -172,8 +182,33 @@ class RowRunner:
         for sweep in range(step.sweeps):
             if sweep or not states:
                 states = self._written(step, x, state)
-            state = step.merge(states)
+            state = self._merged(step, states)
         return self._final_state(step, state)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Entered around everything that is run."""
+        with torch.set_grad_enabled(self.trains and torch.is_grad_enabled()), self.engine.running():
+            yield
+
+    def _span(self, height: int, multiple: int = 1) -> tuple[int, int]:
+        """The rows of a map that this runner writes, cut at multiples of ``multiple``."""
+        return 0, height
+
+    def _aligned(self, height: int, multiple: int) -> bool:
+        """Whether ``_span`` is the same with and without that multiple."""
+        return True
+
+    def _prepare(self, rows: Rows, multiple: int = 1) -> None:
+        """Called before the rows of ``_span`` are read of a map."""
+
+    def _new(self, tokens: torch.Tensor, height: int, width: int) -> Any:
+        """A map without content of so many rows, which is then written."""
+        return self.storage.new(tokens, height, width)
+
+    def _merged(self, step: RowStep, states: Sequence[Any]) -> Any:
+        """The state of the whole map, of those of all strips."""
+        return step.merge(states)
 
     def _final_state(self, step: RowStep, state: Any) -> Any:
         """What is read of a state that all rows have written; None for a step that writes none."""
@@ -181,7 +216,8 @@ class RowRunner:
 
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
         run, states = _sweep(step, x.batch, x.width, self.number), []
-        for start, stop in self._cuts(x.height, self._rows(run)):
+        self._prepare(x, step.row_multiple)
+        for start, stop in self._cuts(*self._span(x.height, step.row_multiple), self._rows(run)):
             states.append(self.engine.write(step, x.read(start, stop), x.grid(start, stop), state))
             self._done(run, start, stop)
         return states
@@ -192,11 +228,14 @@ class RowRunner:
         made, out, states = StepRows(step, before, state, self.engine), None, []
         run = _reading(step, after, x.batch, x.width, self.number)
         sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
-        for start, stop in self._cuts(made.height, self._rows(run)):
+        if sweep is not None and not self._aligned(made.height, after.row_multiple):
+            sweep = None
+        self._prepare(made)
+        for start, stop in self._cuts(*self._span(made.height), self._rows(run)):
             tokens = made.read(start, stop)
             if out is None:
                 in_place = owned and step.stride == 1 and x.holds(tokens)
-                out = before if in_place else self.storage.new(tokens, made.height, made.width)
+                out = before if in_place else self._new(tokens, made.height, made.width)
             out.write(start, tokens)
             if sweep is not None:
                 states.append(self.engine.write(after, tokens, made.grid(start, stop)))
@@ -214,8 +253,10 @@ class RowRunner:
         return run.rows(self.limit, self.chunk) if self.rows is None else round_up(self.rows, run.multiple)
 
     @staticmethod
-    def _cuts(height: int, rows: int) -> list[tuple[int, int]]:
-        return [(start, min(start + rows, height)) for start in range(0, height, rows)]
+    def _cuts(first: int, last: int, rows: int) -> list[tuple[int, int]]:
+        """Strips of rows ``[first, last)``, cut where ``rows`` divides the row."""
+        edges = [first, *range((first // rows + 1) * rows, last, rows), last]
+        return list(pairwise(edges))
 
 
 class _Before(Rows):
@@ -225,6 +266,9 @@ class _Before(Rows):
         super().__init__(rows.batch, rows.height, rows.width)
         self.rows, self.halo = rows, halo
         self.changed, self.old = 0, None
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(self.rows, start, stop)]
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         if start >= self.changed:

@@ -26,7 +26,7 @@ from torch import nn
 from saga_mm.ops.grid import Grid, larger, round_up, smaller
 
 from .engine import Engine
-from .storage import Rows
+from .storage import Rows, Span
 
 
 class RowStep:
@@ -103,7 +103,7 @@ class LocalStep(RowStep):
 
 
 class StepRows(Rows):
-    """The map that a step makes of another, computed when rows are asked for and never kept; no gradients.
+    """The map that a step makes of another, computed when rows are asked for and never kept.
 
     Args:
         step: A step without sweeps, or one whose sweeps are done.
@@ -116,13 +116,21 @@ class StepRows(Rows):
         super().__init__(source.batch, *(-(-side // step.stride) for side in (source.height, source.width)))
         self.step, self.source, self.state, self.engine = step, source, state, engine or Engine()
 
-    @torch.no_grad()
     def read(self, start: int, stop: int) -> torch.Tensor:
-        step, source, keep = self.step, self.source, self.grid(start, stop)
+        grid = self._needed(start, stop)
+        x = self.source.read(grid.start, grid.stop)
+        return self.engine.read(self.step, x, grid, self.state, self.grid(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        grid = self._needed(start, stop)
+        return [Span(self.source, grid.start, grid.stop)]
+
+    def _needed(self, start: int, stop: int) -> Grid:
+        """The rows of the source that rows of the map depend on."""
+        step, source = self.step, self.source
         multiple = step.row_multiple
         start, stop = start * step.stride // multiple * multiple, round_up(stop * step.stride, multiple)
-        grid = grow_rows(source.grid(start, min(stop, source.height)), step.halo)
-        return self.engine.read(step, source.read(grid.start, grid.stop), grid, self.state, keep)
+        return grow_rows(source.grid(start, min(stop, source.height)), step.halo)
 
 
 def crop_rows(x: torch.Tensor, grid: Grid, keep: Grid) -> torch.Tensor:

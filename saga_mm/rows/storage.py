@@ -1,5 +1,7 @@
 """Where the maps between layers are kept: in memory, or in a scratch file read and written row by row."""
 
+from __future__ import annotations
+
 import errno
 import math
 import os
@@ -8,6 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +18,14 @@ from torch import nn
 from saga_mm.ops.grid import Grid, tokens_to_map
 
 from .engine import TORCH, Engine
+
+
+class Span(NamedTuple):
+    """Rows ``[start, stop)`` of a map."""
+
+    rows: Rows
+    start: int
+    stop: int
 
 
 class Rows:
@@ -36,6 +47,10 @@ class Rows:
     def plane(self, start: int, stop: int) -> torch.Tensor:
         """Rows ``[start, stop)`` as a map ``(B, C, stop - start, W)``."""
         return tokens_to_map(self.read(start, stop), self.grid(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        """The rows of other maps that rows ``[start, stop)`` are computed of; none for a map that is kept."""
+        return []
 
     def grid(self, start: int, stop: int) -> Grid:
         """Where the tokens of rows ``[start, stop)`` stand."""
@@ -61,7 +76,7 @@ class ImageRows(Rows):
 
 
 class AppliedRows(Rows):
-    """A map after a function of each token, such as a norm, which is computed when rows are asked for; no gradients.
+    """A map after a function of each token, such as a norm, which is computed when rows are asked for.
 
     Args:
         rows: The map.
@@ -80,9 +95,11 @@ class AppliedRows(Rows):
         super().__init__(rows.batch, rows.height, rows.width)
         self.rows, self.function, self.step_modules, self.engine = rows, function, modules, engine
 
-    @torch.no_grad()
     def read(self, start: int, stop: int) -> torch.Tensor:
         return self.engine.apply(self.function, self.step_modules, self.rows.read(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(self.rows, start, stop)]
 
 
 class MemoryRows(Rows):

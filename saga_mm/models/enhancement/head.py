@@ -10,7 +10,7 @@ from torch import nn
 from saga_mm.models.openmmlab.layers import ResizedRows, SumRows
 from saga_mm.ops import ceil_div, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
-from saga_mm.rows import AppliedRows, Engine, LocalStep, RowRunner, Rows
+from saga_mm.rows import AppliedRows, Engine, LocalStep, RowRunner, Rows, Span
 
 
 @MODELS.register_module()
@@ -101,7 +101,6 @@ class EnhancedRows(Rows):
         super().__init__(image.batch, image.height, image.width)
         self.head, self.image, self.gain, self.engine = head, image, gain, engine
 
-    @torch.no_grad()
     def plane(self, start: int, stop: int) -> torch.Tensor:
         stride = self.head.stride
         first, last = start // stride, ceil_div(stop, stride)
@@ -113,6 +112,11 @@ class EnhancedRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        stride = self.head.stride
+        first, last = start // stride, ceil_div(stop, stride)
+        return [Span(self.gain, first, last), Span(self.image, first * stride, min(last * stride, self.height))]
 
 
 def apply_gain(image: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

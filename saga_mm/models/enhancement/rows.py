@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from saga_mm.ops import map_to_tokens
-from saga_mm.rows import TORCH, Engine, Rows
+from saga_mm.rows import TORCH, Engine, Rows, Span
 
 
 class UpsampledRows(Rows):
-    """A map after a layer that enlarges each token by itself, computed when rows are asked for; no gradients.
+    """A map after a layer that enlarges each token by itself, computed when rows are asked for.
 
     Args:
         rows: The map.
@@ -24,7 +24,6 @@ class UpsampledRows(Rows):
         super().__init__(rows.batch, *size)
         self.rows, self.layer, self.factor, self.engine = rows, layer, factor, engine
 
-    @torch.no_grad()
     def plane(self, start: int, stop: int) -> torch.Tensor:
         first = start // self.factor
         plane = self.rows.plane(first, -(-stop // self.factor))
@@ -33,3 +32,6 @@ class UpsampledRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(self.rows, start // self.factor, -(-stop // self.factor))]

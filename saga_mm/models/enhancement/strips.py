@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from saga_mm.models.openmmlab.necks import neck_rows
 from saga_mm.models.openmmlab.segmentor import Planner
 from saga_mm.ops import map_to_tokens, round_up
-from saga_mm.rows import Part, RowRunner, Rows
+from saga_mm.rows import Part, RowRunner, Rows, Span
 
 from .enhancer import LowLightEnhancer, mix
 
@@ -20,14 +20,17 @@ class PaddedRows(Rows):
 
     def plane(self, start: int, stop: int) -> torch.Tensor:
         image = self.image
-        first = min(start, image.height - 1)
-        last = max(min(stop, image.height), first + 1)
+        _, first, last = self.sources(start, stop)[0]
         plane = image.plane(first, last)
         below = (stop - start) - (last - first)
         return F.pad(plane, (0, self.width - image.width, 0, below), mode='replicate')
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        first = min(start, self.image.height - 1)
+        return [Span(self.image, first, max(min(stop, self.image.height), first + 1))]
 
 
 class StrengthRows(Rows):
@@ -46,6 +49,9 @@ class StrengthRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(self.image, start, stop), *([Span(self.answer, start, stop)] if self.strength else [])]
 
 
 def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, strength: float = 1.0) -> Rows:

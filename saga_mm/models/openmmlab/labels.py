@@ -9,7 +9,7 @@ from torch import nn
 
 from saga_mm.models.backbones.chunks import engine_for, run_on, whole_reason
 from saga_mm.ops import captures_graph, map_to_tokens
-from saga_mm.rows import MemoryBudget, MemoryRows, Part, Rows
+from saga_mm.rows import MemoryBudget, MemoryRows, Part, Rows, Span
 
 from . import ResizedRows, label_rows, segment_rows, segmentor_parts
 
@@ -171,3 +171,8 @@ class PictureRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        if self.flipped == FLIPPED['vertical']:
+            start, stop = self.height - stop, self.height - start
+        return [Span(self.rows, self.top + start, self.top + stop)]

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saga_mm.ops import Grid, map_to_tokens, resize_rows, tokens_to_map, wide
-from saga_mm.rows import LocalStep, Rows, RowStep, crop_rows
+from saga_mm.ops import Grid, map_to_tokens, resize_rows, resize_span, tokens_to_map, wide
+from saga_mm.rows import LocalStep, Rows, RowStep, Span, crop_rows
 
 
 class Moments(NamedTuple):
@@ -123,15 +123,26 @@ class ResizedRows(Rows):
             return rows.plane(start, stop)
         if self.mode == 'bilinear':
             return resize_rows(rows.plane, size, out, start, stop, self.align_corners)
-        # the source rows that F.interpolate takes, counted by itself on a map of one column
-        source = torch.arange(rows.height, dtype=torch.float64).view(1, 1, -1, 1)
-        source = F.interpolate(source, (out[0], 1)).flatten()[start:stop].long()
+        source = self._nearest(start, stop)
         first = int(source[0])
-        plane = rows.plane(first, int(source[-1]) + 1).index_select(2, source - first)
-        return F.interpolate(plane, (stop - start, out[1]))
+        plane = rows.plane(first, int(source[-1]) + 1)
+        return F.interpolate(plane.index_select(2, (source - first).to(plane.device)), (stop - start, out[1]))
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        if self.rows.height == self.height and self.rows.width == self.width:
+            return [Span(self.rows, start, stop)]
+        if self.mode == 'bilinear':
+            return [Span(self.rows, *resize_span(self.rows.height, self.height, start, stop, self.align_corners))]
+        source = self._nearest(start, stop)
+        return [Span(self.rows, int(source[0]), int(source[-1]) + 1)]
+
+    def _nearest(self, start: int, stop: int) -> torch.Tensor:
+        """The source rows that F.interpolate takes, counted by itself on a map of one column."""
+        source = torch.arange(self.rows.height, dtype=torch.float64).view(1, 1, -1, 1)
+        return F.interpolate(source, (self.height, 1)).flatten()[start:stop].long()
 
 
 class SumRows(Rows):
@@ -145,6 +156,9 @@ class SumRows(Rows):
         first, *others = (x.read(start, stop) for x in self.maps)
         return sum(others, first)
 
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(x, start, stop) for x in self.maps]
+
 
 class JoinedRows(Rows):
     """Maps of one size, channel after channel."""
@@ -155,3 +169,6 @@ class JoinedRows(Rows):
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         return torch.cat([x.read(start, stop) for x in self.maps], dim=-1)
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(x, start, stop) for x in self.maps]

@@ -47,13 +47,16 @@ def segmentor_parts(model: nn.Module, batch: int, height: int, width: int) -> li
     return planner.parts
 
 
-def label_rows(head: nn.Module, scores: Rows, size: tuple[int, int]) -> Iterator[torch.Tensor]:
+def label_rows(
+    head: nn.Module, scores: Rows, size: tuple[int, int], span: tuple[int, int] | None = None
+) -> Iterator[torch.Tensor]:
     """The most likely class of each pixel, from top to bottom; scores of all classes exist for a few rows at a time.
 
     Args:
         head: The head behind the scores, which says how they are resized.
         scores: As :func:`segment_rows` gives them.
         size: ``(H, W)`` of the image.
+        span: The first row that is wanted, and the one after the last; None for all.
 
     Yields:
         Labels ``(B, rows, W)`` of the next rows.
@@ -63,8 +66,10 @@ def label_rows(head: nn.Module, scores: Rows, size: tuple[int, int]) -> Iterator
     columns = max(size[1], -(-scores.height // size[0]) * scores.width)
     # scores, the two maps that they are interpolated from, and the comparison
     rows = max(CHUNK_BYTES // (4 * 4 * scores.batch * columns * head.out_channels), 1)
-    for start in range(0, size[0], rows):
-        plane = resized.plane(start, min(start + rows, size[0]))
+    first, last = span or (0, size[0])
+    for start in range(first, last, rows):
+        with torch.no_grad():
+            plane = resized.plane(start, min(start + rows, last))
         if head.out_channels == 1:
             yield (plane.sigmoid() > head.threshold).squeeze(1).long()
         else:

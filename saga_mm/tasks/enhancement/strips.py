@@ -54,15 +54,14 @@ def enhance_strips(
         SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
     """
     height, width = image.height, image.width
-    row_bytes = 4 * ANSWER_FLOATS * width
-    rows = min(max(ANSWER_BYTES // row_bytes, 1), TALLEST)
+    rows, answer_bytes = answer_rows(width)
     cuts = [(start, min(start + rows, height)) for start in range(0, height, rows)]
     if strength == 0:
         yield from (image.read(*cut) for cut in cuts)
         return
     device = next(model.parameters()).device
-    source = _source(image, device)
-    held = held_bytes + getattr(image, 'held_bytes', 0) + rows * row_bytes
+    source = read_source(image, device)
+    held = held_bytes + getattr(image, 'held_bytes', 0) + answer_bytes
     parts, budget = parts_in_strips(enhancer_parts, model, height, width), MemoryBudget.of(model, max_memory)
     # the whole image beside the answer
     if budget.engine.name != 'torch' and budget.takes_whole(parts, held=held + 4 * 12 * height * width):
@@ -74,7 +73,14 @@ def enhance_strips(
         yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def _source(image: RgbRows, device: torch.device) -> ImageRows:
+def answer_rows(width: int) -> tuple[int, int]:
+    """Rows that are answered at a time, and bytes that they take while they are."""
+    row_bytes = 4 * ANSWER_FLOATS * width
+    rows = min(max(ANSWER_BYTES // row_bytes, 1), TALLEST)
+    return rows, rows * row_bytes
+
+
+def read_source(image: RgbRows, device: torch.device) -> ImageRows:
     """The image as the model takes it; rows that are asked for twice in a row are read once."""
     last: dict[tuple[int, int], torch.Tensor] = {}
 

@@ -60,11 +60,15 @@ def segment_strips(
     rows = prepare_rows(image, model)
     parts = parts_in_strips(segmentor_parts, model, rows.height, rows.width)
     runner = MemoryBudget.of(model, max_memory).plan(parts, rows, getattr(image, 'held_bytes', 0), folder)
-    kind = np.uint8 if model.decode_head.num_classes <= 256 else np.uint16
     with torch.no_grad():
         scores = segment_rows(model, rows, runner)
         for labels in label_rows(model.decode_head, scores, (rows.height, rows.width)):
-            yield labels[0].cpu().numpy().astype(kind)
+            yield labels[0].cpu().numpy().astype(label_type(model))
+
+
+def label_type(model: torch.nn.Module) -> type[np.unsignedinteger]:
+    """The type of a segmentor's labels."""
+    return np.uint8 if model.decode_head.num_classes <= 256 else np.uint16
 
 
 def parts_in_strips(parts: Callable[..., list[Part]], model: torch.nn.Module, height: int, width: int) -> list[Part]:

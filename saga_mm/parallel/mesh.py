@@ -1,0 +1,202 @@
+"""Processes as a mesh of data x bands, and what they say to each other."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+import torch.distributed._functional_collectives as functional
+
+from saga_mm.errors import SagaError
+
+TIMEOUT = 600.0
+
+
+class Mesh:
+    """This process among those that share an image: band ``index`` of ``bands``.
+
+    A mesh of one band says nothing to anybody. Everything that processes exchange goes through the three methods here,
+    in a process group of its own, and all processes call them in the same order.
+
+    Args:
+        index: Band of this process.
+        bands: Bands.
+        group: Process group of the bands of one image, in order; None for a single band.
+        data: Which of several images this process shares.
+        replicas: Images that are done at once.
+        everyone: Process group of all bands of all images; None for ``group``.
+
+    Attributes:
+        sent: Bytes that this process has sent so far, by what they were.
+    """
+
+    def __init__(
+        self,
+        index: int = 0,
+        bands: int = 1,
+        group: dist.ProcessGroup | None = None,
+        data: int = 0,
+        replicas: int = 1,
+        everyone: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.index, self.bands, self.group = index, bands, group
+        self.data, self.replicas, self.everyone = data, replicas, everyone or group
+        self.sent: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """Of this process, for messages."""
+        return f'band {self.index} of {self.bands}'
+
+    def exchange(self, x: torch.Tensor, give: Sequence[int], take: Sequence[int], what: str) -> torch.Tensor:
+        """Give ``give[i]`` rows of ``x`` to band i, in order, and take ``take[i]`` rows of it; gradients go back.
+
+        Args:
+            x: The rows for all others, one after the other along the first dimension.
+            give: Rows for each band.
+            take: Rows of each band.
+            what: What is sent, for :attr:`sent`.
+        """
+        return _Exchange.apply(x, self, tuple(give), tuple(take), what)
+
+    def total(self, x: torch.Tensor, what: str) -> torch.Tensor:
+        """The sum of ``x`` over all bands; gradients are summed too."""
+        return _Total.apply(x, self, what)
+
+    def gather(self, x: torch.Tensor, what: str, rows: Sequence[int] | None = None) -> list[torch.Tensor]:
+        """``x`` of every band, in order; gradients of what others took come back.
+
+        Args:
+            x: Something with the same number of dimensions on all bands.
+            what: What is sent, for :attr:`sent`.
+            rows: Length of each band's first dimension; None if all have this one's.
+        """
+        rows = [x.shape[0]] * self.bands if rows is None else list(rows)
+        copies = torch.cat([x] * self.bands)
+        return list(self.exchange(copies, [x.shape[0]] * self.bands, rows, what).split(rows))
+
+    def move(self, x: torch.Tensor, give: Sequence[int], take: Sequence[int], what: str) -> torch.Tensor:
+        """As :meth:`exchange`, without gradients."""
+        own = give[self.index]
+        self.sent[what] += (x.shape[0] - own) * x[:1].nbytes if x.shape[0] else 0
+        if self.group is None:
+            return x.clone()
+        return self._wait(functional.all_to_all_single(x.contiguous(), list(take), list(give), self.group))
+
+    def add(self, x: torch.Tensor, what: str) -> torch.Tensor:
+        """As :meth:`total`, without gradients."""
+        # what a ring sends
+        self.sent[what] += 2 * x.nbytes * (self.bands - 1) // self.bands
+        if self.group is None:
+            return x.clone()
+        return self._wait(functional.all_reduce(x, 'sum', self.group))
+
+    def _wait(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            return functional.wait_tensor(x)
+        except RuntimeError as error:
+            raise _lost(self, error) from error
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, mesh, give, take, what):
+        ctx.mesh, ctx.give, ctx.take, ctx.what = mesh, give, take, what
+        return mesh.move(x, give, take, what)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.mesh.move(grad, ctx.take, ctx.give, ctx.what), None, None, None, None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, mesh, what):
+        ctx.mesh, ctx.what = mesh, what
+        return mesh.add(x, what)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.mesh.add(grad, ctx.what), None, None
+
+
+def make_mesh(bands: int | None = None, timeout: float = TIMEOUT) -> Mesh:
+    """Divide the processes of ``torch.distributed`` into a mesh; neighbours in rank share an image.
+
+    Without processes, or with a single one, that is a mesh of one band.
+
+    Args:
+        bands: Processes that share an image; None for all of them.
+        timeout: Seconds that a process waits for the others before it ends with an error.
+
+    Raises:
+        SagaError: ``bands`` does not divide the number of processes.
+    """
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    bands = world if bands is None else bands
+    if bands < 1 or world % bands:
+        raise SagaError(f'bands={bands}: must divide the number of processes, {world}; start another number of them')
+    if world == 1:
+        return Mesh()
+    rank, patience = dist.get_rank(), datetime.timedelta(seconds=timeout)
+    groups = [dist.new_group(list(range(i, i + bands)), timeout=patience) for i in range(0, world, bands)]
+    everyone = groups[0] if bands == world else dist.new_group(list(range(world)), timeout=patience)
+    return Mesh(rank % bands, bands, groups[rank // bands] if bands > 1 else None, rank // bands, len(groups), everyone)
+
+
+def start_processes(device: torch.device | str = 'cpu', timeout: float = TIMEOUT) -> None:
+    """Join the processes that torchrun or Slurm has started; nothing where there is one, or they are joined already.
+
+    Raises:
+        SagaError: Not all processes came.
+    """
+    world = int(os.environ.get('WORLD_SIZE', 1))
+    if world == 1 or dist.is_initialized():
+        return
+    backend = 'nccl' if torch.device(device).type == 'cuda' else 'gloo'
+    try:
+        dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
+    except (RuntimeError, ValueError) as error:
+        at = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
+        raise SagaError(
+            f'{world} processes were to meet at {at}, and not all came within {timeout:.0f} s: start them with the '
+            'same address, a free port, and ranks from 0 (torchrun and srun do)'
+        ) from error
+
+
+def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
+    """Refuse to go on where processes were told different things.
+
+    Args:
+        mesh: All of its bands are asked.
+        facts: What must be the same everywhere, by what users call it.
+
+    Raises:
+        SagaError: On every process: the fact, and who says what.
+    """
+    if mesh.everyone is None:
+        return
+    told: list[dict[str, str] | None] = [None] * dist.get_world_size(mesh.everyone)
+    try:
+        dist.all_gather_object(told, facts, mesh.everyone)
+    except RuntimeError as error:
+        raise _lost(mesh, error) from error
+    for name in facts:
+        for rank, other in enumerate(told):
+            if other.get(name) != told[0].get(name):
+                raise SagaError(
+                    f'the processes disagree about the {name}: process 0 has {told[0].get(name)}, process {rank} has '
+                    f'{other.get(name)}; start all of them with the same command on the same files'
+                )
+
+
+def _lost(mesh: Mesh, error: Exception) -> SagaError:
+    reason = ' '.join(str(error).split())[:160]
+    return SagaError(
+        f'{mesh.name} waits for a process that has ended or does not answer ({reason}); look for the first error '
+        'above, and for a machine out of memory, and start all processes again'
+    )
