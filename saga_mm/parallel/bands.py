@@ -17,7 +17,7 @@ from .mesh import Mesh
 class Bands:
     """Where an image, and with it each of its maps, is cut into bands of rows.
 
-    A map of ``h`` rows of an image of ``H`` is cut at row ``floor(c * h / H)`` for a cut at row ``c`` of the image. Where
+    A map of ``h`` rows of an image of ``H`` is cut at row ``floor(c * h / H)`` for each cut ``c`` of the image. Where
     a stride divides ``c``, that is ``c / stride``, whatever remains at the lower edge.
 
     Args:

@@ -1,0 +1,232 @@
+"""What several processes do together, against one process: each check runs on all of them with the same seed."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from mmseg.models import build_segmentor
+from mmseg.utils import register_all_modules
+from torch import nn
+
+from saga_mm.errors import SagaError
+from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.openmmlab import segment_rows
+from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement
+from saga_mm.rows import ImageRows, RowRunner, Storage
+from saga_mm.tasks.enhancement.bands import enhance_bands
+from saga_mm.tasks.segmentation.bands import segment_bands
+
+CHECKS: dict[str, Callable[[Mesh], None]] = {}
+# those after which the processes are no use to each other
+LAST: dict[str, Callable[[Mesh], None]] = {}
+
+WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
+PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
+RAVLT_ARCH = {**WIDTHS, 'mlp_ratios': (2, 2), 'layer_scales': (1.0, 0.5)}
+HOSTS = {
+    'PVT': functools.partial(PVT, PVT_ARCH, pretrain_img_size=64),
+    'PVTv2': functools.partial(PVTv2, PVT_ARCH),
+    'RAVLT': functools.partial(RAVLT, RAVLT_ARCH),
+    'Swin': functools.partial(Swin, WIDTHS, window_size=3),
+    'CSwin': functools.partial(CSwin, WIDTHS, stripe_widths=(2, 0)),
+}
+MIXERS = ['linear', 'saga', 'focused', 'rala', 'mala', 'softmax']
+OPTIONS = [
+    {'type': 'saga', 'gate_source': 'kv', 'gate_rank': 2, 'gate_shared': True},
+    {'type': 'saga', 'feature_map': 'focused', 'normalizer': 'gated', 'local_kernel': 7},
+    {'type': 'saga', 'local_shared': True, 'key_table': (3, 4)},
+    {'type': 'saga', 'sr_ratio': 2, 'key_table': (3, 4)},
+    {'type': 'saga', 'sr_ratio': 3, 'local_kernel': 5},
+    {'type': 'focused', 'lepe_kernel': 3, 'sr_ratio': 2},
+    {'type': 'softmax', 'sr_ratio': 3},
+    {'type': 'window', 'window_size': 4, 'shift': 2, 'borders': 'mmdet'},
+    {'type': 'cross_window', 'stripe_width': 3},
+    ['saga', 'rope_softmax'],
+]
+ARCH = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 2))
+PVT_CFG = dict(type='saga_mm.PVT', arch=dict(ARCH, mlp_ratios=(4, 2, 2, 2), sr_ratios=(8, 4, 2, 1)), attention='saga')
+RAVLT_CFG = dict(type='saga_mm.RAVLT', arch=dict(ARCH, mlp_ratios=(2,) * 4, layer_scales=(1.0,) * 4))
+GN, BN = dict(type='GN', num_groups=4), dict(type='BN')
+HEAD = dict(channels=8, num_classes=5, in_index=[0, 1, 2, 3], dropout_ratio=0.0, align_corners=False)
+UPER = dict(HEAD, type='UPerHead', in_channels=[8, 16, 24, 32], pool_scales=(1, 2, 3, 6), norm_cfg=GN)
+SEMANTIC = dict(HEAD, type='FPNHead', in_channels=[8] * 4, feature_strides=[4, 8, 16, 32], norm_cfg=BN)
+FPN = dict(in_channels=[8, 16, 24, 32], out_channels=8, num_outs=4)
+PYRAMID = dict(type='saga_mm.SAGAPyramid', in_channels=[8, 16, 24, 32], embed_dims=16, num_heads=2)
+SEGMENTORS = {
+    'uper-corners': (PVT_CFG, None, dict(UPER, norm_cfg=BN, align_corners=True)),
+    'uper-rala-pyramid': (RAVLT_CFG, dict(PYRAMID, attention='rala'), UPER),
+    'semantic-saga-fpn': (PVT_CFG, dict(FPN, type='saga_mm.SAGAFPN', embed_dims=16, num_heads=2), SEMANTIC),
+    'semantic-fpn': (PVT_CFG, dict(FPN, type='FPN', norm_cfg=GN), SEMANTIC),
+}
+UNET = dict(
+    type='saga_mm.SAGAUNet', arch=dict(embed_dims=(8, 8, 16), depths=(1, 1, 1), num_heads=(0, 1, 2), mlp_ratio=2)
+)
+
+
+def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
+    CHECKS[function.__name__] = function
+    return function
+
+
+def lively(net: nn.Module) -> nn.Module:
+    """Every branch counts, those that start at zero too."""
+    torch.manual_seed(0)
+    for key, value in net.double().eval().state_dict().items():
+        if value.is_floating_point():
+            mean = 1.0 if 'norm' in key and key.endswith('weight') else 0.0
+            nn.init.normal_(value, mean=mean, std=0.2)
+        if 'running_var' in key:
+            value.abs_().add_(0.5)
+    return net
+
+
+def image_rows(x: torch.Tensor) -> ImageRows:
+    return ImageRows(lambda start, stop: x[:, :, start:stop], *x.shape[2:], batch=len(x))
+
+
+def shares_of(mesh: Mesh) -> list[float]:
+    return [1.0, 3.0, 2.0, 1.5][: mesh.bands]
+
+
+@torch.no_grad()
+def compare_backbone(net: nn.Module, x: torch.Tensor, runner: BandRunner) -> None:
+    whole = net(x)
+    for rows, expected in zip(net.forward_rows(image_rows(x), runner), whole, strict=True):
+        runner.prepare(rows)
+        start, stop = runner.bands.own(rows.height)
+        assert 0 < stop - start < rows.height
+        out = rows.plane(start, stop)
+        assert (out - expected[:, :, start:stop]).abs().max() <= 1e-9 * expected.abs().max()
+        assert torch.allclose(runner.gather(rows), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+@check
+def all_hosts_and_mixers(mesh: Mesh) -> None:
+    x = torch.randn(1, 3, 75, 41, dtype=torch.float64)
+    for number, (host, build) in enumerate(HOSTS.items()):
+        for attention in MIXERS:
+            net = lively(build(attention=attention, out_indices=(0, 1)))
+            bands = Bands(mesh, 75, 8, shares_of(mesh) if number % 2 else None)
+            try:
+                compare_backbone(net, x, BandRunner(bands, RowRunner(Storage(0 if number % 2 else 1e9), rows=3)))
+            except Exception as error:
+                raise AssertionError(f'{host} with {attention}') from error
+
+
+@check
+def options_of_mixers(mesh: Mesh) -> None:
+    x = torch.randn(2, 3, 120, 22, dtype=torch.float64)
+    for attention in OPTIONS:
+        net = lively(HOSTS['PVTv2'](attention=attention, out_indices=(0, 1)))
+        try:
+            compare_backbone(net, x, BandRunner(Bands(mesh, 120, 8, shares_of(mesh)), RowRunner(rows=2)))
+        except Exception as error:
+            raise AssertionError(attention) from error
+
+
+@check
+def a_band_lower_than_the_halo(mesh: Mesh) -> None:
+    net = lively(HOSTS['RAVLT'](attention='saga', out_indices=(0, 1)))
+    # one row of the coarse map each: the halo reaches beyond the neighbour
+    compare_backbone(
+        net, torch.randn(1, 3, 8 * mesh.bands, 17, dtype=torch.float64), BandRunner(Bands(mesh, 8 * mesh.bands, 8))
+    )
+
+
+@functools.cache
+def segmentor(name: str) -> nn.Module:
+    register_all_modules()
+    backbone, neck, head = SEGMENTORS[name]
+    pre = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
+    cfg = dict(type='EncoderDecoder', data_preprocessor=pre, backbone=backbone, neck=neck, decode_head=head)
+    cfg['test_cfg'] = dict(mode='whole')
+    return lively(build_segmentor(cfg))
+
+
+@check
+def segmentors(mesh: Mesh) -> None:
+    for name in SEGMENTORS:
+        model, x = segmentor(name), torch.randn(1, 3, 141, 75, dtype=torch.float64)
+        with torch.no_grad():
+            whole = model.decode_head(model.extract_feat(x))
+            runner = BandRunner(Bands(mesh, 141, 32, shares_of(mesh)), RowRunner(Storage(2e4), rows=3))
+            scores = segment_rows(model, image_rows(x), runner)
+            runner.prepare(scores)
+            start, stop = runner.bands.own(scores.height)
+            out, expected = scores.plane(start, stop), whole[:, :, start:stop]
+        assert (out - expected).abs().max() <= 1e-9 * whole.abs().max(), name
+
+
+@check
+def labels_of_a_picture(mesh: Mesh) -> None:
+    model = segmentor('uper-rala-pyramid').float()
+    image = np.random.default_rng(0).integers(0, 256, (141, 118, 3), dtype=np.uint8)
+    bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
+    whole = model.test_step({'inputs': [bgr], 'data_samples': None})[0].pred_sem_seg.data[0].numpy()
+    found = list(segment_bands(model, image, mesh))
+    start = found[0][0]
+    labels = np.concatenate([rows for _, rows in found])
+    assert labels.dtype == np.uint8 and len(np.unique(whole)) > 2
+    assert (labels == whole[start : start + len(labels)]).mean() > 0.999
+    rows = torch.tensor(float(len(labels)))
+    assert mesh.total(rows, 'test') == 141
+    model.double()
+
+
+class Float:
+    """An image in memory, RGB in [0, 1]."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image, (self.height, self.width) = image, image.shape[:2]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.image[start:stop]
+
+
+@check
+def enhancers(mesh: Mesh) -> None:
+    image = np.random.default_rng(0).random((75, 53, 3))
+    several = dict(
+        backbone=PVT_CFG, head=dict(in_channels=[8, 16, 24, 32], strides=[4, 8, 16, 32], channels=8), pad_divisor=32
+    )
+    for cfg in (dict(backbone=UNET), several, dict(backbone=dict(UNET, attention='rala'))):
+        model = lively(LowLightEnhancer(**cfg))
+        if mesh.bands > 3 and cfg is several:
+            continue
+        whole = model.enhance(torch.from_numpy(image).permute(2, 0, 1)[None], 0.8)[0].permute(1, 2, 0).numpy()
+        found = list(enhance_bands(model, Float(image), mesh, 0.8))
+        answer, start = np.concatenate([rows for _, rows in found]), found[0][0]
+        assert np.abs(answer - whole[start : start + len(answer)]).max() < 1e-9
+
+
+@check
+def what_no_band_can_hold_is_refused(mesh: Mesh) -> None:
+    refused(
+        f'{mesh.bands} bands are too many for an image of 33 rows, .* at most 1 processes', lambda: Bands(mesh, 33, 64)
+    )
+    bands = Bands(mesh, 64, 8)
+    refused('too many for a map of 16 rows that is cut at multiples of 16', lambda: bands.of(16, 16))
+
+
+@check
+def who_was_told_something_else(mesh: Mesh) -> None:
+    check_agreement(mesh, {'version': '1', 'config': 'a'})
+    told = {'version': '1', 'config': 'b' if mesh.index == 1 else 'a'}
+    refused('disagree about the config: process 0 has a, process 1 has b', lambda: check_agreement(mesh, told))
+
+
+def refused(message: str, call: Callable[[], object]) -> None:
+    with pytest.raises(SagaError, match=message):
+        call()
+
+
+def a_neighbour_dies(mesh: Mesh) -> None:
+    if mesh.index == 1:
+        return
+    refused('waits for a process that has ended', lambda: mesh.total(torch.ones(3), 'test'))
+
+
+LAST['a_neighbour_dies'] = a_neighbour_dies

@@ -1,0 +1,60 @@
+"""One image over 2, 3 and 4 processes: the same numbers as in one; see ``band_checks.py``."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saga_mm.errors import SagaError
+from saga_mm.parallel import Bands, Mesh, make_mesh
+
+HERE = Path(__file__).parent
+PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
+
+
+@pytest.fixture(scope='module')
+def outcomes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('outcomes')
+    done = subprocess.run([sys.executable, str(HERE / 'processes.py'), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob('*.json')}
+
+
+@pytest.mark.parametrize('world', PROCESSES['WORLDS'])
+@pytest.mark.parametrize('name', [*PROCESSES['CHECKS'], *PROCESSES['LAST']])
+def test_processes_together(name, world, outcomes):
+    for rank in range(world):
+        assert outcomes[f'{world}-{rank}'].get(name, 'did not run') is None, outcomes[f'{world}-{rank}'].get(name)
+
+
+@pytest.mark.parametrize('name', [name for name in PROCESSES['CHECKS'] if 'mixers' not in name and 'told' not in name])
+def test_one_process_by_itself(name):
+    if name in ('a_band_lower_than_the_halo', 'what_no_band_can_hold_is_refused'):
+        pytest.skip('for several bands')
+    PROCESSES['CHECKS'][name](Mesh())
+
+
+def test_without_processes_a_mesh_is_one_band():
+    mesh = make_mesh()
+    assert (mesh.index, mesh.bands, mesh.replicas) == (0, 1, 1)
+    with pytest.raises(SagaError, match='bands=2: must divide the number of processes, 1'):
+        make_mesh(2)
+
+
+@pytest.mark.parametrize('height', [160, 161, 170, 191])
+def test_cuts_of_maps_are_those_of_the_image_by_their_stride(height):
+    bands = Bands(Mesh(bands=3), height, 32)
+    assert bands.cuts[1:3] == [64, 96] or bands.cuts[1:3] == [64, 128]
+    for stride in (4, 8, 16, 32):
+        rows = -(-height // stride)
+        assert [start * stride for start, _ in bands.of(rows)] == bands.cuts[:3]
+        assert bands.of(rows)[-1][1] == rows
+
+
+def test_shares_of_bands():
+    assert Bands(Mesh(bands=3), 320, 32, [1, 100, 1]).cuts == [0, 32, 288, 320]
+    with pytest.raises(SagaError, match='3 numbers above 0'):
+        Bands(Mesh(bands=3), 320, 32, [1, 2])
