@@ -7,7 +7,9 @@ import traceback
 from pathlib import Path
 
 import torch
+import torch._dynamo
 import torch.distributed as dist
+from mmseg.utils import register_all_modules
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -37,6 +39,8 @@ def run(rank: int, world: int, folder: Path) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    # each process would import it, and torch._dynamo, by itself; nothing is computed before they are forked
+    register_all_modules()
     for world in WORLDS:
         children = []
         for rank in range(world):
