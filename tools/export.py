@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from saga_mm.export import ExportOptions, export
+    from saga_mm.cli.export import ExportOptions, export
     from saga_mm.export.checking import CHECKED
     from saga_mm.loading.checkpoint import make_files_safe
     from saga_mm.loading.quiet import silence_noise

@@ -8,7 +8,7 @@ from saga_mm.cli.run import run_tool
 def parse_args() -> argparse.Namespace:
     from mmengine.config import DictAction
 
-    from saga_mm.cli.options import add_engine_options
+    from saga_mm.cli.options import add_engine_options, add_task_options
 
     parser = argparse.ArgumentParser(description='Draw objects or classes on your own pictures.')
     parser.add_argument(
@@ -26,18 +26,7 @@ def parse_args() -> argparse.Namespace:
         help='where drawn pictures, predictions.json and, from a segmentation model, class maps go '
         '(default: work_dirs/predict/NAME)',
     )
-    parser.add_argument('--score-thr', type=float, help='for detection: lowest score that is shown (default: 0.3)')
-    parser.add_argument(
-        '--max-memory',
-        metavar='SIZE',
-        help='for segmentation: what the program may take, such as 4GB; what needs more is done in strips, with the '
-        'same result (default: half of the memory that is free)',
-    )
-    parser.add_argument(
-        '--own-size',
-        action='store_true',
-        help='for segmentation: pictures of any size at their own, where the config resizes them before the model',
-    )
+    add_task_options(parser, 'predict')
     add_engine_options(parser)
     parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
     parser.add_argument(
@@ -50,9 +39,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
+    from saga_mm.cli.options import task_options
     from saga_mm.cli.predict import PredictOptions, predict
 
-    predict(PredictOptions(**vars(args)))
+    own = task_options(args, 'predict')
+    shared = {name: value for name, value in vars(args).items() if name not in own}
+    predict(PredictOptions(**shared, task_options=own))
 
 
 if __name__ == '__main__':

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import Config
 
 from saga_mm.cli.prepare import RunOptions, read
 from saga_mm.datasets.checks.coco_config import type_name
-from saga_mm.datasets.checks.pair_report import plot_pairs
-from saga_mm.datasets.checks.report import PER_PAGE, describe, plot_histogram, plot_overlays
-from saga_mm.datasets.checks.survey import Survey
+from saga_mm.datasets.checks.report import PER_PAGE
+from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
-from saga_mm.tasks.own_data import leaf_datasets
-
-if TYPE_CHECKING:
-    from saga_mm.datasets.checks.low_light import PairSurvey
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.tasks import task_of
+from saga_mm.tasks.data import TaskData
 
 
 @dataclass
@@ -50,11 +48,10 @@ def check_data(options: CheckOptions) -> bool:
     splits = [options.split] if options.split else ['train', 'val']
     cfg = read(options, training='train' in splits)
     if cfg.get('demo_data'):
-        from saga_mm.datasets.demo.shapes import ensure_demo_data
-
         ensure_demo_data(cfg.demo_data.to_dict())
     out = Path(options.out or Path(cfg.work_dir, 'dataset'))
-    results = [_report(name, *found, out / name, options.max_pictures) for name, *found in _parts(cfg, splits)]
+    data = task_of(cfg).load_data()
+    results = [_report(data, name, *found, out / name, options.max_pictures) for name, *found in _parts(cfg, splits)]
     if not results:
         raise SagaError(f'config {cfg.filename}: has no {" and no ".join(f"{split}_dataloader" for split in splits)}')
     return all(results)
@@ -69,41 +66,22 @@ def _parts(cfg: Config, splits: list[str]) -> Iterator[tuple[str, str, dict[str,
             yield f'{split}_{index}' if len(leaves) > 1 else split, split, leaf
 
 
-def _report(name: str, split: str, dataset: Mapping[str, Any], folder: Path, max_pictures: int) -> bool:
+def _report(data: TaskData, name: str, split: str, dataset: dict[str, Any], folder: Path, most: int) -> bool:
     """Look at one data set; returns whether nothing is wrong with it."""
     print(f'\n{name}: ', end='', flush=True)
     try:
-        survey = _survey(dataset, split)
+        report = data.report(dataset, split)
     except SagaError as error:
         print(f'{type_name(dataset)}\n\nproblems\n- {error}')
         return False
-    if survey is None:
+    if report is None:
         print(f'{type_name(dataset)}, not looked at: of another kind, or on remote storage')
         return True
-    if isinstance(survey, Survey):
-        print(describe(survey))
-        pictures = plot_overlays(survey, folder / 'overlays.png', max_pictures)
-        pictures.insert(0, plot_histogram(survey, folder / 'histogram.png'))
-    else:
-        print(str(survey).splitlines()[0])
-        pictures = [] if survey.problems else plot_pairs(dataset, folder / 'pairs.png', max_pictures)
-    print(f'\npictures  {", ".join(map(str, pictures)) or "none"}')
-    for title, notes in (('warnings', survey.warnings), ('problems', survey.problems)):
-        if notes:
-            print(f'\n{title}\n- ' + '\n- '.join(notes.lines()))
-    if not survey.problems:
+    print(report.text)
+    print(f'\npictures  {", ".join(map(str, report.draw(folder, most))) or "none"}')
+    for title, lines in (('warnings', report.warnings), ('problems', report.problems)):
+        if lines:
+            print(f'\n{title}\n- ' + '\n- '.join(lines))
+    if not report.problems:
         print('\nno problems')
-    return not survey.problems
-
-
-def _survey(dataset: Mapping[str, Any], split: str) -> Survey | PairSurvey | None:
-    if type_name(dataset) == 'CocoDataset':
-        from saga_mm.datasets.checks.coco_survey import survey_coco
-
-        return survey_coco(dataset, need_annotations=split != 'test')
-
-    from saga_mm.datasets.checks.low_light import survey_low_light
-    from saga_mm.datasets.checks.segmentation import survey_segmentation
-
-    pairs = survey_low_light(dataset)
-    return survey_segmentation(dataset) if pairs is None else pairs
+    return not report.problems

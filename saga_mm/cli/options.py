@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
+from saga_mm.tasks import options_of
 from saga_mm.tasks.own_data import OwnData
+from saga_mm.tasks.task import option_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -54,29 +56,31 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     """Options that name one's own data."""
-    parts = {'train': 'the training images', 'val': 'the images to evaluate on'}
-    uses = {'train': 'to train on', 'val': 'to evaluate on'}
-    group = parser.add_argument_group(
-        'own data: with annotations in COCO format, with masks, or dark and bright pictures'
-    )
-    group.add_argument('--data-root', help='folder that the paths below are relative to')
-    for part, what in parts.items():
-        if part == 'val' or training:
-            also = '; it also names the classes' if part == 'train' else ''
-            group.add_argument(f'--{part}-img', help=f'folder of {what}')
-            group.add_argument(f'--{part}-ann', help=f'for detection: COCO annotation file of {what}{also}')
-            group.add_argument(f'--{part}-mask', help=f'for segmentation: folder of the masks of {what}')
-            bright = f'for low light: folder of the bright pictures {uses[part]}; alone, they are darkened'
-            group.add_argument(f'--{part}-low', help=f'for low light: folder of the dark pictures {uses[part]}')
-            group.add_argument(f'--{part}-high', help=bright)
-    group.add_argument(
-        '--classes', metavar='FILE', help='for segmentation: class names, one a line, that of id 0 first'
-    )
+    group = parser.add_argument_group('own data, in place of that of the config')
+    group.add_argument('--data-root', metavar='DIR', help='folder that the paths below are relative to')
+    for name, (option, tasks) in options_of('data').items():
+        if training or not name.startswith('train_'):
+            help_text = f'for {" and ".join(tasks)}: {option.help}'
+            group.add_argument(option_text(name), help=help_text, **{'metavar': 'PATH', **option.settings})
+
+
+def add_task_options(parser: argparse.ArgumentParser, *verbs: str) -> None:
+    """Options of a command that some tasks have."""
+    for verb in verbs:
+        for name, (option, tasks) in options_of(verb).items():
+            if not any(action.dest == name for action in parser._actions):
+                help_text = f'for {" and ".join(tasks)}: {option.help}'
+                parser.add_argument(option_text(name), help=help_text, **option.settings)
+
+
+def task_options(args: argparse.Namespace, *verbs: str) -> dict[str, Any]:
+    """What a command line gave of the options of :func:`add_task_options`."""
+    return {name: getattr(args, name) for verb in verbs for name in options_of(verb)}
 
 
 def own_data_of(args: argparse.Namespace) -> OwnData:
     """The data that a command line names."""
-    return OwnData(**{key: getattr(args, key, None) for key in OwnData.__dataclass_fields__})
+    return OwnData(**{name: getattr(args, name, None) for name in ('data_root', *options_of('data'))})
 
 
 def set_work_dir(cfg: Config, config: str | os.PathLike[str], work_dir: str | None) -> None:

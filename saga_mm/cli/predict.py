@@ -6,7 +6,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,15 @@ from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
 from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
+from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
-from saga_mm.tasks.segmentation.task import Segmentation
-from saga_mm.tasks.task import Task, task_of
+from saga_mm.tasks import start_exported, start_verb
+from saga_mm.tasks.prediction import Pictures, Prediction, Writer
+from saga_mm.tasks.predictor import Place
 
 if TYPE_CHECKING:
-    from saga_mm.tasks.writer import Writer
+    from mmengine.config import Config
 
 RESULTS = 'predictions.json'
 
@@ -40,9 +42,7 @@ class PredictOptions:
         checkpoint: The weights, or a work folder, of which the best are taken; None for an exported segmentor.
         source: A picture, or a folder of them.
         out: Where the drawn pictures and ``predictions.json`` go.
-        score_thr: Objects below are neither drawn nor listed; None for the usual.
-        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
-        own_size: For segmentation: leave out a ``Resize`` of the config's test pipeline.
+        task_options: What only some tasks have, by name, such as ``score_thr``.
         device: Where to run.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
@@ -54,9 +54,7 @@ class PredictOptions:
     checkpoint: str | None
     source: str
     out: str | None = None
-    score_thr: float | None = None
-    max_memory: str | None = None
-    own_size: bool = False
+    task_options: dict[str, Any] = field(default_factory=dict)
     device: str | None = None
     engine: str = 'auto'
     precision: str = 'f32'
@@ -74,11 +72,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         SagaError: Something was wrong before the first picture; or, after all others are done, some could not be read.
     """
     make_files_safe()
-    task = _task(options)
-    task.check_predicts()
+    prediction, cfg = _start(options)
     silence_noise()
-    score_thr = task.threshold(options.score_thr)
-    memory = task.memory(options.max_memory)
     checkpoint = None if options.checkpoint is None else find_best(options.checkpoint)
     source = Path(options.source).expanduser()
     out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
@@ -86,9 +81,9 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     left_out = _left_out(source, out)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
-    engine = {'engine': options.engine, 'precision': options.precision}
-    predictor = task.predictor(options.config, checkpoint, options.device, options.cfg_options, memory=memory, **engine)
-    writer = task.writer(predictor, out, root, pictures, score_thr, options.own_size)
+    model = options.config if cfg is None else Trained(cfg, checkpoint)
+    place = Place(options.device, options.engine, options.precision)
+    writer = prediction.writer(model, place, Pictures(pictures, root, out))
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     results = _Results(options, checkpoint, writer, len(pictures))
@@ -106,8 +101,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
             results.keep(done, failed)
     finally:
         result = results.write(done, failed)
-    if options.explain and getattr(predictor, 'model', None) is not None:
-        say(str(explain(predictor.model, budget=getattr(predictor, 'budget', None))))
+    if options.explain and getattr(writer.predictor, 'model', None) is not None:
+        say(str(explain(writer.predictor.model, budget=getattr(writer.predictor, 'budget', None))))
     if done:
         say(f'{writer.summary(done)} and {RESULTS} are in {out}')
     if left_out:
@@ -119,22 +114,18 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     return result
 
 
-def _task(options: PredictOptions) -> Task:
-    """The task of a config; of an exported file, which is a segmentor or is refused when it is read."""
+def _start(options: PredictOptions) -> tuple[Prediction, Config | None]:
+    """What predicts, and the config, which an exported file takes the place of."""
     if is_onnx(options.config):
         if options.checkpoint is not None or options.cfg_options:
             raise SagaError(f'{options.config}: {SELF_CONTAINED}')
-        if options.max_memory is not None:
-            raise SagaError(
-                f'--max-memory: {options.config} does a picture in one piece; config and checkpoint in strips'
-            )
-        return Segmentation()
+        return start_exported(options.config, options.task_options), None
     if options.checkpoint is None:
         raise SagaError(f'config {options.config}: name its checkpoint as well, before the pictures')
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
-    return task_of(cfg)
+    return start_verb(cfg, 'predict', options.task_options), cfg
 
 
 def _left_out(source: Path, out: Path) -> list[str]:

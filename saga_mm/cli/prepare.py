@@ -12,16 +12,19 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from saga_mm.cli.options import set_launcher, set_work_dir
+from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
-from saga_mm.loading.build import build_model, check_optimizer
+from saga_mm.loading.build import check_optimizer
 from saga_mm.loading.checkpoint import load_state, make_files_safe
 from saga_mm.loading.config import load_config
+from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.weights import check_match
-from saga_mm.tasks.own_data import OwnData, class_counts, leaf_datasets, use_own_data
-from saga_mm.tasks.task import task_of
+from saga_mm.tasks import task_of
+from saga_mm.tasks.data import TaskData
+from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
 
 if TYPE_CHECKING:
     from saga_mm.loading.weights import Match
@@ -61,38 +64,32 @@ def read(options: RunOptions, training: bool) -> Config:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     silence_noise()
-    task_of(cfg).prepare_stack()
+    task_of(cfg).load_data().prepare()
     _require_sections(cfg, training)
     use_own_data(cfg, options.own_data, training)
     set_work_dir(cfg, options.config, options.work_dir)
     return cfg
 
 
-def check(cfg: Config, training: bool, launcher: str = 'none') -> nn.Module:
+def check(cfg: Config, model: nn.Module | None, training: bool, launcher: str = 'none') -> None:
     """Check the model, make the demo data if the config asks for some, and check the data.
 
     Args:
         cfg: The config; changed to fit the launcher.
+        model: Its model; for a training.
         training: Whether to check the training and validation data, or the test data.
         launcher: How processes were started.
-
-    Returns:
-        The model with random weights, to compare checkpoints with.
 
     Raises:
         SagaError: Something is missing or wrong; nothing was started.
     """
-    model = build_model(cfg)
     if training:
         check_optimizer(cfg)
         check_pretrained(model)
     if cfg.get('demo_data'):
-        from saga_mm.datasets.demo.shapes import ensure_demo_data
-
         ensure_demo_data(cfg.demo_data.to_dict())
     _check_data(cfg, training)
     set_launcher(cfg, launcher)
-    return model
 
 
 def check_load_from(cfg: Config, model: nn.Module) -> None:
@@ -150,22 +147,21 @@ def _require_sections(cfg: Config, training: bool) -> None:
 
 
 def _check_data(cfg: Config, training: bool) -> None:
-    task = task_of(cfg)
+    data = task_of(cfg).load_data()
     for part in ('train', 'val') if training else ('test',):
         loader = cfg.get(f'{part}_dataloader')
         if loader is not None:
-            task.check_files(loader.dataset.to_dict(), need_annotations=part != 'test')
-            _check_class_count(cfg, part, loader.dataset)
+            data.check(loader.dataset.to_dict(), need_annotations=part != 'test')
+            _check_class_count(cfg, data, part, loader.dataset)
 
 
-def _check_class_count(cfg: Config, part: str, dataset: dict[str, Any]) -> None:
+def _check_class_count(cfg: Config, data: TaskData, part: str, dataset: dict[str, Any]) -> None:
     """Heads that predict more or fewer classes than the data has fail late, in a loss or in the evaluation."""
-    task = task_of(cfg)
     for leaf in leaf_datasets(dataset):
-        classes = task.metainfo_of(leaf).get('classes')
+        classes = data.metainfo_of(leaf).get('classes')
         if classes is None or isinstance(classes, str):
             continue
-        for path, count in class_counts(cfg.model, task.compared):
+        for path, count in class_counts(cfg.model, data.compared):
             if count != len(classes):
                 named = ', '.join(list(classes)[:5]) + (', ...' if len(classes) > 5 else '')
                 raise SagaError(

@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
 from saga_mm.cli.prepare import RunOptions, check, read
 from saga_mm.display.console import is_speaker, say
+from saga_mm.display.drawing import DrawHook
 from saga_mm.display.metrics import metric_table
 from saga_mm.engine.runner import build_runner
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, write_file
 from saga_mm.loading.build import config_mistakes
-from saga_mm.loading.checkpoint import keep, load_checkpoint, state_of
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
-from saga_mm.tasks.own_data import leaf_datasets
-from saga_mm.tasks.task import task_of
+from saga_mm.tasks import start_verb
+from saga_mm.tasks.predictor import Place
+
+if TYPE_CHECKING:
+    from saga_mm.tasks.segmentation.modes import Comparison
 
 
 @dataclass
@@ -36,8 +39,7 @@ class EvalOptions(RunOptions):
         show_dir: Where to draw predictions beside the ground truth.
         out: ``FILE.json`` for the figures, with results in COCO format or class maps beside it; for detection also
             ``FILE.pkl`` for raw predictions.
-        score_thr: Objects below are not drawn; None for the usual.
-        max_memory: For segmentation: what the program may take, such as ``'4GB'``; None for half of what is free.
+        task_options: What only some tasks have, by name, such as ``score_thr``.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
         explain: Say at the end what ran where, and why.
@@ -46,8 +48,7 @@ class EvalOptions(RunOptions):
     checkpoint: str = ''
     show_dir: str | None = None
     out: str | None = None
-    score_thr: float | None = None
-    max_memory: str | None = None
+    task_options: dict[str, Any] = field(default_factory=dict)
     engine: str = 'auto'
     precision: str = 'f32'
     explain: bool = False
@@ -66,26 +67,20 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.out:
         _check_out(options.out)
     cfg = read(options, training=False)
-    task = task_of(cfg)
-    score_thr = task.threshold(options.score_thr)
-    memory = task.memory(options.max_memory)
+    evaluation = start_verb(cfg, 'test', options.task_options)
     out = Path(options.out) if options.out else None
-    task.set_up_test(cfg, out)
+    evaluation.set_up(cfg, out)
     images = _image_root(cfg)
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
-    model = check(cfg, training=False, launcher=options.launcher)
-    loaded = load_checkpoint(checkpoint)
-    check_match(model, state_of(loaded), checkpoint)
-    keep(checkpoint, loaded)
-    del model, loaded
+    trained = Trained(cfg, checkpoint)
+    model = trained.build()
+    check(cfg, model, training=False, launcher=options.launcher)
+    trained.keep()
     cfg.load_from, cfg.resume = str(checkpoint), False
-    runner = build_runner(cfg, memory, options.engine, options.precision)
+    runner = build_runner(cfg, evaluation.prepare_model, (options.engine, options.precision), model=model)
     if options.show_dir:
-        from saga_mm.display.drawing import DrawHook
-
-        draw = partial(task.draw, score_thr=score_thr)
-        runner.register_hook(DrawHook(options.show_dir, images, draw, task.image_of))
+        runner.register_hook(DrawHook(options.show_dir, images, evaluation.draw, evaluation.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')
     with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         metrics = runner.test()
@@ -97,9 +92,34 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
         if options.show_dir:
             say(f'pictures are in {options.show_dir}')
         if out:
-            written = [out.name, *_write_figures(metrics, options, checkpoint, task.results(out))]
+            written = [out.name, *_write_figures(metrics, options, checkpoint, evaluation.results(out))]
             say(f'results are in {out.parent}: {", ".join(written)}')
     return metrics
+
+
+def compare(options: EvalOptions) -> Comparison:
+    """Compare ways to segment the test images: print a table, and write it with a plot.
+
+    Raises:
+        SagaError: Something was wrong before the first image, or the memory is too small for strips.
+    """
+    if options.show_dir is not None:
+        raise SagaError('--show-dir: does not go with --mode, which measures and draws nothing; test without --mode')
+    if options.out:
+        _check_out(options.out, ('.json',))
+    checkpoint = find_best(options.checkpoint)
+    cfg = read(options, training=False)
+    modes = start_verb(cfg, 'modes', options.task_options)
+    trained = Trained(cfg, checkpoint)
+    check(cfg, None, training=False, launcher=options.launcher)
+    found = modes.run(trained, Place(None, options.engine, options.precision))
+    print(found.table())
+    out = Path(options.out or Path(cfg.work_dir, 'modes.json'))
+    plot = found.write(out, {'config': options.config, 'checkpoint': options.checkpoint})
+    say(f'figures are in {out}, the plot is {plot}')
+    if options.explain:
+        say(str(explain(found.segmenter.model, budget=found.segmenter.budget)))
+    return found
 
 
 def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Path, results: list[str]) -> list[str]:
@@ -116,9 +136,9 @@ def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Pa
     return results
 
 
-def _check_out(out: str) -> None:
+def _check_out(out: str, suffixes: tuple[str, ...] = ('.json', '.pkl')) -> None:
     path = Path(out)
-    if path.suffix not in ('.json', '.pkl'):
+    if path.suffix not in suffixes:
         raise SagaError(f'--out {out}: name a .json file for figures and results, or a .pkl file for raw predictions')
     if path.is_dir():
         raise SagaError(f'--out {out}: is a folder; name a file')

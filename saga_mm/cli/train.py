@@ -20,11 +20,11 @@ from saga_mm.display.metrics import metric_name, number
 from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, locked_folder
-from saga_mm.loading.build import config_mistakes
+from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
-from saga_mm.tasks.task import task_of
+from saga_mm.tasks import start_verb, task_of
 
 
 @dataclass
@@ -62,12 +62,13 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         set_amp(cfg)
     if options.auto_scale_lr:
         set_auto_scale_lr(cfg)
-    model = check(cfg, training=True, launcher=options.launcher)
+    model = build_model(cfg)
+    check(cfg, model, training=True, launcher=options.launcher)
     start = _set_start(cfg, model, options.resume)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
     del model
-    runner = build_runner(cfg, start=start)
+    runner = build_runner(cfg, start_verb(cfg, 'train', {}).prepare_model, start=start)
     say('reading the data')
     with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         runner.train()
@@ -163,7 +164,9 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
         config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
         test = f'python tools/test.py {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
         lines['evaluate and draw'] = test
-        lines['own pictures'] = task_of(runner.cfg).usage(config, _short(best))
+        names = {'config': config, 'checkpoint': _short(best), 'folder': os.path.dirname(_short(best)) or '.'}
+        steps = [f'python tools/{step.format(**names)}' for step in task_of(runner.cfg).next_steps]
+        lines['own pictures'] = ' && '.join(steps)
     width = max(map(len, lines))
     if is_speaker():
         print('\n'.join(f'  {name:<{width}}  {_short(value)}' for name, value in lines.items() if value))

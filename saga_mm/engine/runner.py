@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -16,6 +16,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from torch import nn
 
 import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier runs name
 from saga_mm.engine.continuation import ContinuationHook, MissedValidationHook, place_training_data
@@ -25,60 +26,58 @@ from saga_mm.engines import use_engine
 from saga_mm.files import write_file
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.quiet import filter_screen
-from saga_mm.rows import MemoryBudget
-from saga_mm.tasks.task import Task, task_of
 
 
 def build_runner(
     cfg: Config,
-    max_memory: int | None = None,
-    engine: str = 'torch',
-    precision: str = 'f32',
+    prepare_model: Callable[[nn.Module], None],
+    place: tuple[str, str] = ('torch', 'f32'),
     start: tuple[int, int] | None = None,
+    model: nn.Module | None = None,
 ) -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
 
     Args:
         cfg: The config.
-        max_memory: Bytes that the program may take while it predicts; None for half of what is free.
-        engine: As of :func:`saga_mm.engines.use_engine`.
-        precision: As of :func:`saga_mm.engines.use_engine`.
+        prepare_model: Called with the model before the run; see :class:`~saga_mm.tasks.evaluation.Evaluation`.
+        place: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
         start: Epochs and iterations that a training which is resumed has done.
+        model: The model, where it is built already; runners other than mmengine's own build it themselves.
 
     Raises:
         SagaError: A part of the config cannot be built.
     """
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
     _filter_loggers()
+    kind = Runner if model is None else type('Runner', (Runner,), {'build_model': lambda self, _: model})
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
     with config_mistakes(cfg), redirect_stdout(io.StringIO()), _whole_configs():
-        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        runner = kind.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     _filter_loggers()
     runner.register_hook(ProgressHook())
     runner.register_hook(OneValueHook())
     runner.register_hook(ContinuationHook())
     runner.register_hook(MissedValidationHook())
     place_training_data(runner, start)
-    runner.register_hook(LightPredictionHook(task_of(cfg), max_memory, (engine, precision)))
+    runner.register_hook(PrepareModelHook(prepare_model, place))
     return runner
 
 
-class LightPredictionHook(Hook):
-    """Has the model of a run predict in less memory, as the task knows how.
+class PrepareModelHook(Hook):
+    """Has the model of a run use an engine, and predict as its task knows how.
 
     Args:
-        task: What the model is for.
-        max_memory: As of :func:`build_runner`.
-        engine: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
+        prepare_model: As of :func:`build_runner`.
+        place: As of :func:`build_runner`.
     """
 
-    def __init__(self, task: Task, max_memory: int | None = None, engine: tuple[str, str] = ('torch', 'f32')) -> None:
-        self.task, self.max_memory, self.engine = task, max_memory, engine
+    def __init__(self, prepare_model: Callable[[nn.Module], None], place: tuple[str, str] = ('torch', 'f32')) -> None:
+        self.prepare_model, self.place = prepare_model, place
 
     def before_run(self, runner: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        use_engine(model, *self.engine)
-        self.task.lighten(model, MemoryBudget.of(model, self.max_memory))
+        use_engine(model, *self.place)
+        self.prepare_model(model)
 
 
 @contextmanager

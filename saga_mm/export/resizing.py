@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
-from saga_mm.tasks.own_data import leaf_datasets
-from saga_mm.tasks.predictor import LOADERS
+from saga_mm.loading.datasets import LOADERS, leaf_datasets
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.errors import SagaError
+from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.models.padding import runs_by_size
 from saga_mm.onnx.file import LABELS, SCORES
 from saga_mm.ops import round_up
 
 from .graphs import Answers, ExportGraph
+from .resizing import resize_rule
 
 
 class PictureGraph(ExportGraph):
@@ -76,8 +78,6 @@ class SegmentorGraph(PictureGraph):
     kind = 'segmentor'
 
     def __init__(self, model: nn.Module, output: str = LABELS) -> None:
-        from saga_mm.models.openmmlab.labels import label_by_rows
-
         name = type(model).__name__
         if not label_by_rows(copy.copy(model)):
             raise SagaError(f'{name} or its head predicts in a way of its own, which is not exported')
@@ -192,3 +192,14 @@ class DetectorGraph(PictureGraph):
             if not isinstance(part, (list, tuple)) or not all(isinstance(level, torch.Tensor) for level in part):
                 raise TypeError('an output is no list of maps')
         return [f'{name}_{level}' for name, part in zip(names, parts) for level in range(len(part))]
+
+
+def stack_facts(predictor: Any) -> dict[str, Any]:
+    """Facts of a model of the stack: what it is, its classes, and the size of the images that it is given."""
+    parts = [type(predictor.model), type(predictor.model.backbone)]
+    return {
+        'model': ', '.join(part.__name__ for part in parts),
+        'classes': predictor.classes,
+        'palette': tuple(tuple(map(int, colour)) for colour in predictor.metainfo['palette']),
+        'resize': resize_rule(predictor.cfg),
+    }

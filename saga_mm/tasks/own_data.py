@@ -4,90 +4,55 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.tasks import options_of, task_of
+from saga_mm.tasks.task import Task, option_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-# which options are for which tasks
-PURPOSES = {
-    'detection': ('train_ann', 'val_ann'),
-    'segmentation': ('train_mask', 'val_mask', 'classes'),
-    'detection and segmentation': ('train_img', 'val_img'),
-    'low-light enhancement': ('train_low', 'train_high', 'val_low', 'val_high'),
-}
-
-
-@dataclass
 class OwnData:
-    """One's own data, as given on a command line.
+    """A user's own data, as a command line names it.
 
-    Attributes:
+    Args:
         data_root: Folder that the other paths are relative to; without it they are relative to where one is.
-        train_ann: For detection: COCO annotations of the training images; they also say which classes there are.
-        val_ann: For detection: COCO annotations of the images to evaluate on.
-        train_img: Folder of the training images.
-        val_img: Folder of the images to evaluate on.
-        train_mask: For segmentation: folder of the masks of the training images.
-        val_mask: For segmentation: folder of the masks of the images to evaluate on.
-        classes: For segmentation: text file with one class name a line, that of id 0 first.
-        train_low: For low light: folder of the dark training pictures; without it the bright ones are darkened.
-        train_high: For low light: folder of the bright training pictures.
-        val_low: For low light: folder of the dark pictures to evaluate on.
-        val_high: For low light: folder of the bright pictures to evaluate on.
+        **paths: Files and folders, by the names that tasks have for them.
     """
 
-    data_root: str | None = None
-    train_ann: str | None = None
-    val_ann: str | None = None
-    train_img: str | None = None
-    val_img: str | None = None
-    train_mask: str | None = None
-    val_mask: str | None = None
-    classes: str | None = None
-    train_low: str | None = None
-    train_high: str | None = None
-    val_low: str | None = None
-    val_high: str | None = None
+    def __init__(self, data_root: str | None = None, **paths: str | None) -> None:
+        given = {'data_root': data_root, **paths}
+        self.paths: dict[str, str] = {name: path for name, path in given.items() if path}
 
     def __bool__(self) -> bool:
-        return any(vars(self).values())
+        return bool(self.paths)
 
-    def given(self, *names: str) -> str:
-        """Those of the named options that are given, or all that are, as one types them: ``--train-ann, --val-ann``."""
-        return ', '.join(option(name) for name in names or vars(self) if getattr(self, name))
+    def get(self, name: str) -> str | None:
+        """A path as it was given; None if it was not."""
+        return self.paths.get(name)
+
+    def given(self, names: Iterable[str]) -> str:
+        """Those of the named options that are given, as one types them: ``--train-ann, --val-ann``."""
+        return ', '.join(option_text(name) for name in names if name in self.paths)
 
     def require(self, needed: Mapping[str, str]) -> None:
         """Refuse data of which a part is missing; ``needed`` says what the option of each name is."""
         for name, what in needed.items():
-            if not getattr(self, name):
-                raise SagaError(f'{self.given()} needs {option(name)} as well: {what}')
-
-    def refuse_others(self, task: str, reason: str) -> None:
-        """Refuse options that are for other tasks; ``reason`` says which this one is, and what it takes instead."""
-        for purpose, names in PURPOSES.items():
-            foreign = self.given(*names)
-            if foreign and task not in purpose:
-                raise SagaError(f'{foreign}: for {purpose}, and {reason}')
+            if name not in self.paths:
+                raise SagaError(f'{self.given(self.paths)} needs {option_text(name)} as well: {what}')
 
     def path(self, name: str) -> str:
         """The absolute path in an option: inside the root if it is there, else as it stands.
 
         Shells complete paths from where one is, whatever the root.
         """
-        given = Path(getattr(self, name)).expanduser()
-        inside = Path(self.data_root or '.').expanduser() / given
+        given = Path(self.paths[name]).expanduser()
+        inside = Path(self.paths.get('data_root', '.')).expanduser() / given
         return os.path.abspath(inside if inside.exists() or not given.exists() else given)
-
-
-def option(name: str) -> str:
-    """``'train_ann'`` as it is typed: ``'--train-ann'``."""
-    return f'--{name.replace("_", "-")}'
 
 
 def use_own_data(cfg: Config, own: OwnData, training: bool = True) -> None:
@@ -101,11 +66,24 @@ def use_own_data(cfg: Config, own: OwnData, training: bool = True) -> None:
     Raises:
         SagaError: A part is missing or is for another task, or the config is not one that this works for.
     """
-    from saga_mm.tasks.task import task_of
+    if not own:
+        return
+    task = task_of(cfg)
+    _refuse_others(own, task, cfg.filename)
+    task.load_data().use_own(cfg, own, training)
+    cfg.pop('demo_data', None)
 
-    if own:
-        task_of(cfg).use_own_data(cfg, own, training)
-        cfg.pop('demo_data', None)
+
+def _refuse_others(own: OwnData, task: Task, config: str | None) -> None:
+    """Refuse options that are for other tasks."""
+    foreign: dict[str, list[str]] = {}
+    for name in own.paths:
+        if name != 'data_root' and name not in task.data.options:
+            who = ' and '.join(options_of('data')[name][1]) if name in options_of('data') else 'no task'
+            foreign.setdefault(who, []).append(name)
+    for who, names in foreign.items():
+        takes = ', '.join(map(option_text, task.data.options))
+        raise SagaError(f'{own.given(names)}: for {who}, and config {config} is for {task.name}, which takes {takes}')
 
 
 def set_num_classes(model: dict[str, Any], count: int, heads: tuple[str, ...]) -> None:
@@ -126,17 +104,6 @@ def class_counts(node: Any, heads: tuple[str, ...], path: str = 'model') -> list
     counted = any(f'.{head}' in path for head in heads) and isinstance(node.get('num_classes'), int)
     own = [(path, node['num_classes'])] if counted else []
     return own + [found for key, value in node.items() for found in class_counts(value, heads, f'{path}.{key}')]
-
-
-def leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data sets with files of their own inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
-    if isinstance(dataset.get('dataset'), Mapping):
-        yield from leaf_datasets(dataset['dataset'])
-    elif isinstance(dataset.get('datasets'), (list, tuple)):
-        for part in dataset['datasets']:
-            yield from leaf_datasets(part)
-    else:
-        yield dataset
 
 
 def only_dataset(cfg: Config, loader: str) -> dict[str, Any]:

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.dataset import Compose
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
 
+from saga_mm.display.overlay import palette
 from saga_mm.engines import use_engine
 from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.loading.datasets import LOADERS, leaf_datasets
+from saga_mm.loading.stack import require_stack
+from saga_mm.loading.trained import Trained
+from saga_mm.tasks import task_of
+from saga_mm.tasks.own_data import class_counts, set_num_classes
+from saga_mm.tasks.task import Task
 
-LOADERS = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations', 'LoadProposals')
+
+class Place(NamedTuple):
+    """Where a model runs: a device, and engine and precision as of :func:`saga_mm.engines.use_engine`."""
+
+    device: str | None = None
+    engine: str = 'auto'
+    precision: str = 'f32'
 
 
 class Predictor:
@@ -22,7 +38,7 @@ class Predictor:
     own data works with the config that the training started from.
 
     Args:
-        config: The config file.
+        config: The config file; or config and checkpoint as they were read.
         checkpoint: The weights; nothing in the file is executed.
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         cfg_options: Values of the config to change, by dotted key.
@@ -30,6 +46,7 @@ class Predictor:
         precision: ``'f32'``, or ``'bf16'`` for products in bfloat16, by OpenVINO alone.
 
     Attributes:
+        task: What the models of the class are for.
         classes: Names of the classes, in the order of their labels.
         palette: An RGB colour for each.
 
@@ -37,41 +54,33 @@ class Predictor:
         SagaError: Config, checkpoint or device are not in order, or do not fit each other.
     """
 
-    package: str
+    task: Task
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
-        checkpoint: str | os.PathLike[str],
+        config: str | os.PathLike[str] | Trained,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str | None = None,
         cfg_options: dict[str, Any] | None = None,
         engine: str = 'auto',
         precision: str = 'f32',
     ) -> None:
-        from saga_mm.loading.build import build_model
-        from saga_mm.loading.checkpoint import load_checkpoint, state_of
-        from saga_mm.loading.config import load_config
-        from saga_mm.loading.stack import require_stack
-        from saga_mm.loading.weights import check_match
-        from saga_mm.tasks.task import task_of
-
-        require_stack(self.package)
+        require_stack(self.task.scope)
         self.device = find_device(device)
-        self.cfg = load_config(config, cfg_options)
-        self._task = task_of(self.cfg)
-        if self._task.package != self.package:
+        if not isinstance(config, Trained):
+            if checkpoint is None:
+                raise SagaError(f'config {config}: name its checkpoint as well')
+            config = Trained.read(config, checkpoint, cfg_options)
+        self.cfg = config.cfg
+        if task_of(self.cfg) is not self.task:
             raise SagaError(
-                f'config {self.cfg.filename}: is for {self._task.package}, and {type(self).__name__} runs models of '
-                f'{self.package}'
+                f'config {self.cfg.filename}: is for {task_of(self.cfg).name}, and {type(self).__name__} runs models '
+                f'for {self.task.name}'
             )
-        loaded = load_checkpoint(checkpoint)
-        self.metainfo = self._metainfo(loaded.get('meta'))
+        self.metainfo = self._metainfo(config.meta)
         self.classes: tuple[str, ...] = tuple(self.metainfo['classes'])
-        model = build_model(self.cfg)
-        check_match(model, state_of(loaded), checkpoint)
-        model.load_state_dict(state_of(loaded))
-        self.model = use_engine(model.to(self.device).eval(), engine, precision)
-        self._lighten()
+        self.model = use_engine(config.build().to(self.device).eval(), engine, precision)
+        self._prepare_model()
         self._pipeline = self._build_pipeline()
 
     def predict(self, image: np.ndarray) -> Any:
@@ -81,24 +90,21 @@ class Predictor:
         with torch.no_grad():
             return self.model.test_step(batch)[0]
 
-    def _lighten(self) -> None:
-        """Have the model predict in less memory, if there is a way."""
-        self._task.lighten(self.model)
+    def _prepare_model(self) -> None:
+        """Change how the model predicts."""
 
-    def _metainfo(self, meta: Any) -> dict[str, Any]:
+    def _metainfo(self, meta: Mapping[str, Any]) -> dict[str, Any]:
         """Class names and colours: the checkpoint's, else the config's, else those of the config's data set type."""
-        from saga_mm.display.overlay import palette
-        from saga_mm.tasks.own_data import class_counts, leaf_datasets, set_num_classes
-
-        known = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+        data = self.task.load_data()
+        known = meta.get('dataset_meta')
         if isinstance(known, Mapping) and known.get('classes'):
             found = dict(known)
             count = len(found['classes'])
-            if any(other != count for _, other in class_counts(self.cfg.model, self._task.compared)):
-                set_num_classes(self.cfg.model, count, self._task.heads)
+            if any(other != count for _, other in class_counts(self.cfg.model, data.compared)):
+                set_num_classes(self.cfg.model, count, data.heads)
         else:
             loader = self.cfg.get('test_dataloader') or self.cfg.get('val_dataloader')
-            found = self._task.metainfo_of(next(leaf_datasets(loader.dataset))) if loader else {}
+            found = data.metainfo_of(next(leaf_datasets(loader.dataset))) if loader else {}
             if not found.get('classes') or isinstance(found['classes'], str):
                 raise SagaError(f'config {self.cfg.filename}: neither it nor the checkpoint names the classes')
         if len(found.get('palette') or ()) != len(found['classes']):
@@ -106,11 +112,6 @@ class Predictor:
         return found
 
     def _build_pipeline(self) -> Any:
-        from mmengine.dataset import Compose
-        from mmengine.registry import DefaultScope
-
-        from saga_mm.tasks.own_data import leaf_datasets
-
         loader = self.cfg.get('test_dataloader') or self.cfg.get('val_dataloader')
         if loader is None:
             raise SagaError(f'config {self.cfg.filename}: has no test_dataloader, whose pipeline prepares the pictures')
@@ -119,8 +120,8 @@ class Predictor:
             for step in next(leaf_datasets(loader.dataset))['pipeline']
             if str(step['type']).rpartition('.')[2] not in LOADERS
         ]
-        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', self.package)):
-            return Compose([{'type': f'{self.package}.LoadImageFromNDArray'}, *steps])
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', self.task.scope)):
+            return Compose([{'type': f'{self.task.scope}.LoadImageFromNDArray'}, *steps])
 
 
 def find_device(name: str | None) -> torch.device:
@@ -129,8 +130,6 @@ def find_device(name: str | None) -> torch.device:
     Raises:
         SagaError: It is not there.
     """
-    from mmengine.device import get_device
-
     try:
         device = torch.device(name or get_device())
         torch.zeros(1, device=device)

@@ -1,119 +1,81 @@
-"""What a config is for, and all that differs between the tasks."""
+"""What a task is: how its configs are recognised, what data it takes, and which verbs it has."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from saga_mm.errors import SagaError
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
-    from torch import nn
-
-    from saga_mm.rows import MemoryBudget
-    from saga_mm.tasks.own_data import OwnData
-    from saga_mm.tasks.predictor import Predictor
-    from saga_mm.tasks.writer import Writer
+    from saga_mm.tasks.data import TaskData
 
 
+class Option(NamedTuple):
+    """An option of a command that not every task has.
+
+    Attributes:
+        help: What it does.
+        settings: Further arguments of argparse's ``add_argument``.
+    """
+
+    help: str
+    settings: Mapping[str, Any] = {}
+
+
+class Implementation(NamedTuple):
+    """The code behind a part of a task.
+
+    Attributes:
+        target: A class or a function, ``'package.module:name'``. It is imported when it is used, so that a help text
+            and a config of another task do not wait for it.
+        options: What the command line names for it beyond what all tasks have; ``target`` takes them by these names.
+    """
+
+    target: str
+    options: Mapping[str, Option] = {}
+
+    def load(self) -> Any:
+        """The class or function."""
+        module, _, name = self.target.partition(':')
+        return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True)
 class Task:
-    """What a model is for; everything else in the engine is the same for all tasks.
+    """What models are for. A new task is a folder with one of these, and a line in ``TASKS``.
 
     Attributes:
         name: What it is called.
-        package: The library whose models do it, which is the config's ``default_scope``.
-        heads: Names of the parts of a model whose ``num_classes`` is that of the data.
-        compared: Those of them that every model has right, to be compared with the data before a run.
-        sees_whole: Why its pictures are run in one piece.
+        scope: The ``default_scope`` of its configs: the library that their names are looked up in.
+        data: A :class:`~saga_mm.tasks.data.TaskData`. Its options name a user's own data.
+        verbs: What can be done, by the name of the command. Of these,
+
+            - ``train`` and ``test`` are an :class:`~saga_mm.tasks.evaluation.Evaluation`
+            - ``predict`` is a :class:`~saga_mm.tasks.prediction.Prediction`
+            - ``export`` is an :class:`~saga_mm.tasks.export.Export`
+            - others belong to commands that one task has.
+        models: Types of models, where several tasks share a scope.
+        next_steps: The commands that use a checkpoint on one's own pictures, without the program's name, with
+            ``{config}``, ``{checkpoint}`` and ``{folder}``, that of the checkpoint.
     """
 
     name: str
-    package: str
-    heads: tuple[str, ...]
-    compared: tuple[str, ...]
-    sees_whole: str
+    scope: str
+    data: Implementation
+    verbs: Mapping[str, Implementation]
+    models: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ('predict {config} {checkpoint} FOLDER',)
 
-    def prepare_stack(self) -> None:
-        """Change in the library, for this process, what is wrong in it."""
+    def load_data(self) -> TaskData:
+        """What knows of the task's data."""
+        return self.data.load()()
 
-    def use_own_data(self, cfg: Config, own: OwnData, training: bool) -> None:
-        """Point a config at one's own data: data sets, classes, heads, evaluators."""
-        raise NotImplementedError
-
-    def check_files(self, dataset: dict[str, Any], need_annotations: bool) -> None:
-        """Look at the files of a data set's config before anything runs."""
-        raise NotImplementedError
-
-    def class_of(self, dataset: dict[str, Any]) -> Any:
-        """What the ``type`` of a data set's config names; None if there is no such thing."""
-        kind = dataset['type']
-        return importlib.import_module(f'{self.package}.registry').DATASETS.get(kind) if isinstance(kind, str) else kind
-
-    def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
-        """Classes and colours in the config of a data set without wrappers, else those of its type."""
-        return {**getattr(self.class_of(dataset), 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-
-    def threshold(self, score_thr: float | None) -> float | None:
-        """The lowest score to show, from what the command line gave."""
-        raise NotImplementedError
-
-    def memory(self, max_memory: str | None) -> int | None:
-        """Bytes that the program may take, from what the command line gave; None for half of what is free."""
-        if max_memory is not None:
-            raise SagaError(f'--max-memory: for segmentation, which runs in strips; {self.sees_whole}')
-
-    def check_predicts(self) -> None:
-        """Refuse a task that ``tools/predict.py`` does not do."""
-
-    def set_up_test(self, cfg: Config, out: Path | None) -> None:
-        """Set a config's evaluators: figures as the tools print them, results written at ``out``."""
-        raise NotImplementedError
-
-    def results(self, out: Path) -> list[str]:
-        """Names of what a test wrote beside ``out``."""
-        raise NotImplementedError
-
-    def image_of(self, sample: Any, inputs: Any) -> Any:
-        """The ``(H, W, 3)`` RGB image that a test's data sample is of; ``inputs`` is what was packed for the model."""
-        from saga_mm.display.drawing import read_rgb
-
-        return read_rgb(sample.img_path)
-
-    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path, score_thr: float | None) -> None:
-        """Draw what a test found on an ``(H, W, 3)`` RGB image beside the ground truth."""
-        raise NotImplementedError
-
-    def lighten(self, model: nn.Module, budget: MemoryBudget | None = None) -> None:
-        """Have a model predict in less memory, if there is a way: within a budget, or half of what is free."""
-
-    def usage(self, config: str, checkpoint: str) -> str:
-        """The command that uses a checkpoint on one's own pictures."""
-        return f'python tools/predict.py {config} {checkpoint} FOLDER'
-
-    def predictor(self, *args: Any, memory: int | None = None, **engine: str) -> Predictor:
-        """A trained model for use on arrays; the arguments are those of :class:`~saga_mm.tasks.predictor.Predictor`.
-
-        ``memory`` is what :meth:`memory` gave; ``engine`` is that of :func:`~saga_mm.engines.use_engine`.
-        """
-        raise NotImplementedError
-
-    def writer(
-        self, predictor: Predictor, out: Path, root: Path, pictures: list[Path], thr: float | None, own_size: bool
-    ) -> Writer:
-        """What writes predictions on pictures below ``root`` into the folder ``out``.
-
-        With ``own_size``, pictures are predicted at their own size, whatever the config resizes them to.
-        """
-        raise NotImplementedError
+    def has_option(self, name: str) -> bool:
+        """Whether a verb of the task has an option that not every task has."""
+        return any(name in implementation.options for implementation in self.verbs.values())
 
 
-def task_of(cfg: Config) -> Task:
-    """The task of a config, by the library that its names are looked up in."""
-    from saga_mm.tasks.detection.task import Detection
-    from saga_mm.tasks.enhancement.task import Enhancement
-    from saga_mm.tasks.segmentation.task import Segmentation
-
-    special = {task.package: task for task in (Segmentation, Enhancement)}
-    return special.get(cfg.get('default_scope'), Detection)()
+def option_text(name: str) -> str:
+    """``'train_ann'`` as it is typed: ``'--train-ann'``."""
+    return f'--{name.replace("_", "-")}'

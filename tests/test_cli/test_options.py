@@ -29,10 +29,14 @@ def test_command_line():
     args = parse('--cfg-options', 'a.b=1', 'c=[x,y]', '--local-rank', '1', '--val-ann', 'v.json')
     assert args.cfg_options == {'a.b': 1, 'c': ['x', 'y']} and args.local_rank == 1 and args.launcher == 'none'
     own = own_data_of(args)
-    assert own and own.val_ann == 'v.json' and own.train_ann is None
+    assert own and own.get('val_ann') == 'v.json' and own.get('train_ann') is None
     assert not own_data_of(parse())
     own = own_data_of(parse('--train-mask', 'm', '--classes', 'c.txt'))
-    assert (own.train_mask, own.classes, own.given()) == ('m', 'c.txt', '--train-mask, --classes')
+    assert (own.get('train_mask'), own.get('classes'), own.given(own.paths)) == (
+        'm',
+        'c.txt',
+        '--train-mask, --classes',
+    )
 
 
 def test_work_dir(tmp_path, monkeypatch):

@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from saga_mm import export as module
+from saga_mm.cli import export as command
+from saga_mm.cli.export import ExportOptions, export
 from saga_mm.errors import SagaError
-from saga_mm.export import ExportOptions, checking, export, sources, write_graph
+from saga_mm.export import checking, write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
+from saga_mm.export.subject import with_facts
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 from saga_mm.models.backbones import chunks
@@ -181,8 +184,8 @@ def written(enhancer, monkeypatch):
 
 
 def test_a_file_that_differs_is_not_written(written, folder, monkeypatch, tmp_path):
-    other = sources._subject(EnhancerGraph(build_enhancer(CONFIG)))
-    monkeypatch.setattr(module, 'find_subject', lambda options: other)
+    other = with_facts(EnhancerGraph(build_enhancer(CONFIG)))
+    monkeypatch.setattr(command, 'find_subject', lambda options: other)
     with pytest.raises(SagaError, match=r'a\.onnx: not written: its answers differ .*more than 0\.0001 \(96x136: '):
         run_export(folder, 'small.npz', str(tmp_path / 'a.onnx'))
     assert not list(tmp_path.iterdir())

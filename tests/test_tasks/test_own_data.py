@@ -6,8 +6,9 @@ from mmengine.config import Config
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.config import load_config
-from saga_mm.tasks.detection.task import Detection
-from saga_mm.tasks.own_data import OwnData, class_counts, leaf_datasets, set_num_classes, use_own_data
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.tasks.detection.data import DetectionData
+from saga_mm.tasks.own_data import OwnData, class_counts, set_num_classes, use_own_data
 
 
 @pytest.fixture
@@ -19,9 +20,11 @@ def data(tmp_path) -> Path:
     return tmp_path
 
 
+PATHS = dict(train_ann='train.json', val_ann='val.json', train_img='train', val_img='val')
+
+
 def own(data: Path, **change: str | None) -> OwnData:
-    given = dict(data_root=str(data), train_ann='train.json', val_ann='val.json', train_img='train', val_img='val')
-    return OwnData(**{**given, **change})
+    return OwnData(**{'data_root': str(data), **PATHS, **change})
 
 
 def test_config_points_at_the_data(data):
@@ -33,7 +36,7 @@ def test_config_points_at_the_data(data):
         assert dataset.ann_file == str(data / f'{name}.json') and dataset.data_prefix.img == f'{data / name}/'
         assert dataset.metainfo.classes == ('cat', 'dog', 'owl') and len(set(dataset.metainfo.palette)) == 3
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(data / 'val.json')
-    assert {count for _, count in class_counts(cfg.model, Detection.compared)} == {
+    assert {count for _, count in class_counts(cfg.model, DetectionData.compared)} == {
         3
     } and cfg.model.roi_head.mask_head.num_classes == 3
     assert 'demo_data' not in cfg
@@ -43,7 +46,7 @@ def test_without_a_root_paths_are_relative_to_where_one_is(data, monkeypatch):
     monkeypatch.chdir(data.parent)
     name = data.name
     cfg = load_config('saga_maskrcnn.py')
-    use_own_data(cfg, OwnData(None, f'{name}/train.json', f'{name}/val.json', f'{name}/train', f'{name}/val'))
+    use_own_data(cfg, own(data, data_root=None, **{key: f'{name}/{path}' for key, path in PATHS.items()}))
     assert cfg.train_dataloader.dataset.ann_file == str(data / 'train.json')
     # and so are completed paths beside a root, if the root has no such file
     use_own_data(cfg, own(data, data_root=name, train_ann=f'{name}/train.json'))
@@ -95,17 +98,19 @@ def test_wrapped_and_joined_data_sets(data):
 def test_heads_of_a_cascade():
     roi_head = dict(bbox_head=[dict(num_classes=80), dict(num_classes=80)], mask_head=dict(type='FCNMaskHead'))
     model = Config(dict(model=dict(rpn_head=dict(num_classes=1), roi_head=roi_head))).model
-    set_num_classes(model, 4, Detection.heads)
+    set_num_classes(model, 4, DetectionData.heads)
     assert [head.num_classes for head in model.roi_head.bbox_head] == [4, 4]
     assert model.roi_head.mask_head.num_classes == 4 and model.rpn_head.num_classes == 1
-    assert class_counts(model, Detection.compared) == [
+    assert class_counts(model, DetectionData.compared) == [
         ('model.roi_head.bbox_head.0', 4),
         ('model.roi_head.bbox_head.1', 4),
     ]
     with pytest.raises(SagaError, match='found no bbox_head'):
-        set_num_classes(dict(decode_head=dict(num_classes=3)), 4, Detection.heads)
+        set_num_classes(dict(decode_head=dict(num_classes=3)), 4, DetectionData.heads)
 
 
 def test_options_of_segmentation_are_refused(data):
-    with pytest.raises(SagaError, match=r'^--train-mask, --classes: for segmentation, and config .*saga_maskrcnn\.py'):
+    with pytest.raises(
+        SagaError, match=r'^--train-mask, --classes: for segmentation, and config .*saga_maskrcnn\.py is for detection'
+    ):
         use_own_data(load_config('saga_maskrcnn.py'), own(data, train_mask='m', classes='c.txt'))

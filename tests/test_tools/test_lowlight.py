@@ -13,8 +13,7 @@ from PIL import Image
 
 from saga_mm.cli.check_data import CheckOptions, check_data
 from saga_mm.cli.predict import PredictOptions, predict
-from saga_mm.cli.test import EvalOptions, evaluate
-from saga_mm.cli.test_modes import ModeOptions, compare
+from saga_mm.cli.test import EvalOptions, compare, evaluate
 from saga_mm.cli.train import TrainOptions, train
 from saga_mm.display.run_report import curves, metric_rows, plot_curves, read_scalars
 from saga_mm.errors import SagaError
@@ -188,7 +187,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         assert '\n' not in str(caught.value), name
         assert not list((tmp_path / name).glob('*.pth')), name
     for options, words in [
-        (dict(score_thr=0.5), '--score-thr: for detection'),
+        (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
         (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file for the figures'),
         (dict(own_data=OwnData(val_ann='a.json')), '--val-ann: for detection, and config'),
         (dict(own_data=OwnData(val_low='a')), r'--val-low needs --val-high as well'),
@@ -200,7 +199,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
     with pytest.raises(SagaError, match=r'tools/enhance\.py'):
         predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data'))
     with pytest.raises(SagaError, match=r'--mode: for segmentation, and config .* is for low-light enhancement'):
-        compare(ModeOptions(config=TINY, checkpoint=CHECKPOINT))
+        compare(EvalOptions(config=TINY, checkpoint=CHECKPOINT))
 
 
 @pytest.mark.slow

@@ -35,7 +35,9 @@ def pictures(trained, tmp_path) -> Path:
 
 
 def options(tiny: str, source: Path | str, **more: object) -> PredictOptions:
-    return PredictOptions(**{'config': tiny, 'checkpoint': CHECKPOINT, 'source': str(source), 'score_thr': 0.0, **more})
+    return PredictOptions(
+        **{'config': tiny, 'checkpoint': CHECKPOINT, 'source': str(source), 'task_options': {'score_thr': 0.0}, **more}
+    )
 
 
 def test_a_folder(inside, tiny, pictures, tmp_path, capsys):
@@ -67,7 +69,7 @@ def test_a_folder(inside, tiny, pictures, tmp_path, capsys):
 
 
 def test_one_picture_and_the_default_folder(inside, tiny, pictures):
-    result = predict(options(tiny, pictures / 'a.png', score_thr=2.0))
+    result = predict(options(tiny, pictures / 'a.png', task_options={'score_thr': 2.0}))
     assert result['images'][0]['predictions'] == [] and Path('work_dirs/predict/a/a.jpg').is_file()
     assert json.loads(Path('work_dirs/predict/a/predictions.json').read_text()) == result
 
@@ -104,8 +106,8 @@ def test_mistakes(inside, tiny, pictures, planted, tmp_path):
         (dict(source=str(tmp_path / 'empty')), 'has no pictures in it'),
         (dict(out=str(pictures)), 'is the folder of the pictures themselves'),
         (dict(out=str(pictures / 'a.png')), 'is a file, and a folder is needed'),
-        (dict(max_memory='4GB'), '--max-memory: for segmentation'),
-        (dict(own_size=True), '--own-size: for segmentation'),
+        (dict(task_options={'max_memory': '4GB'}), '--max-memory: for segmentation'),
+        (dict(task_options={'own_size': True}), '--own-size: for segmentation'),
         (dict(device='gpu7'), 'device=gpu7: is not there'),
         (dict(checkpoint=str(tmp_path / 'other.pth')), 'none of its 1 weights fits'),
         (dict(checkpoint=str(file)), 'refused, and nothing in it was loaded'),

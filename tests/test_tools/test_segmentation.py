@@ -13,16 +13,17 @@ import torch
 from PIL import Image
 
 from saga_mm.cli.predict import PredictOptions, predict
-from saga_mm.cli.test import EvalOptions, evaluate
-from saga_mm.cli.test_modes import ModeOptions, compare
+from saga_mm.cli.test import EvalOptions, compare, evaluate
 from saga_mm.cli.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.rows import MemoryBudget, RowRunner, watch_rows
 from saga_mm.tasks.detection.detector import Detector
 from saga_mm.tasks.own_data import OwnData
+from saga_mm.tasks.segmentation import segmenter
+from saga_mm.tasks.segmentation.evaluation import SegmentationEvaluation
+from saga_mm.tasks.segmentation.modes import MODES
 from saga_mm.tasks.segmentation.segmenter import Segmenter
-from saga_mm.tasks.segmentation.task import Segmentation
 
 TINY = str(Path(__file__).parents[1] / 'tiny_segmentation.py')
 WORK = Path('work_dirs/tiny_segmentation')
@@ -80,7 +81,8 @@ def test_scores_are_brought_to_the_size_of_images_by_rows_alone(inside, monkeypa
     picture = np.array(Image.open('data/tiny/images/val/000001.png'))[:70]
     options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Segmentation, 'lighten', lambda self, *_: None)
+        patch.setattr(SegmentationEvaluation, 'prepare_model', lambda *_: None)
+        patch.setattr(segmenter, 'label_by_rows', lambda *_: None)
         metrics, found = evaluate(options), Segmenter(TINY, CHECKPOINT)(picture)
 
     def refuse(*_):
@@ -148,7 +150,7 @@ def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monke
         # in rows a picture is read, segmented and saved by rows; strips are one row high
         monkeypatch.setattr(MemoryBudget, 'plan', lambda *_: RowRunner(rows=1))
         with pytest.raises(SagaError, match=r'1 of 8 pictures could not be done:\n.*cut\.jpg'):
-            predict(PredictOptions(TINY, CHECKPOINT, str(pictures), str(out), own_size=own_size))
+            predict(PredictOptions(TINY, CHECKPOINT, str(pictures), str(out), {'own_size': own_size}))
         images = json.loads((out / 'predictions.json').read_text())['images']
         results.append({image['file']: np.array(Image.open(out / image['map'])) for image in images})
         assert all((out / image['drawn']).is_file() for image in images)
@@ -160,8 +162,8 @@ def test_in_strips_a_folder_gets_the_same_maps(inside, pictures, tmp_path, monke
 
 def test_in_strips_a_picture_shows_how_many_of_its_rows_are_done(inside, pictures, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr('saga_mm.tasks.writer.progress_meter', lambda *_: nullcontext(shown.append))
-    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), own_size=True)
+    monkeypatch.setattr('saga_mm.tasks.segmentation.prediction.progress_meter', lambda *_: nullcontext(shown.append))
+    options = PredictOptions(TINY, CHECKPOINT, str(pictures / 'a.png'), str(tmp_path / 'out'), {'own_size': True})
     predict(options)
     assert shown == sorted(shown) and 0 < shown[0] < 20 and shown[-1] == 96
     assert len([rows for rows in shown if rows < 80]) > 10
@@ -178,7 +180,7 @@ def large(segmented, tmp_path) -> Path:
 def smallest_of(large: Path, out: Path) -> int:
     """The smallest memory that works, in MB, and a little more: a process does not always hold the same."""
     with pytest.raises(SagaError) as refused:
-        predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), max_memory='90MB'))
+        predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), {'max_memory': '90MB'}))
     said = r'--max-memory 90MB: too little for 900 x 1100 pixels; the smallest that works is (\d+)MB'
     assert not (out / 'maps' / 'large.png').exists()
     return int(re.search(said, str(refused.value))[1]) + 30
@@ -200,7 +202,7 @@ def test_what_does_not_fit_the_memory_is_done_in_strips_with_the_same_map(inside
     for limit in (None, memory):
         out, shares = tmp_path / str(limit), []
         with watch_rows(shares.append):
-            predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), max_memory=limit, cfg_options=change))
+            predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), {'max_memory': limit}, cfg_options=change))
         # those who watch are told of what is run in strips
         assert bool(shares) == (limit is not None)
         maps.append(np.array(Image.open(out / 'maps' / 'large.png')))
@@ -218,16 +220,19 @@ def test_a_segmenter_and_a_test_keep_within_a_memory(inside, large, tmp_path):
     options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)
     figures, shares = evaluate(options), []
     with watch_rows(shares.append), pytest.raises(SagaError, match=r'max_memory=90MB: too little for 96 x 96 pixels'):
-        evaluate(replace(options, max_memory='90MB'))
-    assert evaluate(replace(options, max_memory='64GB')) == pytest.approx(figures, nan_ok=True) and not shares
+        evaluate(replace(options, task_options={'max_memory': '90MB'}))
+    assert (
+        evaluate(replace(options, task_options={'max_memory': '64GB'})) == pytest.approx(figures, nan_ok=True)
+        and not shares
+    )
 
 
 def test_options_that_do_not_go_together_are_named(inside, tmp_path):
-    options = ModeOptions(TINY, checkpoint=CHECKPOINT)
+    options = EvalOptions(TINY, checkpoint=CHECKPOINT)
     for change, said in [
         (dict(show_dir=str(tmp_path / 'shown')), '--show-dir: does not go with --mode'),
-        (dict(score_thr=0.5), '--score-thr: for detection'),
-        (dict(max_memory='much'), 'max_memory=much: is no size'),
+        (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
+        (dict(task_options={'max_memory': 'much'}), 'max_memory=much: is no size'),
     ]:
         with pytest.raises(SagaError, match=said):
             compare(replace(options, **change))
@@ -236,8 +241,9 @@ def test_options_that_do_not_go_together_are_named(inside, tmp_path):
 def test_modes_side_by_side(inside, tmp_path, capsys):
     out = tmp_path / 'modes.json'
     windows = {'model.test_cfg.crop_size': (64, 64), 'model.test_cfg.stride': (32, 32)}
-    options = ModeOptions(TINY, windows, checkpoint=CHECKPOINT, out=str(out), sizes=(96, 130), max_memory='64GB')
-    rows = {(row.size, row.mode): row for row in compare(options)}
+    own = {'mode': MODES, 'sizes': '96,130', 'max_memory': '64GB'}
+    options = EvalOptions(TINY, windows, checkpoint=CHECKPOINT, out=str(out), task_options=own)
+    rows = {(row.size, row.mode): row for row in compare(options).rows}
     assert list(rows) == [(size, mode) for size in (96, 130) for mode in ('whole', 'slide', 'strips')]
     assert all(0 <= row.miou <= 100 and row.seconds > 0 and row.peak_gib > 0.1 for row in rows.values())
     for size in (96, 130):
@@ -258,16 +264,18 @@ def test_the_map_is_the_evaluated_one_and_classes_are_those_of_the_checkpoint(in
     torch.save(checkpoint, tmp_path / 'own.pth')
     # a config that knows nothing of these classes, as the one that a training on own data started from
     config = {'model.decode_head.num_classes': 150, 'model.auxiliary_head.num_classes': 150}
-    segmenter = Segmenter(TINY, tmp_path / 'own.pth', 'cpu', config)
-    assert segmenter.classes == names and len(segmenter.metainfo['palette']) == 6
-    found = segmenter(picture)
+    model = Segmenter(TINY, tmp_path / 'own.pth', 'cpu', config)
+    assert model.classes == names and len(model.metainfo['palette']) == 6
+    found = model(picture)
     assert found.dtype == np.uint8
     assert np.array_equal(found, np.array(Image.open(tmp_path / 'run' / '000001.png')))
 
     del checkpoint['meta']
     torch.save(checkpoint, tmp_path / 'bare.pth')
     assert Segmenter(TINY, tmp_path / 'bare.pth').classes == tuple(CLASSES)
-    with pytest.raises(SagaError, match=r'tiny_segmentation\.py: is for mmseg, and Detector runs models of mmdet'):
+    with pytest.raises(
+        SagaError, match=r'tiny_segmentation\.py: is for segmentation, and Detector runs models for detection'
+    ):
         Detector(TINY, tmp_path / 'bare.pth')
 
 
@@ -313,7 +321,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         assert '\n' not in str(caught.value), name
         assert not list((tmp_path / name).glob('*.pth')), name
     for options, words in [
-        (dict(score_thr=0.5), '--score-thr: for detection'),
+        (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
         (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file for the figures'),
         (dict(own_data=OwnData(val_ann='a.json')), '--val-ann: for detection'),
         (dict(show_dir='data/tiny/images/val'), 'is the folder of the images themselves'),
@@ -322,7 +330,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
             evaluate(EvalOptions(config=TINY, checkpoint=CHECKPOINT, **options))
         assert '\n' not in str(caught.value)
     with pytest.raises(SagaError, match='--score-thr: for detection'):
-        predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data', score_thr=0.5))
+        predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data', task_options={'score_thr': 0.5}))
 
 
 @pytest.mark.slow

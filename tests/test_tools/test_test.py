@@ -19,7 +19,13 @@ CHECKPOINT = 'work_dirs/tiny/epoch_2.pth'
 def test_figures_results_and_pictures(inside, tiny, tmp_path, capsys):
     out = tmp_path / 'results' / 'run.json'
     metrics = evaluate(
-        EvalOptions(config=tiny, checkpoint=CHECKPOINT, show_dir=str(tmp_path / 'shown'), out=str(out), score_thr=0)
+        EvalOptions(
+            config=tiny,
+            checkpoint=CHECKPOINT,
+            show_dir=str(tmp_path / 'shown'),
+            out=str(out),
+            task_options={'score_thr': 0},
+        )
     )
     assert {'coco/bbox_mAP', 'coco/segm_mAP_50'} <= set(metrics)
     screen = capsys.readouterr().out
@@ -82,7 +88,7 @@ def test_mistakes_are_one_line(inside, tiny, tmp_path, planted):
         (dict(checkpoint=str(tmp_path / 'other.pth')), r'other\.pth: none of its 1 weights fits this MaskRCNN'),
         (dict(checkpoint=str(file)), 'refused, and nothing in it was loaded'),
         (dict(cfg_options={'model.roi_head.bbox_head.fc_out_channels': 40}), 'is of another model'),
-        (dict(max_memory='4GB'), '--max-memory: for segmentation'),
+        (dict(task_options={'max_memory': '4GB'}), '--max-memory: for segmentation'),
         (dict(out='a.txt'), r'--out a\.txt: name a \.json file'),
         (dict(show_dir='data/tiny/images/val'), 'is the folder of the images themselves'),
         (dict(cfg_options={'test_evaluator.metric': 'boxes'}), 'test_evaluator.*CocoMetric: .*boxes'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from saga_mm.errors import SagaError
+from saga_mm.tasks.detection import DETECTION
 from saga_mm.tasks.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Detector(Predictor):
     """A detector of mmdet's with its weights, for one picture at a time; see :class:`Predictor` for its arguments."""
 
-    package = 'mmdet'
+    task = DETECTION
 
     def __call__(self, image: np.ndarray) -> DetDataSample:
         """Detect the objects in a picture.

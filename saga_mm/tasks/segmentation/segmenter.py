@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from saga_mm.errors import SagaError
+from saga_mm.loading.trained import Trained
+from saga_mm.models.openmmlab import segmentor_parts
+from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.predictor import Predictor
+from saga_mm.tasks.segmentation import SEGMENTATION
 from saga_mm.tasks.segmentation.exported import ExportedSegmentor
 
 
@@ -22,8 +26,8 @@ class Segmenter(Predictor):
     labels.
 
     Args:
-        config: The config file, or a segmentor that ``tools/export.py`` wrote, ``NAME.onnx``, which takes nothing else
-            but a device.
+        config: As of :class:`Predictor`, or a segmentor that ``tools/export.py`` wrote, ``NAME.onnx``, which takes
+            nothing else but a device.
         checkpoint: As of :class:`Predictor`.
         device: As of :class:`Predictor`.
         cfg_options: As of :class:`Predictor`.
@@ -38,11 +42,11 @@ class Segmenter(Predictor):
         exported: The :class:`ExportedSegmentor` of an ``.onnx`` file, beside which there is no ``model``; else None.
     """
 
-    package = 'mmseg'
+    task = SEGMENTATION
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
+        config: str | os.PathLike[str] | Trained,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str | None = None,
         cfg_options: dict[str, Any] | None = None,
@@ -53,9 +57,7 @@ class Segmenter(Predictor):
         self.exported: ExportedSegmentor | None = None
         self.keeps_size = False
         self._max_memory = memory_size(max_memory)
-        if not is_onnx(config):
-            if checkpoint is None:
-                raise SagaError(f'config {config}: name its checkpoint as well')
+        if isinstance(config, Trained) or not is_onnx(config):
             super().__init__(config, checkpoint, device, cfg_options, engine, precision)
             steps = [type(step).__name__ for step in self._pipeline.transforms]
             self.keeps_size = steps == ['LoadImageFromNDArray', 'PackSegInputs']
@@ -66,14 +68,12 @@ class Segmenter(Predictor):
         self.classes = self.exported.facts.classes
         self.metainfo = {'classes': self.classes, 'palette': self.exported.facts.palette}
 
-    def _lighten(self) -> None:
+    def _prepare_model(self) -> None:
         self.budget = MemoryBudget.of(self.model, self._max_memory)
-        self._task.lighten(self.model, self.budget)
+        label_by_rows(self.model, self.budget)
 
     def is_large(self, height: int, width: int) -> bool:
         """Whether a picture is run in strips, and can be by rows: where the config leaves pictures as they are."""
-        from saga_mm.models.openmmlab import segmentor_parts
-
         padded = getattr(self.model.data_preprocessor, 'test_cfg', None)
         if not self.keeps_size or padded or self.model.test_cfg.get('mode', 'whole') != 'whole':
             return False

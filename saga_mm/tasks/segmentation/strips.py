@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from saga_mm.errors import SagaError
+from saga_mm.models.openmmlab import label_rows, segment_rows, segmentor_parts
 from saga_mm.rows import ImageRows, MemoryBudget, Part
 
 
@@ -55,8 +56,6 @@ def segment_strips(
     Raises:
         SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
     """
-    from saga_mm.models.openmmlab import label_rows, segment_rows, segmentor_parts
-
     rows = prepare_rows(image, model)
     parts = parts_in_strips(segmentor_parts, model, rows.height, rows.width)
     runner = MemoryBudget.of(model, max_memory).plan(parts, rows, getattr(image, 'held_bytes', 0), folder)

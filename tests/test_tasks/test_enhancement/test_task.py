@@ -7,9 +7,9 @@ from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.config import load_config
-from saga_mm.tasks.enhancement.task import Enhancement
+from saga_mm.tasks import task_of
+from saga_mm.tasks.enhancement.evaluation import EnhancementEvaluation
 from saga_mm.tasks.own_data import OwnData, use_own_data
-from saga_mm.tasks.task import task_of
 
 DEMO, PAIRS = 'saga_lowlight.py', 'lol/saga-unet_150k_lol-v1.py'
 
@@ -29,7 +29,7 @@ def steps(cfg, loader):
 
 def test_a_config_says_its_task():
     task = task_of(load_config(DEMO))
-    assert type(task) is Enhancement and task.name == 'low-light enhancement'
+    assert task.name == 'low-light enhancement'
     assert task_of(Config({})).name == task_of(load_config('saga_maskrcnn.py')).name == 'detection'
     assert task_of(load_config('saga_upernet.py')).name == 'segmentation'
 
@@ -82,7 +82,7 @@ PARTS = {'train_high': 'photos', 'val_low': 'low', 'val_high': 'high'}
         (dict(train_high='gone'), True, 'gone'),
         (dict(train_high='one'), True, 'holds 1 pictures to train on, of which none can be held out; name --val-high'),
         (dict(train_img='low'), True, r'^--train-img: for detection and segmentation, and config .*saga_lowlight\.py'),
-        (dict(classes='c.txt', train_ann='a.json'), True, '^--train-ann: for detection, and config'),
+        (dict(classes='c.txt', train_ann='a.json'), True, '^--classes: for segmentation, and config'),
     ],
 )
 def test_what_does_not_go_together(folders, given, training, words):
@@ -94,9 +94,9 @@ def test_what_does_not_go_together(folders, given, training, words):
 
 
 def test_other_tasks_refuse_folders_of_dark_pictures(folders):
-    with pytest.raises(SagaError, match=r'^--val-low: for low-light enhancement, and config .* detects objects'):
+    with pytest.raises(SagaError, match=r'^--val-low: for low-light enhancement, and config .* is for detection'):
         use_own_data(load_config('saga_maskrcnn.py'), OwnData(val_low='a'))
-    with pytest.raises(SagaError, match=r'^--train-high: for low-light enhancement, and config .* segments pictures'):
+    with pytest.raises(SagaError, match=r'^--train-high: for low-light enhancement, and config .* is for segmentation'):
         use_own_data(load_config('saga_upernet.py'), OwnData(train_high='a'))
 
 
@@ -109,12 +109,12 @@ def test_drawn_pictures_stand_beside_each_other(tmp_path):
     packed[0] = 200
     sample = LowLightSample()
     sample.pred_img = torch.full((3, 20, 40), 1.3)
-    task = Enhancement()
+    task = EnhancementEvaluation()
     image = task.image_of(sample, packed)
     assert image.shape == (20, 40, 3) and image[0, 0].tolist() == [0, 0, 200]
-    task.draw(None, sample, image, tmp_path / 'two.png', None)
+    task.draw(None, sample, image, tmp_path / 'two.png')
     sample.gt_img = torch.full((3, 20, 40), 0.5)
-    task.draw(None, sample, image, tmp_path / 'three.png', None)
+    task.draw(None, sample, image, tmp_path / 'three.png')
     two, three = (np.array(Image.open(tmp_path / name))[-20:] for name in ('two.png', 'three.png'))
     assert two.shape == (20, 80, 3) and three.shape == (20, 120, 3)
     assert [three[5, x].tolist() for x in (5, 45, 85)] == [[0, 0, 200], [255] * 3, [128] * 3]

@@ -6,8 +6,8 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.loading.config import load_config
 from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
+from saga_mm.tasks.segmentation.data import SegmentationData
 from saga_mm.tasks.segmentation.own_masks import find_suffixes, read_classes
-from saga_mm.tasks.segmentation.task import Segmentation
 
 FOLDERS = {'img': 'photos', 'mask': 'masks'}
 
@@ -43,7 +43,7 @@ def test_config_points_at_the_data(data, config):
         folders = {'img_path': str(data / part / 'photos'), 'seg_map_path': str(data / part / 'masks')}
         assert dataset.data_prefix == folders and (dataset.img_suffix, dataset.seg_map_suffix) == ('.jpg', '_ids.png')
         assert dataset.metainfo.classes == ('road', 'sky', 'car') and len(set(dataset.metainfo.palette)) == 3
-    counts = class_counts(cfg.model, Segmentation.compared)
+    counts = class_counts(cfg.model, SegmentationData.compared)
     assert set(counts) <= {('model.decode_head', 3), ('model.auxiliary_head', 3)} and counts
     assert 'demo_data' not in cfg
 
@@ -61,7 +61,10 @@ def test_testing_needs_the_validation_part_alone(data):
         ({'classes': None}, r'--data-root.* needs --classes as well: a text file with one class name a line'),
         ({'val_mask': None}, 'needs --val-mask as well: the folder of the masks of the images to evaluate on'),
         ({'train_img': None}, 'needs --train-img as well: the folder of the training images'),
-        ({'train_ann': 'a.json'}, r'^--train-ann: for detection, and config .*saga_upernet\.py segments pictures'),
+        (
+            {'train_ann': 'a.json'},
+            r'^--train-ann: for detection, and config .*saga_upernet\.py is for segmentation, which takes --train-img',
+        ),
         ({'classes': 'gone.txt'}, r'--classes .*gone\.txt: cannot be read'),
         ({'val_mask': 'gone'}, 'gone: no such folder'),
     ],

@@ -1,4 +1,4 @@
-"""What becomes of a prediction on a user's picture: files, and an entry in a list."""
+"""Classes of the pixels of a user's pictures: laid over them, and saved as maps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from saga_mm.display.drawing import OutputNames, draw_maps, draw_objects, save_map
+from saga_mm.display.drawing import draw_maps, save_map
 from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError
@@ -21,14 +21,14 @@ from saga_mm.images.notes import read_geo, write_world_file
 from saga_mm.images.pictures import read_picture
 from saga_mm.rows import watch_rows
 from saga_mm.rows.device_memory import used_bytes
+from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.prediction import Pictures, Prediction, Writer
+from saga_mm.tasks.predictor import Place
+from saga_mm.tasks.segmentation.segmenter import Segmenter
 from saga_mm.tasks.segmentation.strips import segment_strips
 
 if TYPE_CHECKING:
-    from mmdet.structures import DetDataSample
-
-    from saga_mm.tasks.detection.detector import Detector
-    from saga_mm.tasks.predictor import Predictor
-    from saga_mm.tasks.segmentation.segmenter import Segmenter
+    from saga_mm.loading.trained import Trained
 
 MAPS = 'maps'
 LARGEST_DRAWN = 2048
@@ -36,69 +36,34 @@ LARGEST_DRAWN = 2048
 DELAY, MODEL_SHARE = 2.0, 0.9
 
 
-class Writer:
-    """Predicts pictures and writes what was found into a folder.
+class SegmentationPrediction(Prediction):
+    """A class for each pixel.
 
     Args:
-        predictor: The model.
-        out: The folder.
-        root: Folder that the names of pictures are taken relative to.
-        pictures: All pictures.
+        max_memory: What the program may take, such as ``'4GB'``; None for half of what is free.
+        own_size: Leave out a ``Resize`` of the config's test pipeline.
     """
 
-    def __init__(self, predictor: Predictor, out: Path, root: Path, pictures: list[Path]) -> None:
-        self.predictor = predictor
-        self.out = out
-        self.drawn = OutputNames(out, root, inputs=pictures)
+    def __init__(self, max_memory: str | int | None = None, own_size: bool = False) -> None:
+        self.max_memory, self.own_size = memory_size(max_memory), own_size
 
-    def head(self) -> dict[str, Any]:
-        """What is the same for all pictures."""
-        return {'classes': list(self.predictor.classes)}
-
-    def write(self, picture: Path) -> dict[str, Any]:
-        """Predict one picture, write the results and return its entry in the list."""
-        raise NotImplementedError
-
-    def summary(self, done: list[dict[str, Any]]) -> str:
-        """What was done, for the screen."""
-        raise NotImplementedError
+    def writer(self, model: Trained, place: Place, pictures: Pictures) -> SegmentationWriter:
+        segmenter = Segmenter(model, max_memory=self.max_memory, **place._asdict())
+        return SegmentationWriter(segmenter, pictures, self.own_size)
 
 
-class DetectionWriter(Writer):
-    """Draws objects and lists them; below the lowest score they are neither drawn nor listed."""
+class ExportedPrediction(Prediction):
+    """The same by an exported segmentor, which takes the place of config and checkpoint.
 
-    predictor: Detector
+    Args:
+        own_size: As of :class:`SegmentationPrediction`.
+    """
 
-    def __init__(self, predictor: Detector, out: Path, root: Path, pictures: list[Path], score_thr: float) -> None:
-        super().__init__(predictor, out, root, pictures)
-        from mmdet.visualization import DetLocalVisualizer
+    def __init__(self, own_size: bool = False) -> None:
+        self.own_size = own_size
 
-        self.score_thr, self.highest = score_thr, 0.0
-        self.visualizer = DetLocalVisualizer.get_instance('saga_mm.predict')
-        self.visualizer.dataset_meta = predictor.metainfo
-
-    def head(self) -> dict[str, Any]:
-        return {'score_thr': self.score_thr, **super().head()}
-
-    def write(self, picture: Path) -> dict[str, Any]:
-        image = read_picture(picture)
-        sample = self.predictor(image).cpu()
-        self.highest = max(self.highest, *sample.pred_instances.scores.tolist(), 0.0)
-        target = self.drawn.path_for(picture)
-        draw_objects(self.visualizer, sample, image, target, self.score_thr, draw_gt=False)
-        return {
-            'drawn': os.path.relpath(target, self.out),
-            'width': image.shape[1],
-            'height': image.shape[0],
-            'predictions': _listed(sample, self.predictor.classes, self.score_thr),
-        }
-
-    def summary(self, done: list[dict[str, Any]]) -> str:
-        count = sum(len(entry['predictions']) for entry in done)
-        pictures = f'{len(done)} pictures' if len(done) > 1 else '1 picture'
-        if not count:
-            pictures += f', as none scores {self.score_thr} (--score-thr); the highest score is {self.highest:.3f}'
-        return f'{count} object{"s" * (count != 1)} in {pictures}; drawn pictures'
+    def writer(self, model: str, place: Place, pictures: Pictures) -> SegmentationWriter:
+        return SegmentationWriter(Segmenter(model, **place._asdict()), pictures, self.own_size)
 
 
 class SegmentationWriter(Writer):
@@ -113,9 +78,9 @@ class SegmentationWriter(Writer):
 
     predictor: Segmenter
 
-    def __init__(self, predictor: Segmenter, out: Path, root: Path, pictures: list[Path], own_size: bool) -> None:
-        super().__init__(predictor, out, root, pictures)
-        self.maps = OutputNames(out / MAPS, root, suffix='.png', inputs=pictures)
+    def __init__(self, predictor: Segmenter, pictures: Pictures, own_size: bool) -> None:
+        super().__init__(predictor, pictures)
+        self.maps = pictures.names(MAPS, '.png')
         self.own_size = own_size
 
     def write(self, picture: Path) -> dict[str, Any]:
@@ -198,25 +163,3 @@ def _rows_shown(picture: Path, height: int) -> Iterator[Callable[[int], None]]:
         watch_rows(lambda share: show(MODEL_SHARE * share * height)),
     ):
         yield lambda rows: show(MODEL_SHARE * height + (1 - MODEL_SHARE) * rows)
-
-
-def _listed(sample: DetDataSample, classes: tuple[str, ...], score_thr: float) -> list[dict[str, Any]]:
-    """Predictions in plain values, the best first; masks as COCO's run lengths."""
-    from pycocotools import mask as coco_mask
-
-    predicted = sample.pred_instances
-    predicted = predicted[predicted.scores >= score_thr]
-    predicted = predicted[predicted.scores.argsort(descending=True)]
-    listed = []
-    for index, (box, label, score) in enumerate(zip(predicted.bboxes, predicted.labels, predicted.scores, strict=True)):
-        entry = {
-            'label': int(label),
-            'class': classes[int(label)],
-            'score': round(float(score), 4),
-            'box': [round(float(value), 2) for value in box],
-        }
-        if 'masks' in predicted:
-            rle = coco_mask.encode(np.asfortranarray(predicted.masks[index].numpy(), dtype=np.uint8))
-            entry['mask'] = {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
-        listed.append(entry)
-    return listed

@@ -7,48 +7,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import DATASETS
 
-from saga_mm.cli.prepare import check, read
-from saga_mm.cli.test import EvalOptions
-from saga_mm.display.console import say
 from saga_mm.display.progress import progress_bar
 from saga_mm.display.table import format_table
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError
 from saga_mm.files import write_file, write_image
-from saga_mm.loading.work_dir import find_best
+from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.models.openmmlab import label_rows
 from saga_mm.rows import MemoryRows
 from saga_mm.rows.device_memory import peak_bytes, release_memory
-from saga_mm.tasks.own_data import leaf_datasets
+from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.predictor import Place
+from saga_mm.tasks.segmentation.segmenter import Segmenter
 from saga_mm.tasks.segmentation.strips import prepare_rows, segment_strips
-from saga_mm.tasks.task import task_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
+    from saga_mm.loading.trained import Trained
+
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
 CROP = {'crop_size': (512, 512), 'stride': (384, 384)}
 MODES = ('whole', 'slide', 'strips')
-
-
-@dataclass
-class ModeOptions(EvalOptions):
-    """The command line of a comparison.
-
-    Attributes:
-        modes: Which of :data:`MODES` to run.
-        sizes: Longest sides that images and masks are resized to, in pixels; none for images as they are.
-    """
-
-    modes: Sequence[str] = MODES
-    sizes: Sequence[int] = ()
 
 
 @dataclass
@@ -62,50 +53,81 @@ class Row:
     peak_gib: float
 
 
-def compare(options: ModeOptions) -> list[Row]:
-    """Segment the test images in every mode and size, print a table, and write it with a plot.
+class Comparison(NamedTuple):
+    """What all ways came to, and the model that was run."""
+
+    rows: list[Row]
+    segmenter: Segmenter
+
+    def table(self) -> str:
+        """The figures for the screen."""
+        header = ('longest side', 'mode', 'mIoU', 'seconds an image', 'peak memory, GiB')
+        cells = [
+            (row.size or 'as it is', row.mode, *(f'{x:.2f}' for x in (row.miou, row.seconds, row.peak_gib)))
+            for row in self.rows
+        ]
+        return format_table(header, cells)
+
+    def write(self, path: Path, run: dict[str, Any]) -> Path:
+        """Write the figures as JSON beside what ``run`` says, draw them into a file beside it, and return that file."""
+        write_file(path, json.dumps({**run, 'rows': [asdict(row) for row in self.rows]}, indent=2) + '\n')
+        return _plot(self.rows, path.with_suffix('.png'))
+
+
+class Modes:
+    """Ways to segment the test images of a config.
+
+    Args:
+        mode: Which of :data:`MODES` to run.
+        sizes: Longest sides that images and masks are resized to, in pixels, ``'512,1024'``; None for images as they
+            are.
+        max_memory: What the program may take in strips, such as ``'4GB'``; None for half of what is free.
 
     Raises:
-        SagaError: Something was wrong before the first image, or the memory is too small for strips.
+        SagaError: An option is not in order.
     """
-    from mmseg.evaluation import IoUMetric
 
-    if options.show_dir is not None:
-        raise SagaError('--show-dir: does not go with --mode, which measures and draws nothing; test without --mode')
-    checkpoint = find_best(options.checkpoint)
-    cfg = read(options, training=False)
-    task = task_of(cfg)
-    if task.package != 'mmseg':
-        raise SagaError(f'--mode: for segmentation, and config {cfg.filename} is for {task.name}')
-    task.threshold(options.score_thr)
-    memory = task.memory(options.max_memory)
-    check(cfg, training=False, launcher=options.launcher)
-    segmenter = task.predictor(options.config, checkpoint, None, options.cfg_options)
-    images = _Images(cfg)
-    run = {
-        'whole': segment_whole,
-        'slide': segment_slide,
-        'strips': lambda model, image: np.concatenate(list(segment_strips(model, image, memory))),
-    }
-    count = len(segmenter.classes)
-    found: dict[tuple[int | None, str], list[tuple]] = {}
-    jobs = [(size, mode, i) for size in options.sizes or (None,) for mode in options.modes for i in range(len(images))]
-    for size, mode, i in progress_bar(jobs, len(jobs), 'segmenting'):
-        image, mask = _resized(*images(i), size)
-        release_memory()
-        start = time.perf_counter()
-        labels = run[mode](segmenter.model, image)
-        seconds, peak = time.perf_counter() - start, peak_bytes()
-        areas = IoUMetric.intersect_and_union(torch.from_numpy(labels), torch.from_numpy(mask), count, 255)
-        found.setdefault((size, mode), []).append((areas, seconds, peak))
-    rows = []
-    for (size, mode), results in found.items():
-        areas, seconds, peaks = zip(*results)
-        figures = IoUMetric.total_area_to_metrics(*(sum(parts) for parts in zip(*areas)), metrics=['mIoU'])
-        miou = 100 * float(np.nanmean(figures['IoU']))
-        rows.append(Row(size, mode, miou, float(np.median(seconds)), max(peaks) / 2**30))
-    _report(rows, options, Path(cfg.work_dir))
-    return rows
+    def __init__(
+        self, mode: Sequence[str] = MODES, sizes: str | None = None, max_memory: str | int | None = None
+    ) -> None:
+        self.modes, self.max_memory = mode, memory_size(max_memory)
+        try:
+            self.sizes = [int(side) for side in sizes.split(',')] if sizes else []
+        except ValueError:
+            raise ArgumentError('sizes', sizes, 'name longest sides in pixels, such as 512,1024') from None
+
+    def run(self, model: Trained, place: Place) -> Comparison:
+        """Segment all images in every mode and size.
+
+        Raises:
+            SagaError: Config and weights are not in order, or the memory is too small for strips.
+        """
+        cfg = model.cfg
+        segmenter = Segmenter(model, max_memory=self.max_memory, **place._asdict())
+        images = _Images(cfg)
+        run = {
+            'whole': segment_whole,
+            'slide': segment_slide,
+            'strips': lambda model, image: np.concatenate(list(segment_strips(model, image, self.max_memory))),
+        }
+        count = len(segmenter.classes)
+        found: dict[tuple[int | None, str], list[tuple]] = {}
+        jobs = [(size, mode, i) for size in self.sizes or (None,) for mode in self.modes for i in range(len(images))]
+        for size, mode, i in progress_bar(jobs, len(jobs), 'segmenting'):
+            image, mask = _resized(*images(i), size)
+            release_memory()
+            start = time.perf_counter()
+            labels = run[mode](segmenter.model, image)
+            seconds, peak = time.perf_counter() - start, peak_bytes()
+            areas = IoUMetric.intersect_and_union(torch.from_numpy(labels), torch.from_numpy(mask), count, 255)
+            found.setdefault((size, mode), []).append((areas, seconds, peak))
+        rows = []
+        for (size, mode), results in found.items():
+            areas, seconds, peaks = zip(*results)
+            figures = IoUMetric.total_area_to_metrics(*(sum(parts) for parts in zip(*areas)), metrics=['mIoU'])
+            miou = 100 * float(np.nanmean(figures['IoU']))
+            rows.append(Row(size, mode, miou, float(np.median(seconds)), max(peaks) / 2**30))
+        return Comparison(rows, segmenter)
 
 
 def segment_whole(model: nn.Module, image: np.ndarray) -> np.ndarray:
@@ -136,9 +158,6 @@ class _Images:
     """Test images, RGB, and their masks, by number."""
 
     def __init__(self, cfg: Config) -> None:
-        from mmengine.dataset import Compose
-        from mmseg.registry import DATASETS
-
         leaf = next(leaf_datasets(cfg.test_dataloader.dataset))
         with DefaultScope.overwrite_default_scope('mmseg'):
             self.dataset = DATASETS.build(leaf)
@@ -161,21 +180,7 @@ def _resized(image: np.ndarray, mask: np.ndarray, side: int | None) -> tuple[np.
     return image, cv2.resize(mask.astype(np.int32), size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
 
 
-def _report(rows: list[Row], options: ModeOptions, work_dir: Path) -> None:
-    header = ('longest side', 'mode', 'mIoU', 'seconds an image', 'peak memory, GiB')
-    cells = [
-        (row.size or 'as it is', row.mode, *(f'{x:.2f}' for x in (row.miou, row.seconds, row.peak_gib))) for row in rows
-    ]
-    print(format_table(header, cells))
-    out = Path(options.out or work_dir / 'modes.json')
-    written = {'config': options.config, 'checkpoint': options.checkpoint, 'rows': [asdict(row) for row in rows]}
-    write_file(out, json.dumps(written, indent=2) + '\n')
-    say(f'figures are in {out}, the plot is {_plot(rows, out.with_suffix(".png"))}')
-
-
 def _plot(rows: list[Row], path: Path) -> Path:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(12, 3.6), layout='constrained')
     panels = figure.subplots(1, 3)
     titles = {'miou': 'mIoU', 'seconds': 'seconds an image', 'peak_gib': 'peak memory, GiB'}

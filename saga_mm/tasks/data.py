@@ -1,0 +1,88 @@
+"""What a task knows of its data: how to point a config at a user's own, and how to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from saga_mm.datasets.checks.report import describe, plot_histogram, plot_overlays
+from saga_mm.datasets.checks.survey import Survey
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from saga_mm.tasks.own_data import OwnData
+
+
+class DataReport(NamedTuple):
+    """What a look at a data set found.
+
+    Attributes:
+        text: What there is.
+        warnings: What one should know, in lines.
+        problems: What stops a training or spoils it, in lines.
+        draw: Draws pictures into a folder, at most as many as it is told, and returns their files.
+    """
+
+    text: str
+    warnings: list[str]
+    problems: list[str]
+    draw: Callable[[Path, int], list[Path]]
+
+    @classmethod
+    def of(cls, survey: Survey) -> DataReport:
+        """Counts of classes, a histogram of them, and images with what is marked on them."""
+
+        def draw(folder: Path, most: int) -> list[Path]:
+            drawn = plot_overlays(survey, folder / 'overlays.png', most)
+            return [plot_histogram(survey, folder / 'histogram.png'), *drawn]
+
+        return cls(describe(survey), survey.warnings.lines(), survey.problems.lines(), draw)
+
+
+class TaskData:
+    """The data sets of a task's configs.
+
+    Attributes:
+        library: The library whose registry has the data sets.
+        heads: Names of the parts of a model whose ``num_classes`` is that of the data.
+        compared: Those of them that every model has right, to be compared with the data before a run.
+    """
+
+    library: str
+    heads: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        """Change in the library, for this process, what is wrong in it."""
+
+    def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
+        """Point a config at a user's own data: data sets, classes, heads, evaluators."""
+        raise NotImplementedError
+
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+        """Look at the files of a data set's config before anything runs; print warnings.
+
+        Raises:
+            SagaError: Something is wrong with them.
+        """
+        raise NotImplementedError
+
+    def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
+        """Look at all of a data set without wrappers; None if it is of another kind, or on remote storage.
+
+        Raises:
+            SagaError: It cannot be looked at.
+        """
+        raise NotImplementedError
+
+    def class_of(self, dataset: dict[str, Any]) -> Any:
+        """What the ``type`` of a data set's config names; None if there is no such thing."""
+        kind = dataset['type']
+        return import_module(f'{self.library}.registry').DATASETS.get(kind) if isinstance(kind, str) else kind
+
+    def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
+        """Classes and colours in the config of a data set without wrappers, else those of its type."""
+        return {**getattr(self.class_of(dataset), 'METAINFO', {}), **(dataset.get('metainfo') or {})}

@@ -1,0 +1,57 @@
+"""The evaluation of detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.datasets.checks.coco_config import type_name
+from saga_mm.display.drawing import draw_objects
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.tasks.evaluation import Evaluation
+from saga_mm.tasks.own_data import evaluators_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+SCORE_THR = 0.3
+
+
+class DetectionEvaluation(Evaluation):
+    """AP, results in COCO format or raw ones, and drawn boxes and masks.
+
+    Args:
+        score_thr: Objects below are not drawn.
+    """
+
+    def __init__(self, score_thr: float = SCORE_THR) -> None:
+        self.score_thr = score_thr
+
+    def set_up(self, cfg: Config, out: Path | None) -> None:
+        for leaf in leaf_datasets(cfg.test_dataloader.dataset):
+            _load_annotations_last(leaf)
+        if out is None:
+            return
+        evaluators = evaluators_of(cfg, 'test')
+        if out.suffix == '.pkl':
+            dump = 'DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
+            cfg.test_evaluator = [*evaluators, {'type': dump, 'out_file_path': str(out)}]
+            return
+        for evaluator in evaluators:
+            if evaluator.get('type') == 'CocoMetric':
+                evaluator['outfile_prefix'] = str(out.with_suffix(''))
+
+    def results(self, out: Path) -> list[str]:
+        return sorted(path.name for path in out.parent.glob(f'{out.stem}.*.json'))
+
+    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path) -> None:
+        draw_objects(visualizer, sample, image, path, self.score_thr, draw_gt=True)
+
+
+def _load_annotations_last(dataset: dict[str, Any]) -> None:
+    """Keep the ground truth of a test at the size of its file, in which predictions come: no step may resize it."""
+    steps = dataset.get('pipeline') or []
+    loaders = [step for step in steps if type_name(step) == 'LoadAnnotations']
+    others = [step for step in steps if type_name(step) != 'LoadAnnotations']
+    if loaders and others and type_name(others[-1]).startswith('Pack'):
+        dataset['pipeline'] = [*others[:-1], *loaders, others[-1]]

@@ -1,0 +1,47 @@
+"""The evaluation of enhancers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.display.drawing import draw_beside
+from saga_mm.errors import SagaError
+from saga_mm.tasks.evaluation import Evaluation
+from saga_mm.tasks.own_data import evaluators_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+class EnhancementEvaluation(Evaluation):
+    """Quality of enhanced pictures, of each in a table beside the figures; input, answer and ground truth drawn."""
+
+    def set_up(self, cfg: Config, out: Path | None) -> None:
+        if out is None:
+            return
+        if out.suffix != '.json':
+            raise SagaError(f'--out {out}: name a .json file for the figures; those of each picture go beside it')
+        for evaluator in evaluators_of(cfg, 'test'):
+            if evaluator.get('type') == 'saga_mm.EnhancementMetric':
+                evaluator['out_file'] = str(_figures(out))
+
+    def results(self, out: Path) -> list[str]:
+        return [_figures(out).name] if _figures(out).is_file() else []
+
+    def image_of(self, sample: Any, inputs: Any) -> Any:
+        # a picture that was darkened on the way to the model is in no file
+        return inputs.flip(0).permute(1, 2, 0).numpy()
+
+    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path) -> None:
+        pictures = {'input': image}
+        for name, key in (('enhanced', 'pred_img'), ('ground truth', 'gt_img')):
+            if key in sample:
+                values = (sample.get(key).clamp(0, 1) * 255).round().byte()
+                pictures[name] = values.permute(1, 2, 0).cpu().numpy()
+        draw_beside(pictures, path)
+
+
+def _figures(out: Path) -> Path:
+    """Where the figures of each picture go."""
+    return out.with_suffix('.csv')

@@ -1,0 +1,39 @@
+"""What a task does while its models are evaluated: in a training, or by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.display.drawing import read_rgb
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+
+class Evaluation:
+    """What an evaluation computes, writes and draws; classes take the options that ``test`` has for their task."""
+
+    def prepare_model(self, model: nn.Module) -> None:
+        """Change, for this run, how a model predicts."""
+
+    def set_up(self, cfg: Config, out: Path | None) -> None:
+        """Set a config's evaluators: figures as they are printed, results written at ``out``.
+
+        Raises:
+            SagaError: The task writes no file of this kind.
+        """
+        raise NotImplementedError
+
+    def results(self, out: Path) -> list[str]:
+        """Names of what was written beside ``out``."""
+        raise NotImplementedError
+
+    def image_of(self, sample: Any, inputs: Any) -> Any:
+        """The ``(H, W, 3)`` RGB image that a data sample is of; ``inputs`` is what was packed for the model."""
+        return read_rgb(sample.img_path)
+
+    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path) -> None:
+        """Draw what was found on an ``(H, W, 3)`` RGB image beside the ground truth."""
+        raise NotImplementedError

@@ -1,0 +1,51 @@
+"""The evaluation of segmentors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.display.drawing import draw_maps
+from saga_mm.errors import SagaError
+from saga_mm.models.openmmlab.labels import label_by_rows
+from saga_mm.rows import MemoryBudget
+from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.evaluation import Evaluation
+from saga_mm.tasks.own_data import evaluators_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+
+class SegmentationEvaluation(Evaluation):
+    """IoU of each class, class maps, and maps drawn over the images.
+
+    Args:
+        max_memory: What the program may take, such as ``'4GB'``; None for half of what is free.
+    """
+
+    def __init__(self, max_memory: str | int | None = None) -> None:
+        self.max_memory = memory_size(max_memory)
+
+    def prepare_model(self, model: nn.Module) -> None:
+        """Have the model label row by row, without scores of all classes at the size of the image."""
+        label_by_rows(model, MemoryBudget.of(model, self.max_memory))
+
+    def set_up(self, cfg: Config, out: Path | None) -> None:
+        if out is not None and out.suffix != '.json':
+            raise SagaError(f'--out {out}: name a .json file for the figures; class maps go into a folder beside it')
+        for evaluator in evaluators_of(cfg, 'test'):
+            if evaluator.get('type') in ('IoUMetric', 'mmseg.IoUMetric'):
+                evaluator['type'] = 'saga_mm.ClassIoUMetric'
+                if out is not None:
+                    evaluator['output_dir'] = str(out.with_suffix(''))
+
+    def results(self, out: Path) -> list[str]:
+        folder = out.with_suffix('')
+        return [f'{folder.name}/'] if folder.is_dir() else []
+
+    def draw(self, visualizer: Any, sample: Any, image: Any, path: Path) -> None:
+        maps = [sample.get(key) for key in ('gt_sem_seg', 'pred_sem_seg')]
+        found = [each.data[0].cpu().numpy() for each in maps if each is not None]
+        draw_maps(image, found, visualizer.dataset_meta, path)

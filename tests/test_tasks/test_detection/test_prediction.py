@@ -1,0 +1,10 @@
+from saga_mm.tasks.detection.prediction import DetectionWriter
+
+
+def test_a_prediction_without_objects_says_how_far_it_was_from_them():
+    writer = object.__new__(DetectionWriter)
+    writer.score_thr, writer.highest = 0.3, 0.1237
+    entries = [{'predictions': []}] * 2
+    words = '0 objects in 2 pictures, as none scores 0.3 (--score-thr); the highest score is 0.124; drawn pictures'
+    assert writer.summary(entries) == words
+    assert writer.summary([{'predictions': [1, 2]}]) == '2 objects in 1 picture; drawn pictures'
