@@ -55,7 +55,9 @@ class SAGAUNet(BaseModule):
         dims, depths, heads, ratio = (numbers[key] for key in ('embed_dims', 'depths', 'num_heads', 'mlp_ratio'))
 
         def blocks(level: int) -> list[nn.Module]:
-            return [make_block(dims[level], heads[level], ratio * dims[level], attention) for _ in range(depths[level])]
+            return [
+                make_block(dims[level], heads[level], int(ratio * dims[level]), attention) for _ in range(depths[level])
+            ]
 
         levels = range(len(dims))
         downs = [Downsample(dims[i - 1], dims[i]) if i else Lift(3, dims[0]) for i in levels]

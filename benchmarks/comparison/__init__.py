@@ -1,0 +1,1 @@
+"""Token mixers trained under one protocol; ``docs/comparison.md`` has the protocol and the results."""
