@@ -17,9 +17,11 @@ class TokenMixer(BaseModule):
     """Global attention in two steps: every token writes a state, every token reads it.
 
     Pieces of a map may be written one by one, their states merged, and then be read one by one; ``forward`` is the
-    two steps in a row, for a whole map.
+    two steps in a row, for a whole map. A class token is a set of tokens of its own, whose grid is None: it has no
+    position and no local branch.
 
     Attributes:
+        takes_class_token: Whether the grid may be None.
         takes: Names of what a host may offer (``qkv_bias``, ``sr_ratio``, ``table_size``, ``window_size``, ...) that
             this mixer's constructor takes. What the user sets wins over it.
         sweeps: How often all tokens must be written before any can be read.
@@ -31,6 +33,7 @@ class TokenMixer(BaseModule):
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
+    takes_class_token: bool = False
     sweeps: int = 1
     halo: int = 0
     row_multiple: int = 1

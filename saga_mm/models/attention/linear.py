@@ -51,6 +51,8 @@ class LinearAttention(TokenMixer):
         ValueError: If an option is unknown or ``num_heads`` does not divide ``embed_dims``.
     """
 
+    takes_class_token = True
+
     def __init__(
         self,
         embed_dims: int,
@@ -118,15 +120,16 @@ class LinearAttention(TokenMixer):
         """State of keys and values, and of the tokens that they came from, ``(B, N, C)`` each."""
         return write_state(self.heads(keys), self.heads(values), **self.op)
 
-    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> KVState:
+    def write(self, x: torch.Tensor, grid: Grid | None, state: None = None) -> KVState:
         return self.write_heads(*self._keys_values(x, grid))
 
     @staticmethod
     def merge(states: Sequence[KVState]) -> KVState:
         return merge_states(states)
 
-    def read(self, x: torch.Tensor, grid: Grid, state: KVState) -> torch.Tensor:
-        values = project_values(self.kv, self._shortened(x, grid)) if self.branches else None
+    def read(self, x: torch.Tensor, grid: Grid | None, state: KVState) -> torch.Tensor:
+        local = self.branches and grid is not None
+        values = project_values(self.kv, self._shortened(x, grid)) if local else None
         return self._read(x, grid, state, values)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -144,15 +147,15 @@ class LinearAttention(TokenMixer):
         """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
         return x.unflatten(-1, (self.num_heads, self.head_dim))
 
-    def _shortened(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        if self.sr_ratio == 1:
+    def _shortened(self, x: torch.Tensor, grid: Grid | None) -> torch.Tensor:
+        if self.sr_ratio == 1 or grid is None:
             return x
         return self.norm(map_to_tokens(self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))))
 
-    def _keys_values(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _keys_values(self, x: torch.Tensor, grid: Grid | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x = self._shortened(x, grid)
         keys, values = project_parts(self.kv, x, 2)
-        if self.table_size:
+        if self.table_size and grid is not None:
             keys = keys + resize_table(self.key_table, self.table_size, self._coarse(grid))
         return x, keys, values
 
@@ -161,7 +164,7 @@ class LinearAttention(TokenMixer):
         if self.head_norm is not None:
             out = self.head_norm(out)
         out = out.flatten(2)
-        return self.proj(out + self._local(values, grid) if self.branches else out)
+        return self.proj(out + self._local(values, grid) if self.branches and grid is not None else out)
 
     def _local(self, values: torch.Tensor, grid: Grid) -> torch.Tensor:
         if self.sr_ratio > 1:

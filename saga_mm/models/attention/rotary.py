@@ -15,7 +15,7 @@ from .base import TokenMixer, project_parts, project_values
 class Projected:
     """Tokens ``(B, N, C)`` after a mixer's projections: each is made when it is first asked for, and once."""
 
-    def __init__(self, mixer: 'RotaryMixer', x: torch.Tensor, grid: Grid) -> None:
+    def __init__(self, mixer: 'RotaryMixer', x: torch.Tensor, grid: Grid | None) -> None:
         self.mixer, self.x, self.grid = mixer, x, grid
         self._made: dict[str, Any] = {}
 
@@ -35,9 +35,15 @@ class Projected:
         return self._once('v', lambda: self.mixer.heads(self._values()))
 
     @property
-    def rotation(self) -> Rotation:
-        """Of the tokens' places."""
+    def rotation(self) -> Rotation | None:
+        """Of the tokens' places; None for a class token, which is not turned."""
+        if self.grid is None:
+            return None
         return self._once('rotation', lambda: rotation_2d(self.grid, self.mixer.head_dim, self.x))
+
+    def turned(self, x: torch.Tensor) -> torch.Tensor:
+        """Queries or keys, turned by their places."""
+        return x if self.rotation is None else self.rotation(x)
 
     def _keys_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self._once('kv', lambda: project_parts(self.mixer.kv, self.x, 2))
@@ -74,6 +80,7 @@ class RotaryMixer(TokenMixer):
 
     feature_map: str | None = None
     eps: float = 1e-6
+    takes_class_token = True
 
     def __init__(
         self,
@@ -99,7 +106,7 @@ class RotaryMixer(TokenMixer):
         self.apply(init_weights)
         nn.init.trunc_normal_(self.lepe.weight, std=0.02)
 
-    def project(self, x: torch.Tensor, grid: Grid) -> Projected:
+    def project(self, x: torch.Tensor, grid: Grid | None) -> Projected:
         """Queries, keys, values and rotations of the tokens ``x`` at ``grid``."""
         return Projected(self, x, grid)
 
@@ -111,15 +118,17 @@ class RotaryMixer(TokenMixer):
         """The feature map of queries and keys, in at least float32; without one, ``x`` as it is."""
         return x if self.feature_map is None else get_feature_map(self.feature_map)(wide(x))
 
-    def finish(self, x: torch.Tensor, mixed: torch.Tensor, v: torch.Tensor, grid: Grid) -> torch.Tensor:
+    def finish(self, x: torch.Tensor, mixed: torch.Tensor, v: torch.Tensor, grid: Grid | None) -> torch.Tensor:
         """Local branch, gate and last projection around what was mixed, ``(B, N, heads, d)`` like ``v``."""
+        if grid is None:
+            return self.proj(mixed.flatten(2).to(v.dtype) * self.gate(x))
         local = map_to_tokens(self.lepe(tokens_to_map(v.flatten(2), grid)))
         return self.proj((mixed.flatten(2).to(local.dtype) + local) * self.gate(x))
 
-    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+    def write(self, x: torch.Tensor, grid: Grid | None, state: Any = None) -> Any:
         return self.write_projected(self.project(x, grid), state)
 
-    def read(self, x: torch.Tensor, grid: Grid, state: Any) -> torch.Tensor:
+    def read(self, x: torch.Tensor, grid: Grid | None, state: Any) -> torch.Tensor:
         projected = self.project(x, grid)
         return self.finish(x, self.read_projected(projected, state), projected.v, grid)
 

@@ -38,6 +38,7 @@ class SoftmaxAttention(TokenMixer):
     """
 
     takes = frozenset({'qkv_bias', 'sr_ratio'})
+    takes_class_token = True
 
     def __init__(
         self,
@@ -61,8 +62,8 @@ class SoftmaxAttention(TokenMixer):
             self.norm = nn.LayerNorm(embed_dims)
         self.apply(init_weights)
 
-    def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> KeysValues:
-        if self.sr_ratio > 1:
+    def write(self, x: torch.Tensor, grid: Grid | None, state: None = None) -> KeysValues:
+        if self.sr_ratio > 1 and grid is not None:
             plane = self.sr(pad_to_multiple(tokens_to_map(x, grid), self.sr_ratio))
             x = self.norm(map_to_tokens(plane))
         keys, values = project_parts(self.kv, x, 2)
@@ -72,7 +73,7 @@ class SoftmaxAttention(TokenMixer):
     def merge(states: Sequence[KeysValues]) -> KeysValues:
         return KeysValues(*(torch.cat(parts, dim=2) for parts in zip(*states, strict=True)))
 
-    def read(self, x: torch.Tensor, grid: Grid, state: KeysValues) -> torch.Tensor:
+    def read(self, x: torch.Tensor, grid: Grid | None, state: KeysValues) -> torch.Tensor:
         out = F.scaled_dot_product_attention(self._heads(self.q(x)), *state)
         return self.proj(out.transpose(1, 2).flatten(2))
 

@@ -6,5 +6,6 @@ from .pvt import PVT
 from .pvt_v2 import PVTv2
 from .ravlt import RAVLT
 from .swin import Swin
+from .vit import ViT
 
-__all__ = ['PVT', 'RAVLT', 'CSwin', 'PVTv2', 'Swin', 'create_backbone', 'list_backbones']
+__all__ = ['PVT', 'RAVLT', 'CSwin', 'PVTv2', 'Swin', 'ViT', 'create_backbone', 'list_backbones']

@@ -34,12 +34,14 @@ class PyramidBackbone(BaseModule):
 
     Attributes:
         softmax: The mixer that ``attention='softmax'`` means in this host.
+        class_token: Whether a class token takes part in some of the stages.
 
     Raises:
         ValueError: If an argument does not fit the number of stages.
     """
 
     softmax: str = 'softmax'
+    class_token: bool = False
 
     def __init__(
         self,
@@ -99,7 +101,14 @@ class PyramidBackbone(BaseModule):
         shapes = [coarser([tuple(x.shape[2:])], strides[i])[0] for i in sorted(self.out_indices)]
         return by_size(lambda pictures: self._run(*pictures), [x], [sizes], shapes)
 
+    def forward_token(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last map of an image batch ``(B, 3, H, W)``, as of :meth:`forward`, and the class token ``(B, C)``."""
+        maps, token = self._compute_with_token(x)
+        return maps[-1], token.squeeze(1)
+
     def _run(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self.class_token:
+            return self._compute_with_token(x)[0]
         engine = engine_for(self, x)
         if engine is None:
             return self._compute(x)
@@ -126,6 +135,14 @@ class PyramidBackbone(BaseModule):
         for i in range(len(outs)):
             outs[i] = contiguous_map(outs[i])
         return tuple(outs)
+
+    def _compute_with_token(self, x: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        outs, token, last = [], None, max(self.out_indices)
+        for i, stage in enumerate(self.stages[: last + 1]):
+            x, token = stage.forward_with_token(x, token)
+            if i in self.out_indices:
+                outs.append(contiguous_map(self._normed(x, self.out_norms[str(i)]) if self.out_norms else x))
+        return tuple(outs), self.out_norms[str(last)](token) if self.out_norms else token
 
     def _normed(self, x: torch.Tensor, norm: nn.Module, sizes: Sequence[Size] | None = None) -> torch.Tensor:
         if sizes is not None:
@@ -154,10 +171,12 @@ class PyramidBackbone(BaseModule):
             runner: Made by :func:`saga_mm.ops.plan_runner` of :meth:`parts`.
 
         Raises:
-            ValueError: If the model is not in evaluation mode, where all layers work row by row.
+            ValueError: If the model is not in evaluation mode, where all layers work row by row, or has a class token.
         """
         if self.training:
             raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
+        if self.class_token:
+            raise ValueError(f'{type(self).__name__} does not run in strips with its class token: class_token=False')
         outs, x = [], image
         with torch.no_grad():
             for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):

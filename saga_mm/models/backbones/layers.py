@@ -148,6 +148,15 @@ class Block(MixerBlock):
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 
+    def forward_with_token(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """The block on a class token and the tokens of a map behind it, ``(B, 1 + N, C)``, which see each other."""
+        normed = self.norm1(x)
+        parts, state = ((normed[:, :1], None), (normed[:, 1:], grid)), None
+        for _ in range(self.attn.sweeps):
+            state = self.attn.merge([self.attn.write(*part, state) for part in parts])
+        x = self.join(x, torch.cat([self.attn.read(*part, state) for part in parts], dim=1))
+        return self.feed(x, None)
+
 
 class PatchEmbed(nn.Module):
     """Cut a map ``(B, C, H, W)`` into patches and embed each as a token: ``(B, ceil(H/p) * ceil(W/p), embed_dims)``.

@@ -7,9 +7,9 @@ from mmengine.model import BaseModule
 
 from saga_mm.registry import MODELS
 
-from . import cswin, pvt, pvt_v2, ravlt, swin
+from . import cswin, pvt, pvt_v2, ravlt, swin, vit
 
-FAMILIES = (swin, cswin, pvt, pvt_v2, ravlt)
+FAMILIES = (swin, cswin, pvt, pvt_v2, ravlt, vit)
 VARIANTS: dict[str, dict[str, Any]] = {
     name: options for family in FAMILIES for name, options in family.VARIANTS.items()
 }

@@ -78,6 +78,7 @@ class PVT(PyramidBackbone):
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
         pretrain_img_size: Side of the square images that the position tables are made for. At other sizes the tables
             are resized bilinearly.
+        class_token: A class token in the last stage, as in PVT's classifier.
         init_cfg: Initialisation config of mmengine, such as ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
@@ -99,6 +100,7 @@ class PVT(PyramidBackbone):
         frozen_stages: int = -1,
         with_cp: bool = False,
         pretrain_img_size: int = 224,
+        class_token: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         arch = resolve_arch(arch, self.archs)
@@ -124,6 +126,9 @@ class PVT(PyramidBackbone):
             embed = PatchEmbed(in_channels, dims, patch_size, self.overlap)
             self.stages.append(Stage(embed, blocks, with_cp=with_cp, **self.stage_parts(dims, (side, side))))
             in_channels = dims
+        self.class_token = class_token
+        if class_token:
+            self.stages[-1].add_class_token()
         self.freeze()
 
     @staticmethod

@@ -126,6 +126,7 @@ class RAVLT(PyramidBackbone):
         norm_cfg: Batch norm of the convolutions: ``type`` is ``'BN'``, or ``'SyncBN'`` for few images a GPU on
             several GPUs; other keys (``eps``, ``momentum``) go to the layer.
         norm_eval: Keep all batch norms in eval mode while training, so that their statistics stay.
+        out_norm: Norms of the outputs, as in the published detection backbone; the classifier has none.
         init_cfg: Initialisation config of mmengine, such as ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:
@@ -147,6 +148,7 @@ class RAVLT(PyramidBackbone):
         with_cp: bool = False,
         norm_cfg: dict[str, Any] | None = None,
         norm_eval: bool = False,
+        out_norm: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         arch = resolve_arch(arch, ARCHS)
@@ -170,7 +172,8 @@ class RAVLT(PyramidBackbone):
                 for rate in rates
             ]
             self.stages.append(Stage(embed, blocks, with_cp=with_cp))
-        self.add_out_norms(eps=1e-6)
+        if out_norm:
+            self.add_out_norms(eps=1e-6)
         self.freeze()
 
     def freeze(self) -> None:

@@ -1,7 +1,7 @@
 """A stage of a pyramid, which runs a large map in chunks of rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -28,6 +28,9 @@ class Stage(nn.Module):
         position: From a grid to what is added to the tokens, or None.
         norm: Applied to the tokens that leave the stage, or None.
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
+
+    Attributes:
+        class_token: Where the class token starts, ``(1, 1, C)``, in a host that has one from this stage on; else None.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
         self.with_cp = with_cp
+        self.class_token: nn.Parameter | None = None
 
     @property
     def steps(self) -> list[RowStep]:
@@ -147,10 +151,45 @@ class Stage(nn.Module):
             x, grid = self.embed(x)
         x = self._add_position(x, grid)
         for block in self.blocks:
-            if self.with_cp and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, grid, use_reentrant=False)
-            else:
-                x = block(x, grid)
+            x = self._run_block(block, x, grid)
         if self.norm is not None:
             x = self.norm(x)
         return tokens_to_map(x, grid)
+
+    def _run_block(self, block: Callable[..., torch.Tensor], x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, grid, use_reentrant=False)
+        return block(x, grid)
+
+    def add_class_token(self) -> None:
+        """Have a class token from this stage on.
+
+        Raises:
+            ValueError: If a mixer of the stage does not take it.
+        """
+        for block in self.blocks:
+            if not block.attn.takes_class_token:
+                raise ValueError(f'class_token=True: {type(block.attn).__name__} does not take a class token')
+        self.class_token = nn.Parameter(torch.zeros(1, 1, self.blocks[0].norm1.weight.numel()))
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+
+    def forward_with_token(
+        self, x: torch.Tensor, token: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The coarser map of a map ``(B, C, H, W)``, run whole, and the class token ``(B, 1, C)``.
+
+        Args:
+            x: The map.
+            token: The class token of the stage before; None if there was none.
+        """
+        if self.class_token is not None:
+            token = self.class_token.expand(len(x), -1, -1)
+        if token is None:
+            return self(x), None
+        x, grid = self.embed(x)
+        x = torch.cat([token.to(x.dtype), self._add_position(x, grid)], dim=1)
+        for block in self.blocks:
+            x = self._run_block(block.forward_with_token, x, grid)
+        if self.norm is not None:
+            x = self.norm(x)
+        return tokens_to_map(x[:, 1:], grid), x[:, :1]

@@ -1,0 +1,82 @@
+"""The comparison of mixers: equal parameters, pairs, and the order of the runs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.comparison.data import cut, random_boxes
+from benchmarks.comparison.mixers import CHOICES, MIXERS, RATIO, build_trunk, count, matched_ratio
+from benchmarks.comparison.plan import EPOCHS, RATES, SEARCH_EPOCHS, Results, Run, plan, search
+from benchmarks.comparison.training import Job, train
+from saga_mm.ops import Grid
+
+
+@pytest.mark.parametrize('trunk', ['pvt', 'swin', 'unet'])
+def test_trunks_have_the_same_number_of_parameters(trunk):
+    wanted = count(trunk, 'saga', 64, RATIO)
+    for mixer in [*MIXERS, *CHOICES] if trunk == 'pvt' else MIXERS:
+        assert count(trunk, mixer, 64, matched_ratio(trunk, mixer, 64)) == pytest.approx(wanted, rel=0.01), mixer
+
+
+def test_softmax_has_the_local_branch_of_the_others():
+    attn = build_trunk('swin', 'softmax', 64, 2.0).double().stages[0].blocks[1].attn
+    x, grid = torch.randn(1, 64, 32, dtype=torch.double), Grid.whole(8, 8)
+    before = attn(x, grid)
+    attn.local.weight.data.zero_()
+    without = attn(x, grid)
+    values = attn.kv(x).chunk(2, -1)[1].transpose(1, 2).unflatten(2, (8, 8))
+    assert not torch.allclose(before, without)
+    attn.local.weight.data[:, :, 1, 1] = 1
+    torch.testing.assert_close(attn(x, grid) - without, values.flatten(2).transpose(1, 2) @ attn.proj.weight.T)
+
+
+def test_the_plan_waits_for_the_rates_and_starts_with_the_question(tmp_path):
+    results = Results(tmp_path)
+    runs = list(plan(results))
+    assert runs[:6] == search('pvt', ('linear', 'saga')) and all(run.length == SEARCH_EPOCHS for run in runs)
+    for run in runs[:6]:
+        results.path(run).write_text(json.dumps({'score': 50 + (run.rate == RATES[1])}))
+    runs = list(plan(results))
+    assert [(run.mixer, run.seed, run.rate, run.length) for run in runs[6:8]] == [
+        ('linear', 1, RATES[1], EPOCHS),
+        ('saga', 1, RATES[1], EPOCHS),
+    ]
+    assert len({run.name for run in runs if run.length == EPOCHS and run.mixer in CHOICES}) == 3 * len(CHOICES)
+
+
+def test_crops_are_boxes_of_the_picture():
+    images = torch.arange(96.0).expand(2, 1, 96, 96)
+    boxes = random_boxes(200, (0.35, 1.0), 4 / 3, 1.0, np.random.default_rng(0))
+    width, height = boxes[:, 0, 0].abs(), boxes[:, 1, 1]
+    assert (width * height).min() > 0.3 and ((boxes[:, 0, 2].abs() + width) <= 1 + 1e-6).all()
+    whole = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[-1.0, 0, 0], [0, 1, 0]]])
+    out = cut(images, whole, (96, 96))
+    torch.testing.assert_close(out[0], images[0])
+    torch.testing.assert_close(out[1], images[1].flip(-1))
+
+
+def test_training_is_the_same_twice_and_pairs_see_the_same_pictures():
+    seen = []
+
+    def job():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        data = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+
+        def loss(indices, draws):
+            seen.append(list(indices))
+            return model(data[indices]).square().mean()
+
+        return Job(model, model, loss, lambda: {'score': float(model(data).square().mean())}, len(data), batch=4)
+
+    first, second = (train(job(), 1e-2, 3, 12, 3) for _ in range(2))
+    assert first['losses'] == second['losses'] and first['score'] < first['scores'][0]['score']
+    assert seen[:12] == seen[12:] and {i for step in seen[:5] for i in step} == set(range(20))
+    assert [look['step'] for look in first['scores']] == [4, 8, 12]
+
+
+def test_names_tell_runs_apart():
+    run = Run('camvid', 'pvt', 'saga', 1e-3, 1, 1200, 'pretrained')
+    assert run.name == 'camvid_pvt_saga_lr0.001_1200_s1_pretrained'
