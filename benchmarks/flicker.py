@@ -12,6 +12,19 @@ from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY
 from saga_mm.tasks.enhancement.video import LUMA, VideoEnhancer
 
+# of SynthesizeLowLight: photons and reading alone, as the published figures of flicker have it
+PLAIN = {
+    'cast': 0.0,
+    'headroom': (0.0, 0.0),
+    'contrast': (0.0, 0.0),
+    'row_noise': (0.0, 0.0),
+    'black_level': 0.0,
+    'matrix': 0.0,
+    'mosaic': 0.0,
+    'smeared': 0.0,
+    'lossless': 0.0,
+}
+
 
 class Flicker(NamedTuple):
     """Flicker in grey levels of 255.
@@ -81,7 +94,11 @@ def static_scene(
         seed: Of the noise.
     """
     camera = SynthesizeLowLight(
-        (exposure, exposure), (electrons, electrons), (4.0, 4.0), cast=0.0, headroom=(0.0, 0.0), quality=(80, 80)
+        exposure=(exposure, exposure),
+        electrons=(electrons, electrons),
+        read_noise=(4.0, 4.0),
+        quality=(80, 80),
+        **PLAIN,
     )
     rng = np.random.default_rng(seed)
     for _ in range(count):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.enhancer import mix
+from saga_mm.models.enhancement.finish import mix
 from saga_mm.onnx.file import ENHANCED, IMAGE, STRENGTH
 
 Answers = Sequence[torch.Tensor]

@@ -1,4 +1,7 @@
-"""Transforms of pairs: keys ``img`` (dark) and ``gt`` (bright), ``(H, W, 3)`` uint8 BGR; either may be absent."""
+"""Transforms of pairs: keys ``img`` (dark) and ``gt`` (bright), ``(H, W, 3)`` uint8 BGR; either may be absent.
+
+A third, ``light``, is the linear light of ``gt``, float32 BGR, where there is a file of it.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,11 +10,14 @@ import cv2
 import numpy as np
 import torch
 
+from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.registry import TRANSFORMS
 
-from .darken import SynthesizeLowLight, check_range, linear_to_srgb, random_generator, srgb_to_linear, to_bytes
+from .darken import SynthesizeLowLight
+from .ranges import check_range, random_generator
 from .sample import LowLightSample
+from .tone import linear_to_srgb, srgb_to_linear, to_bytes
 
 __all__ = [
     'LoadPair',
@@ -23,6 +29,9 @@ __all__ = [
     'read_bgr',
 ]
 PICTURES = ('img', 'gt')
+ON_ALL = (*PICTURES, 'light')
+# linear light is within the range of float16
+BRIGHTEST = 65504.0
 
 
 def read_bgr(path: str | Path) -> np.ndarray:
@@ -47,13 +56,40 @@ def read_bgr(path: str | Path) -> np.ndarray:
     return picture
 
 
+def read_light(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Linear light of a picture, ``(H, W, 3)`` float32 BGR: the array ``linear`` of an ``.npz`` file, RGB.
+
+    Args:
+        path: The file.
+        shape: Of the picture.
+
+    Raises:
+        SagaError: The file cannot be read, or holds no such array.
+    """
+    try:
+        light = read_arrays(path).get('linear')
+    except Exception as error:  # damaged files raise almost anything
+        hint = f' ({error})' if isinstance(error, ArchiveError) else ''
+        raise SagaError(f'{path}: is no .npz file of linear light{hint}.') from error
+    if light is None or light.dtype.kind != 'f' or light.shape != shape or not np.isfinite(light).all():
+        raise SagaError(f'{path}: must hold an array linear of {shape[0]} x {shape[1]} x 3 finite numbers, RGB.')
+    return np.ascontiguousarray(light[..., ::-1], np.float32).clip(0, BRIGHTEST)
+
+
 @TRANSFORMS.register_module()
 class LoadPair:
     """Read ``img`` from ``img_path`` and ``gt`` from ``gt_path``, whichever are there, and set ``ori_shape``.
 
+    Args:
+        light: Read ``light`` as well, from a file beside ``gt_path`` of the same name with the suffix ``.npz``, where
+            there is one; see :func:`read_light`.
+
     Raises:
-        SagaError: A file cannot be read, or the two sizes differ.
+        SagaError: A file cannot be read, or sizes differ.
     """
+
+    def __init__(self, light: bool = False) -> None:
+        self.light = light
 
     def __call__(self, results: dict) -> dict:
         for key in PICTURES:
@@ -64,6 +100,10 @@ class LoadPair:
         if len(set(sizes)) > 1:
             sides = [f'{results[f"{key}_path"]} ({w} x {h})' for key, (w, h) in zip(PICTURES, sizes)]
             raise SagaError(f'The two pictures of a pair differ in size: {" and ".join(sides)}.')
+        if self.light and 'gt' in results:
+            path = Path(results['gt_path']).with_suffix('.npz')
+            if path.is_file():
+                results['light'] = read_light(path, results['gt'].shape)
         return results
 
 
@@ -171,7 +211,7 @@ class PackLowLightInputs:
 
 
 def _on_both(results: dict, change: Callable[[np.ndarray], np.ndarray]) -> dict:
-    results.update({key: change(results[key]) for key in PICTURES if key in results})
+    results.update({key: change(results[key]) for key in ON_ALL if key in results})
     return results
 
 

@@ -1,8 +1,9 @@
 """Low-light enhancement: trunk, head, losses and the model that joins them."""
 
 from .enhancer import LowLightEnhancer, LowLightPreprocessor
+from .exposure import Exposure
 from .head import EnhancementHead
 from .losses import *  # noqa: F403
 from .saga_unet import SAGAUNet
 
-__all__ = ['EnhancementHead', 'LowLightEnhancer', 'LowLightPreprocessor', 'SAGAUNet']
+__all__ = ['EnhancementHead', 'Exposure', 'LowLightEnhancer', 'LowLightPreprocessor', 'SAGAUNet']

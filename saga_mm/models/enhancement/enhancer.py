@@ -12,7 +12,13 @@ from saga_mm.models.backbones.chunks import engine_for, run_on
 from saga_mm.ops import round_up
 from saga_mm.registry import MODELS
 
+from .exposure import expose, luminance
+from .finish import Finish, finish_image
+
 LARGEST_DIVISOR = 256
+EDGES = ('zeros', 'replicate')
+# of the loss that teaches how bright an image should be
+BRIGHTNESS_WEIGHT = 0.1
 
 
 @MODELS.register_module()
@@ -52,6 +58,10 @@ class LowLightEnhancer(BaseModel):
         losses: Configs of losses of the answer and the ground truth; their sum is trained, and each is logged by
             its kind (:func:`loss_names`).
         pad_divisor: Images are padded below and to the right to multiples of this, by their last row and column.
+        exposure: Config of an :class:`Exposure`, by which images pass before all else, or None: then brightness is the
+            affair of the trunk.
+        edges: What convolutions of the trunk, neck and head see beyond the edges of a map: ``'zeros'``, or
+            ``'replicate'`` for its outermost rows and columns, so that these come out as bright as others.
         data_preprocessor: Config; :class:`LowLightPreprocessor` unless given.
         init_cfg: Initialisation config of mmengine.
     """
@@ -63,6 +73,8 @@ class LowLightEnhancer(BaseModel):
         neck: dict | None = None,
         losses: Sequence[dict] = ({'type': 'saga_mm.CharbonnierLoss'},),
         pad_divisor: int = 8,
+        exposure: dict | None = None,
+        edges: str = 'zeros',
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -76,6 +88,12 @@ class LowLightEnhancer(BaseModel):
         if type(pad_divisor) is not int or not 1 <= pad_divisor <= LARGEST_DIVISOR:
             raise ValueError(f'pad_divisor must be a number from 1 to {LARGEST_DIVISOR}, got {pad_divisor!r}')
         self.pad_divisor = pad_divisor
+        self.exposure = MODELS.build(exposure) if exposure else None
+        if edges not in EDGES:
+            raise ValueError(f'edges={edges!r} must be one of {", ".join(EDGES)}')
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and any(layer.padding):
+                layer.padding_mode = edges
 
     def forward(
         self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list | None = None, mode: str = 'tensor'
@@ -103,26 +121,42 @@ class LowLightEnhancer(BaseModel):
         return data_samples
 
     @torch.inference_mode()
-    def enhance(self, images: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+    def enhance(
+        self, images: torch.Tensor, strength: float = 1.0, brightness: float | None = None, denoise: float = 1.0
+    ) -> torch.Tensor:
         """Enhanced images, ``(B, 3, H, W)`` in [0, 1], of such images of any size.
 
         Args:
             images: The images.
             strength: 0 gives them back as they are, 1 the model's answer; between and beyond, on the line through both.
+            brightness: Mean luminance that the answer shall have, in (0, 1); None for what the model predicts.
+            denoise: 1 leaves the answer as it is, 0 gives back the images' own detail and noise.
+
+        Raises:
+            ArgumentError: No curve reaches the brightness.
         """
         if strength == 0:
             return images.clone()
-        return mix(images, self._answer(images), strength)
+        wanted = None if brightness is None else images.new_full((len(images),), brightness)
+        return finish_image(images, self._answer(images, wanted), Finish(strength, brightness, denoise))
 
     def _loss(self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list) -> dict[str, torch.Tensor]:
         if isinstance(inputs, list):
             raise ValueError('images to train on differ in size: add saga_mm.PairRandomCrop to the pipeline')
         target = torch.stack([sample.gt_img for sample in data_samples])
-        answer = self._answer(inputs)
+        losses, wanted = {}, None
+        if self.exposure is not None:
+            # the trunk learns what is left to do at the right brightness, which is learned by itself
+            wanted = luminance(target)
+            error = (self.exposure.predict(self.exposure.measure(inputs)) - wanted).abs().mean()
+            losses['loss_brightness'] = BRIGHTNESS_WEIGHT * error
+        answer = self._answer(inputs, wanted)
         names = loss_names(self.losses)
-        return {name: loss(answer, target) for name, loss in zip(names, self.losses)}
+        return {**losses, **{name: loss(answer, target) for name, loss in zip(names, self.losses)}}
 
-    def _answer(self, images: torch.Tensor) -> torch.Tensor:
+    def _answer(self, images: torch.Tensor, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        if self.exposure is not None:
+            images = expose(images, self.exposure.gain(self.exposure.measure(images), wanted))
         engine = engine_for(self, images)
         return self._compute(images) if engine is None else run_on(engine, [self], self._compute, images)
 
@@ -141,11 +175,6 @@ def loss_names(losses: Iterable[nn.Module]) -> list[str]:
     names = [f'loss_{type(loss).__name__.removesuffix("Loss").lower()}' for loss in losses]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [name if count == 1 else f'{name}_{count}' for name, count in zip(names, counts)]
-
-
-def mix(images: torch.Tensor, answer: torch.Tensor, strength: float) -> torch.Tensor:
-    """Images and their enhanced answers mixed: 0 gives the images, 1 the answers; clamped to [0, 1]."""
-    return (answer if strength == 1 else torch.lerp(images, answer, strength)).clamp(0, 1)
 
 
 def _unit_rgb(image: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ from saga_mm.models.openmmlab.segmentor import Planner
 from saga_mm.ops import map_to_tokens, round_up
 from saga_mm.rows import Part, RowRunner, Rows, Span
 
-from .enhancer import LowLightEnhancer, mix
+from .enhancer import LowLightEnhancer
+from .finish import AS_IT_IS, ExposedRows, Finish, MixedRows, finish_rows
 
 
 class PaddedRows(Rows):
@@ -33,35 +34,14 @@ class PaddedRows(Rows):
         return [Span(self.image, first, max(min(stop, self.image.height), first + 1))]
 
 
-class StrengthRows(Rows):
-    """Image and answer mixed by strength, as large as the image."""
-
-    def __init__(self, image: Rows, answer: Rows, strength: float) -> None:
-        super().__init__(image.batch, image.height, image.width)
-        self.image, self.answer, self.strength = image, answer, strength
-
-    @torch.no_grad()
-    def plane(self, start: int, stop: int) -> torch.Tensor:
-        image = self.image.plane(start, stop)
-        if self.strength == 0:
-            return image
-        return mix(image, self.answer.plane(start, stop)[..., : self.width], self.strength)
-
-    def read(self, start: int, stop: int) -> torch.Tensor:
-        return map_to_tokens(self.plane(start, stop))
-
-    def sources(self, start: int, stop: int) -> list[Span]:
-        return [Span(self.image, start, stop), *([Span(self.answer, start, stop)] if self.strength else [])]
-
-
-def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, strength: float = 1.0) -> Rows:
+def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, finish: Finish = AS_IT_IS) -> MixedRows:
     """As :meth:`LowLightEnhancer.enhance`; the answer is computed when its rows are asked for.
 
     Args:
         model: The model, in evaluation mode.
         image: The image batch, RGB in [0, 1]; rows are asked for in order, several times.
         runner: Planned for :func:`enhancer_parts`.
-        strength: As of ``enhance``.
+        finish: What becomes of the answer.
 
     Raises:
         ValueError: If a part of the model does not run in strips.
@@ -70,12 +50,20 @@ def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, streng
         raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
     if not hasattr(model.backbone, 'forward_rows'):
         raise ValueError(f'the backbone {type(model.backbone).__name__} does not run in strips; those of saga_mm do')
-    padded = PaddedRows(image, model.pad_divisor)
     with torch.no_grad():
+        padded = PaddedRows(_exposed(model, image, runner, finish.brightness), model.pad_divisor)
         maps = model.backbone.forward_rows(padded, runner)
         if model.neck is not None:
             maps = neck_rows(model.neck, maps, runner)
-        return StrengthRows(image, model.head.forward_rows(maps, padded, runner), strength)
+        return finish_rows(image, model.head.forward_rows(maps, padded, runner), finish, runner)
+
+
+def _exposed(model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness: float | None) -> Rows:
+    if model.exposure is None:
+        return image
+    state = runner.state(model.exposure, image)
+    wanted = None if brightness is None else state.levels.new_full((image.batch,), brightness)
+    return ExposedRows(image, model.exposure.gain(state, wanted))
 
 
 def enhancer_parts(model: LowLightEnhancer, batch: int, height: int, width: int) -> list[Part]:

@@ -34,7 +34,7 @@ from .enhancer import LowLightEnhancer
 FOLDER = Path(__file__).resolve().parents[2] / 'weights'
 SUFFIX, HEADER, FORMAT = '.npz', 'header', 1
 # what an enhancer is built of; losses and preprocessing are for training
-PARTS = ('backbone', 'neck', 'head', 'pad_divisor')
+PARTS = ('backbone', 'neck', 'head', 'pad_divisor', 'exposure', 'edges')
 # keys whose values are names in the registry
 NAMES = ('type', 'attention')
 # the largest number in a model's config; parameters and modules for each stored tensor; bytes of tables not stored

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
@@ -49,7 +50,7 @@ def enhance_bands(
     bands = Bands(mesh, round_up(height, model.pad_divisor), unit, shares)
     rows, held = answer_rows(width)
     runner = plan_bands(model, bands, parts, source, max_memory, held + getattr(image, 'held_bytes', 0), folder)
-    answer = enhance_rows(model, source, runner, strength)
+    answer = enhance_rows(model, source, runner, Finish(strength))
     runner.prepare(answer)
     first, last = bands.own(height)
     for start in range(first, last, rows):

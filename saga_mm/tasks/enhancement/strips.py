@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import ImageRows, MemoryBudget
 from saga_mm.tasks.segmentation.strips import parts_in_strips
@@ -68,7 +69,7 @@ def enhance_strips(
         answer = model.enhance(source.plane(0, height), strength)[0].permute(1, 2, 0).contiguous().cpu().numpy()
         yield from (answer[start:stop] for start, stop in cuts)
         return
-    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), strength)
+    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), Finish(strength))
     for cut in cuts:
         yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -15,7 +15,7 @@ from saga_mm.images.video import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
-from saga_mm.models.enhancement.enhancer import mix
+from saga_mm.models.enhancement.finish import mix
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
 from saga_mm.tasks.segmentation.strips import parts_in_strips

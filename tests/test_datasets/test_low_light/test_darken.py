@@ -3,11 +3,19 @@ import math
 import numpy as np
 import pytest
 
-from saga_mm.datasets.low_light.darken import SynthesizeLowLight, linear_to_srgb, srgb_to_linear, to_bytes
+from saga_mm.datasets.low_light.darken import SynthesizeLowLight
+from saga_mm.datasets.low_light.tone import linear_to_srgb, srgb_to_linear, to_bytes
 from saga_mm.errors import SagaError
 
-# neither noise nor colour nor loss
+# no camera, neither noise nor colour nor loss
 CLEAN = {
+    'contrast': (0, 0),
+    'row_noise': (0, 0),
+    'black_level': 0,
+    'matrix': 0,
+    'mosaic': 0,
+    'smeared': 0,
+    'lossless': 0,
     'electrons': (1e7, 1e7),
     'read_noise': (0, 0),
     'cast': 0,
@@ -189,6 +197,15 @@ def test_as_a_transform_without_a_seed_it_follows_numpy():
         {'backlight': (-1, 2)},
         {'quality': (0, 50)},
         {'quality': 'high'},
+        {'contrast': (0, 1.5)},
+        {'row_noise': (-1, 0)},
+        {'smear': 1},
+        {'lamps': (0, 1000)},
+        {'black_level': -1},
+        {'matrix': 2},
+        {'mosaic': 1.5},
+        {'smeared': 'often'},
+        {'lossless': -0.1},
     ],
 )
 def test_bad_ranges_are_refused_by_name(options: dict):

@@ -8,6 +8,7 @@ import torch
 from mmengine.dataset import Compose
 from PIL import Image
 
+from saga_mm.datasets.low_light.darken import SynthesizeLowLight
 from saga_mm.datasets.low_light.transforms import (
     LoadPair,
     PackLowLightInputs,
@@ -220,3 +221,60 @@ def test_packing():
     assert sample.metainfo == {'img_path': 'a.png', 'gt_path': 'b.png', 'ori_shape': (70, 90)}
     del results['gt'], results['gt_path']
     assert PackLowLightInputs()(results)['data_samples'].keys() == []
+
+
+def write_light(folder: Path, light: np.ndarray | None = None, **arrays: np.ndarray) -> dict:
+    picture = colours(24, 30)
+    cv2.imwrite(str(folder / 'a.png'), picture)
+    if light is not None or arrays:
+        np.savez(folder / 'a.npz', **arrays or {'linear': light})
+    return {'gt_path': str(folder / 'a.png')}
+
+
+def test_linear_light_beside_a_picture_is_read_and_cut_with_it(tmp_path: Path):
+    light = np.random.default_rng(0).random((24, 30, 3)).astype(np.float16)
+    results = write_light(tmp_path, light)
+    assert 'light' not in LoadPair()(dict(results))
+    found = LoadPair(light=True)(dict(results))
+    assert found['light'].dtype == np.float32 and np.array_equal(found['light'][..., ::-1], light)
+    crops = draws(PairRandomCrop(8), 5, {'gt': colours(24, 30), 'light': colours(24, 30).astype(np.float32)})
+    assert all(np.array_equal(crop['gt'], crop['light']) for crop in crops)
+
+
+def test_pictures_without_linear_light_are_as_before(tmp_path: Path):
+    assert 'light' not in LoadPair(light=True)(write_light(tmp_path))
+
+
+@pytest.mark.parametrize(
+    'arrays',
+    [
+        {'other': np.zeros((24, 30, 3), np.float16)},
+        {'linear': np.zeros((24, 31, 3), np.float16)},
+        {'linear': np.zeros((24, 30, 3), np.uint8)},
+        {'linear': np.full((24, 30, 3), np.nan, np.float16)},
+        {'linear': np.array([None])},
+    ],
+)
+def test_bad_linear_light_is_refused_by_its_file(tmp_path: Path, arrays: dict):
+    results = write_light(tmp_path, **arrays)
+    with pytest.raises(SagaError, match=r'a\.npz'):
+        LoadPair(light=True)(results)
+
+
+def test_damaged_linear_light_is_refused_by_its_file(tmp_path: Path):
+    results = write_light(tmp_path)
+    (tmp_path / 'a.npz').write_bytes(b'PK\x03\x04 and no more')
+    with pytest.raises(SagaError, match=r'a\.npz: is no \.npz file'):
+        LoadPair(light=True)(results)
+
+
+def test_a_picture_of_linear_light_keeps_its_windows(tmp_path: Path):
+    light = np.full((24, 30, 3), 0.1, np.float16)
+    light[:12] = np.linspace(1, 4, 30)[:, None]
+    results = LoadPair(light=True)(write_light(tmp_path, light))
+    transform = SynthesizeLowLight(seed=0, exposure=(2, 2), contrast=(0, 0), electrons=(1e6, 1e6))
+    found = transform(results)
+    window = found['gt'][6, :, 1].astype(int)
+    assert 'light' not in found and (np.diff(window) >= 0).all() and window[0] < 235
+    # four times white, two stops less
+    assert found['img'][6, -1].min() > 220 and found['img'][20].mean() < 60

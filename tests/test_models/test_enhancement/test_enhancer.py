@@ -5,6 +5,8 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from saga_mm.models.enhancement import EnhancementHead, LowLightEnhancer, LowLightPreprocessor
+from saga_mm.models.enhancement.exposure import luminance
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.registry import MODELS
 from saga_mm.rows import ImageRows, MemoryTooSmallError, RowRunner, plan_runner
@@ -35,6 +37,10 @@ def build_pvt() -> LowLightEnhancer:
     return build(backbone=PVT, neck=neck, head=head, pad_divisor=32)
 
 
+def build_exposed() -> LowLightEnhancer:
+    return build(exposure={'type': 'saga_mm.Exposure'}, edges='replicate')
+
+
 def lively(model: LowLightEnhancer) -> LowLightEnhancer:
     torch.manual_seed(0)
     for parameter in model.parameters():
@@ -46,7 +52,7 @@ def rows_of(image: torch.Tensor) -> ImageRows:
     return ImageRows(lambda start, stop: image[:, :, start:stop], *image.shape[2:], image.shape[0])
 
 
-@pytest.mark.parametrize('make', [build, build_pvt])
+@pytest.mark.parametrize('make', [build, build_pvt, build_exposed])
 @pytest.mark.parametrize('size', [(32, 32), (33, 45), (1, 1), (1, 70), (67, 3)])
 def test_any_size(make: object, size: tuple[int, int]) -> None:
     answer = lively(make()).enhance(torch.rand(1, 3, *size))
@@ -133,15 +139,15 @@ def test_head_refuses_lists_that_do_not_fit(channels: list[int], strides: list[i
         EnhancementHead(channels, strides)
 
 
-@pytest.mark.parametrize('make', [build, build_pvt])
+@pytest.mark.parametrize('make', [build, build_pvt, build_exposed])
 @pytest.mark.parametrize('size', [(40, 24), (37, 27), (3, 50)])
-@pytest.mark.parametrize('strength', [0, 1, 1.3])
-def test_strips_equal_the_whole(make: object, size: tuple[int, int], strength: float) -> None:
+@pytest.mark.parametrize('finish', [Finish(0), Finish(), Finish(1.3), Finish(1, 0.5), Finish(0.9, None, 0.5)])
+def test_strips_equal_the_whole(make: object, size: tuple[int, int], finish: Finish) -> None:
     model = lively(make()).double()
     image = torch.rand(1, 3, *size, dtype=torch.float64)
     runner = RowRunner(rows=5)
-    strips = enhance_rows(model, rows_of(image), runner, strength)
-    assert torch.allclose(runner.gather(strips), model.enhance(image, strength), rtol=1e-9, atol=1e-9)
+    strips = enhance_rows(model, rows_of(image), runner, finish)
+    assert torch.allclose(runner.gather(strips), model.enhance(image, *finish), rtol=1e-9, atol=1e-9)
 
 
 def test_memory_too_small_for_strips() -> None:
@@ -156,3 +162,44 @@ def test_strips_are_for_trunks_that_know_them() -> None:
     model.backbone = torch.nn.Identity()
     with pytest.raises(ValueError, match='Identity'):
         enhance_rows(model, rows_of(torch.rand(1, 3, 8, 8)), RowRunner())
+
+
+def test_brightness_is_reached_by_models_with_and_without_exposure() -> None:
+    image = 0.1 * torch.rand(2, 3, 40, 33)
+    for model in (lively(build()), lively(build_exposed())):
+        found = model.enhance(image, brightness=0.45)
+        assert luminance(found).tolist() == pytest.approx([0.45, 0.45], abs=1e-3)
+
+
+def test_a_new_model_with_exposure_answers_the_exposed_image() -> None:
+    model, image = build_exposed().eval(), 0.1 * torch.rand(1, 3, 64, 64)
+    assert luminance(model.enhance(image)).item() == pytest.approx(0.4, abs=0.03)
+
+
+def test_brightness_is_learned_from_the_ground_truth_and_given_to_the_trunk() -> None:
+    model, dark = build_exposed(), 0.1 * torch.rand(2, 3, 32, 32)
+    samples = [BaseDataElement(gt_img=torch.full((3, 32, 32), level)) for level in (0.3, 0.35)]
+    losses = model(dark, samples, mode='loss')
+    assert set(losses) == {'loss_brightness', 'loss_charbonnier'}
+    # at first 0.4 is predicted; a tenth of the error counts
+    assert losses['loss_brightness'].item() == pytest.approx(0.1 * 0.075, abs=1e-4)
+    losses['loss_charbonnier'].backward(retain_graph=True)
+    assert model.exposure.fc2.bias.grad is None
+    losses['loss_brightness'].backward()
+    assert model.exposure.fc2.bias.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('edges', ['zeros', 'replicate'])
+def test_edges_of_a_flat_image(edges: str) -> None:
+    model = lively(build(edges=edges))
+    with torch.no_grad():
+        tokens, _ = model.backbone.encoder[0].embed(torch.full((1, 3, 16, 16), 0.3))
+        answer = model.head([torch.ones(1, 8, 8, 8)], torch.full((1, 3, 16, 16), 0.3))
+    even = [torch.allclose(x, x[:, y], atol=1e-6) for x, y in ((tokens, slice(20, 21)),)]
+    even += [torch.allclose(answer[..., ::2, ::2], answer[..., 8:9, 8:9].expand(1, 3, 8, 8), atol=1e-6)]
+    assert even == [edges == 'replicate'] * 2
+
+
+def test_unknown_edges() -> None:
+    with pytest.raises(ValueError, match="edges='mirror'"):
+        build(edges='mirror')
