@@ -3,6 +3,7 @@
 # make benchmark   time and memory of attention and backbones beside their baselines (more than half an hour on two idle cores)
 # make docs    builds the documentation into build/docs
 # make wheel   the package as a wheel, in dist
+# make campaign    attacks on the tools: kills, full disks, payloads, damaged files, rivals, memory limits (half an hour)
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
 
@@ -20,7 +21,7 @@ ENGINES := fused,saga,fused@openvino,saga@openvino,saga@strips,linear@openvino,f
 ENHANCERS := saga_unet,saga_unet@openvino,saga_unet_tiny,saga_unet_tiny@openvino
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
-.PHONY: demo test benchmark docs wheel setup lint format clean
+.PHONY: demo test benchmark campaign docs wheel setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
@@ -45,6 +46,9 @@ docs: setup
 
 wheel: setup
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+campaign: setup
+	OMP_NUM_THREADS=1 $(PY) -m campaign $(ARGS)
 
 setup:
 	@for python in $(CANDIDATES); do \

@@ -1,0 +1,237 @@
+"""Kills at random moments and inside writes; resumed trainings are compared bit for bit with uninterrupted ones."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Generator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from campaign.process import Result, Running, run, start, together
+from campaign.tally import Tally
+from campaign.world import CONFIGS, TASKS, World
+from saga_mm.errors import SagaError
+from saga_mm.files import is_draft
+from saga_mm.loading.checkpoint import load_checkpoint
+
+COUNT = 100
+NAME = 'kills'
+# options of each task's training, which last some three seconds
+LENGTH = {
+    'detection': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
+    'segmentation': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
+    'lowlight': ['train_cfg.max_iters=8', 'default_hooks.checkpoint.max_keep_ckpts=2'],
+}
+WORKERS = (0, 2)
+# how trainings are ended: killed at a moment, inside a write, around a rename; told to end
+WAYS = ('moment', 'write', 'rename', 'moment', 'SIGINT', 'SIGTERM')
+# facts of a checkpoint that differ from run to run
+TIMED = ('time', 'data_time', 'eta', 'memory', 'experiment_name', 'cfg')
+
+
+def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
+    """Kill trainings of every task, and tools that write pictures."""
+    wholes = {}
+    for task in TASKS:
+        for workers in WORKERS:
+            folder = world.copy_data(task, place / f'{task}-{workers}')
+            result = start_training(task, workers, folder).wait()
+            if result.outcome != 'right':
+                tally.add(NAME, f'{task} uninterrupted', result.outcome, str(result))
+                return
+            wholes[task, workers] = folder, result.seconds
+    left, jobs = max(count - count // 5, 1), []
+    while left > 0:
+        kills = min(left, drawn.choice((1, 1, 2, 3)))
+        task, workers = list(wholes)[len(jobs) % len(wholes)]
+        folder = place / f'training-{len(jobs)}'
+        jobs.append(
+            _training(world, task, workers, folder, wholes[task, workers], Random(drawn.random()), kills, tally)
+        )
+        left -= kills
+    together(jobs)
+    _kill_writers(world, place, tally, drawn, count // 5)
+
+
+def start_training(task: str, workers: int, folder: Path, *more: str, prepare: Callable | None = None) -> Running:
+    """Start a task's training in a folder that has its data."""
+    options = [*LENGTH[task], f'train_dataloader.num_workers={workers}', 'randomness.seed=7']
+    words = [CONFIGS[task], '--work-dir', 'work', *more, '--cfg-options', *options]
+    return start('train', *words, cwd=folder, prepare=prepare)
+
+
+def _training(
+    world: World,
+    task: str,
+    workers: int,
+    folder: Path,
+    whole: tuple[Path, float],
+    drawn: Random,
+    kills: int,
+    tally: Tally,
+) -> Generator[Running, Result, None]:
+    """Kill one training some times, resume it each time, and compare what it ends with."""
+    world.copy_data(task, folder)
+    for number in range(kills):
+        way = drawn.choice(WAYS)
+        name = f'{task}, {workers} workers, {way}, kill {number + 1} of {kills}'
+        more = ['--resume'] if number else []
+        if way in ('write', 'rename'):
+            prepare = killed_in_write(drawn) if way == 'write' else killed_at_rename(drawn)
+            result = yield start_training(task, workers, folder, *more, prepare=prepare)
+        else:
+            sent = getattr(signal, way, signal.SIGKILL)
+            running = start_training(task, workers, folder, *more)
+            result = yield running.stop_after(drawn.uniform(0.05, whole[1]), sent)
+        tally.add(NAME, name, *_after_kill(folder / 'work', result, way))
+    result = yield start_training(task, workers, folder, '--resume')
+    name = f'{task}, {workers} workers, resumed after {kills}'
+    if result.outcome != 'right':
+        tally.add(NAME, name, result.outcome, str(result))
+        return
+    difference = compare_trainings(whole[0] / 'work', folder / 'work')
+    tally.add(NAME, name, 'silent' if difference else 'right', difference)
+    if not difference:
+        shutil.rmtree(folder)
+
+
+def _after_kill(work: Path, result: Result, way: str) -> tuple[str, str]:
+    """Whether all checkpoints are whole, and whether a tool that was told to end said so."""
+    for path in work.glob('*.pth') if work.exists() else ():
+        try:
+            load_checkpoint(path)
+        except SagaError as error:
+            return 'silent', f'a checkpoint is not whole: {error}'
+    if result.outcome in ('traceback', 'hang'):
+        return result.outcome, str(result)
+    if way.startswith('SIG') and result.outcome == 'crash':
+        return 'crash', str(result)
+    if way.startswith('SIG') and (rest := _drafts(work)):
+        return 'silent', f'{rest[0]} was left after {way}'
+    return 'right', ''
+
+
+def killed_in_write(drawn: Random) -> Callable[[], None]:
+    """Have a process killed in the middle of writing one of its files."""
+    number, size = drawn.randrange(8), drawn.randrange(400_000)
+
+    def prepare() -> None:
+        from saga_mm import files
+
+        made = [0]
+        create = files._create
+
+        def counted(folder: Path) -> tuple[Path, int]:
+            made[0] += 1
+            if made[0] > number:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            return create(folder)
+
+        files._create = counted
+
+    return prepare
+
+
+def killed_at_rename(drawn: Random) -> Callable[[], None]:
+    """Have a process killed just before or after a file gets its name."""
+    number, before = drawn.randrange(12), drawn.random() < 0.5
+
+    def prepare() -> None:
+        made, replace = [0], os.replace
+
+        def counted(*names: Any) -> None:
+            made[0] += 1
+            if made[0] == number and before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(*names)
+            if made[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.replace = counted
+
+    return prepare
+
+
+def compare_trainings(whole: Path, resumed: Path) -> str:
+    """The first thing in which the results of two trainings differ; empty where all bits are the same."""
+    names, others = ({path.name for path in folder.glob('*.pth')} for folder in (whole, resumed))
+    if names != others:
+        return f'checkpoints {sorted(others)} instead of {sorted(names)}'
+    if rest := _drafts(resumed):
+        return f'{rest[0]} was left'
+    for name in sorted(names):
+        first, second = (load_checkpoint(folder / name) for folder in (whole, resumed))
+        if difference := _difference(first, second, name):
+            return difference
+    return ''
+
+
+def _drafts(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob('*') if is_draft(path)] if folder.exists() else []
+
+
+def _difference(first: Any, second: Any, where: str) -> str:
+    if isinstance(first, dict) and isinstance(second, dict):
+        if where.endswith('.meta'):
+            keys = ('epoch', 'iter', 'seed', 'random')
+            first, second = ({key: each.get(key) for key in keys} for each in (first, second))
+        keys = [key for key in dict.fromkeys([*first, *second]) if str(key).rpartition('/')[2] not in TIMED]
+        lacking = [key for key in keys if key not in first or key not in second]
+        if lacking:
+            return f'{where}: {lacking[0]} is in one alone'
+        found = (_difference(first[key], second[key], f'{where}.{key}') for key in keys)
+        return next(filter(None, found), '')
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+        found = (_difference(a, b, f'{where}.{i}') for i, (a, b) in enumerate(zip(first, second)))
+        return next(filter(None, found), '')
+    if hasattr(first, 'data') and type(first).__name__ == 'HistoryBuffer':
+        return '' if np.array_equal(first.data[0], second.data[0]) else f'{where}: other figures'
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and first.dtype == second.dtype and torch.equal(first, second)
+        return '' if same else f'{where}: other numbers'
+    if isinstance(first, str) and isinstance(second, str):
+        # paths of the two folders
+        first, second = Path(first).name, Path(second).name
+    return (
+        '' if type(first) is type(second) and (first == second or first != first) else f'{where}: {second} != {first}'
+    )
+
+
+def _kill_writers(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
+    """Kill the tools that write pictures, and read what they left under final names."""
+    from saga_mm.images.photo import read_photo
+
+    folder = place / 'writers'
+    folder.mkdir()
+    for number in range(count):
+        out = folder / str(number)
+        if number % 2:
+            words = ['enhance', world.pictures, '-o', out, '--weights', world.weights, '--compare']
+        else:
+            task = drawn.choice(TASKS[:2])
+            words = ['predict', CONFIGS[task], world.checkpoint(task), world.pictures, '--out', out]
+        prepare = drawn.choice((killed_in_write(drawn), killed_at_rename(drawn), None))
+        running = start(*words, cwd=folder, prepare=prepare)
+        result = (running.stop_after(drawn.uniform(0.05, 3)) if prepare is None else running).wait()
+        outcome, detail = ('right', '') if result.outcome == 'crash' else (result.outcome, str(result))
+        for path in sorted(out.rglob('*.*')) if out.exists() else ():
+            if is_draft(path) or path.suffix == '.json' or not path.is_file():
+                continue
+            try:
+                read_photo(path)
+            except SagaError as error:
+                outcome, detail = 'silent', f'not whole under its own name: {error}'
+        tally.add(NAME, f'{words[0]} killed', outcome, detail)
+        if number == count - 1:
+            again = run(*words, *(['--overwrite'] if number % 2 else []), cwd=folder)
+            rest = _drafts(out)
+            outcome = again.outcome if not rest else 'silent'
+            tally.add(NAME, f'{words[0]} after a kill', outcome, str(rest[0]) if rest else str(again))

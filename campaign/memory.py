@@ -1,0 +1,192 @@
+"""Promises of ``--max-memory`` beside the most memory that a tool held, from file to file (VmHWM; Linux alone).
+
+Tools start as a user starts them, because a forked process begins with the memory of what it was forked from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from campaign.process import ROOT, Result
+from campaign.tally import Tally
+from campaign.world import CONFIGS, ORIENTATION, World, photograph
+
+COUNT = 72
+NAME = 'memory'
+LIMIT = 280
+# longest side and megabytes beyond what the tool itself takes
+SIDES = (1500, 3000, 5000, 6500)
+ROOM = (40, 1200)
+# what the tools take before they open a picture, about
+BASE = {'enhance': 330, 'predict': 560}
+EXIF = {'exif': 6}
+FORMATS: dict[str, tuple[str, dict[str, object], bool]] = {
+    # ending, options of Pillow, whether 16 bits
+    'JPEG': ('.jpg', {'quality': 90}, False),
+    'progressive JPEG': ('.jpg', {'quality': 90, 'progressive': True}, False),
+    'turned JPEG': ('.jpg', {'quality': 90, **EXIF}, False),
+    'PNG': ('.png', {'compress_level': 1}, False),
+    'PNG of 16 bits': ('.png', {'compress_level': 1}, True),
+    'striped TIFF': ('.tif', {'compression': 'tiff_lzw'}, False),
+    'raw TIFF': ('.tif', {}, False),
+    'TIFF of 16 bits': ('.tif', {}, True),
+    'tiled TIFF': ('.tif', {'tiled': True}, False),
+    'BMP': ('.bmp', {}, False),
+    'WebP': ('.webp', {'quality': 80, 'method': 0}, False),
+    'AVIF': ('.avif', {'quality': 60, 'speed': 10}, False),
+    'JPEG 2000': ('.jp2', {}, False),
+    'GIF': ('.gif', {}, False),
+    'PPM': ('.ppm', {}, False),
+}
+
+
+class Case(NamedTuple):
+    """One run within a limit.
+
+    Attributes:
+        tool: ``'enhance'`` or ``'predict'``.
+        kind: A key of :data:`FORMATS`.
+        side: Longest side.
+        limit: Megabytes that are allowed.
+        words: More of the command line.
+    """
+
+    tool: str
+    kind: str
+    side: int
+    limit: int
+    words: tuple[object, ...] = ()
+
+    def __str__(self) -> str:
+        more = ''.join(f' {word}' for word in self.words if str(word).startswith('--'))
+        return f'{self.tool}{more} {self.kind} {self.side} within {self.limit}MB'
+
+
+def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
+    """Run tools within limits, and once more within what they name as enough."""
+    resized = place / 'resized.py'
+    resized.write_text(RESIZED.format(base=str(CONFIGS['segmentation'])))
+    cases = list(_draw(drawn, count))
+    pictures = {(case.kind, case.side): place / f'{i}{FORMATS[case.kind][0]}' for i, case in enumerate(cases)}
+    for (kind, side), path in pictures.items():
+        write_picture(path, kind, side)
+
+    def work(numbered: tuple[int, Case]) -> list[tuple[str, str, str]]:
+        number, case = numbered
+        picture = pictures[case.kind, case.side]
+        found = [_judge(case, *_run(world, place / f'out-{number}', picture, case, resized))]
+        smallest = re.search(r'the smallest that works is (\d+)MB', found[0][2])
+        if smallest and found[0][1] == 'clear error':
+            again = case._replace(limit=int(smallest[1]))
+            outcome = _judge(again, *_run(world, place / f'again-{number}', picture, again, resized))
+            found.append(outcome if outcome[1] != 'clear error' else (outcome[0], 'silent', outcome[2]))
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        for found in workers.map(work, enumerate(cases)):
+            for name, outcome, detail in found:
+                tally.add(NAME, name, outcome, detail)
+
+
+def _draw(drawn: Random, count: int) -> Iterator[Case]:
+    """Every format with every tool, of sizes and limits that are drawn."""
+    for number in range(count):
+        tool = ('enhance', 'predict')[number % 2]
+        kind = list(FORMATS)[number // 2 % len(FORMATS)]
+        room = ROOM[0] * (ROOM[1] / ROOM[0]) ** drawn.random()
+        more = drawn.choice(((), (), ('--compare',)) if tool == 'enhance' else ((), (), ('--own-size',), ('resized',)))
+        yield Case(tool, kind, drawn.choice(SIDES), BASE[tool] + int(room), more)
+
+
+RESIZED = """_base_ = [{base!r}]
+test_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(512, 512), keep_ratio=True),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ]
+    )
+)
+"""
+
+
+def write_picture(path: Path, kind: str, side: int) -> None:
+    """A picture of a format, three quarters as high as it is wide."""
+    _, options, deep = FORMATS[kind]
+    height = 3 * side // 4
+    tile = photograph(250, 250)
+    pixels = np.tile(tile, (-(-height // 250), -(-side // 250), 1))[:height, :side]
+    if options.get('tiled') or deep:
+        _write_by_library(path, pixels.astype(np.uint16) * 257 if deep else pixels, bool(options.get('tiled')))
+        return
+    options = dict(options)
+    if orientation := options.pop('exif', None):
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        options['exif'] = exif
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
+
+
+def _write_by_library(path: Path, pixels: np.ndarray, tiled: bool) -> None:
+    import OpenImageIO
+
+    height, width, channels = pixels.shape
+    spec = OpenImageIO.ImageSpec(width, height, channels, str(pixels.dtype))
+    if tiled:
+        spec.tile_width = spec.tile_height = 256
+    output = OpenImageIO.ImageOutput.create(str(path))
+    output.open(str(path), spec)
+    output.write_image(np.ascontiguousarray(pixels))
+    output.close()
+
+
+def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> tuple[Result, int]:
+    """A tool in a process of its own, and the most memory that it held."""
+    memory = ['--max-memory', f'{case.limit}MB']
+    if case.tool == 'enhance':
+        words = [picture, '-o', out / picture.name, '--weights', world.weights, '--engine', 'torch', *case.words]
+    else:
+        config = resized if 'resized' in case.words else CONFIGS['segmentation']
+        more = [word for word in case.words if word != 'resized']
+        words = [config, world.checkpoint('segmentation'), picture, '--out', out, '--engine', 'torch', *more]
+    file = out.with_name(f'{out.name}.peak')
+    command = [sys.executable, '-m', 'campaign.measured', file, ROOT / 'tools' / f'{case.tool}.py', *words, *memory]
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            capture_output=True,
+            text=True,
+            errors='backslashreplace',
+            cwd=world.root,
+            env=environment,
+            timeout=LIMIT,
+            check=False,
+        )
+        status, output = done.returncode, done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        status, output = None, ''
+    peak = int(file.read_text()) if file.exists() else 0
+    return Result([case.tool, *words, *memory], status, output, 0.0), peak
+
+
+def _judge(case: Case, result: Result, peak: int) -> tuple[str, str, str]:
+    held = f'{peak / 2**20:.0f}MB'
+    if result.outcome not in ('right', 'clear error'):
+        return str(case), result.outcome, str(result)
+    if peak > case.limit * 2**20:
+        return str(case), 'silent', f'held {held} ({result.outcome}): {result.last}'
+    return str(case), result.outcome, f'{held}: {result.last}'

@@ -1,0 +1,25 @@
+"""Imports of everything that a tool imports, so that forked processes need not."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from contextlib import suppress
+
+MODULES = (
+    *('cv2', 'av', 'matplotlib.pyplot', 'pycocotools.coco', 'skimage.metrics', 'OpenImageIO', 'tqdm', 'onnxruntime'),
+    *('mmengine.runner', 'mmdet.apis', 'mmdet.visualization', 'mmdet.evaluation', 'mmdet.datasets', 'mmdet.models'),
+    *('mmseg.apis', 'mmseg.visualization', 'mmseg.evaluation', 'mmseg.datasets', 'mmseg.models', 'torch.optim'),
+    *('saga_mm.models', 'saga_mm.models.openmmlab', 'saga_mm.cli.train', 'saga_mm.cli.test', 'saga_mm.cli.predict'),
+    *('saga_mm.tasks.enhancement.photographs', 'saga_mm.datasets.checks.report', 'saga_mm.export', 'saga_mm.analysis'),
+)
+
+
+def import_all() -> None:
+    """Import what is installed of :data:`MODULES`."""
+    from saga_mm.loading.quiet import quiet_imports
+
+    with warnings.catch_warnings(), quiet_imports():
+        for name in MODULES:
+            with suppress(ImportError):
+                importlib.import_module(name)

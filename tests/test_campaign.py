@@ -1,0 +1,83 @@
+"""The campaign's own parts: how outcomes are told apart, and how files are changed."""
+
+import os
+import signal
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from campaign.kills import _difference
+from campaign.malformed import Change, draw_change
+from campaign.process import Result, Running
+from campaign.tally import Tally
+from campaign.world import photograph
+
+
+def result(status: int | None, output: str = '') -> Result:
+    return Result(['tool'], status, output, 0.1)
+
+
+@pytest.mark.parametrize(
+    ('status', 'output', 'outcome'),
+    [
+        (0, '1 done', 'right'),
+        (2, 'error: no such file', 'clear error'),
+        (2, '', 'silent'),
+        (1, 'Traceback (most recent call last):\n  File "a"\nValueError: b', 'traceback'),
+        (0, 'Exception ignored in: <x>\nTraceback (most recent call last):', 'traceback'),
+        (-signal.SIGSEGV, '', 'crash'),
+        (None, '', 'hang'),
+    ],
+)
+def test_outcomes_are_told_apart(status, output, outcome):
+    assert result(status, output).outcome == outcome
+
+
+def test_a_process_that_takes_too_long_hangs_and_is_ended():
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    number = os.fork()
+    if not number:
+        os.setsid()
+        os.write(sink, b'started')
+        signal.pause()
+    os.close(sink)
+    running = Running(['tool'], number, source, limit=0.2)
+    ended = running.wait()
+    assert ended.outcome == 'hang' and ended.output == 'started'
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_the_table_counts_and_failures_are_kept(tmp_path: Path, capsys):
+    tally = Tally()
+    tally.add('disk', 'a', 'right')
+    tally.add('disk', 'b', 'silent', 'half a file')
+    tally.add('kills', 'c', 'clear error')
+    rows = [line.split() for line in tally.table().splitlines()]
+    assert rows[-1] == ['all', '3', '1', '1', '0', '0', '0', '1']
+    assert tally.failures == [('disk', 'b', 'silent', 'half a file')] and 'half a file' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='fine'):
+        tally.add('disk', 'd', 'fine')
+    tally.write(tmp_path / 'cases.json')
+    assert len((tmp_path / 'cases.json').read_text().splitlines()) == 3
+
+
+def test_changes_repeat_with_their_seed_and_change_the_file():
+    content = photograph(9, 7).tobytes()
+    changes = [[draw_change(Random(seed), len(content)) for seed in range(20)] for _ in range(2)]
+    assert changes[0] == changes[1] and {change.kind for change in changes[0]} == {'flip', 'cut'}
+    assert all(change.of(content) != content for change in changes[0])
+    assert Change('flip', 9).of(b'\0\0') == b'\0\2' and Change('cut', 1).of(b'ab') == b'a'
+
+
+def test_states_of_trainings_are_compared_to_the_bit():
+    import torch
+
+    first = {'state_dict': {'w': torch.tensor([1.0, 2.0])}, 'meta': {'iter': 3, 'time': 'a'}, 'log': [1, float('nan')]}
+    same = {'state_dict': {'w': torch.tensor([1.0, 2.0])}, 'meta': {'iter': 3, 'time': 'b'}, 'log': [1, float('nan')]}
+    assert _difference(first, same, 'x') == ''
+    same['state_dict']['w'][1] = torch.nextafter(torch.tensor(2.0), torch.tensor(3.0))
+    assert 'state_dict.w' in _difference(first, same, 'x')
+    assert 'other' in _difference(first, {**first, 'other': 1}, 'x')
