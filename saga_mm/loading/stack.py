@@ -16,7 +16,7 @@ CURE = '`make setup` installs everything; the README says how to do it by hand'
 
 
 def require_stack(*packages: str) -> None:
-    """Import the libraries that a tool needs, mmcv with its compiled operations first.
+    """Import the libraries that a tool needs, mmcv's operators first.
 
     Args:
         packages: Further libraries, such as ``'mmdet'``.
@@ -44,12 +44,10 @@ def _import_ops() -> None:
     try:
         importlib.import_module('mmcv._ext')
     except ModuleNotFoundError as error:
-        if error.name != 'mmcv._ext':
-            raise SagaError(f'mmcv needs {error.name}, which is not installed; {CURE}') from error
-        raise SagaError(f'mmcv was installed without its compiled operations (mmcv._ext); {CURE}') from error
+        raise SagaError(f'mmcv needs {error.name}, which is not installed; {CURE}') from error
     except ImportError as error:
         raise SagaError(
-            f"mmcv's compiled operations do not fit torch {torch.__version__}; compile them anew ({error}); {CURE}"
+            f"mmcv's compiled operators do not fit torch {torch.__version__} ({error}); {CURE}, without compiled ones"
         ) from error
 
 

@@ -31,19 +31,9 @@ def test_installed_stack_is_fine(capsys):
     assert capsys.readouterr() == ('', '')
 
 
-@pytest.mark.parametrize(
-    ('error', 'words'),
-    [
-        (
-            ModuleNotFoundError('x', name='mmcv._ext'),
-            r'mmcv was installed without its compiled operations \(mmcv\._ext\)',
-        ),
-        (ImportError('undefined symbol: _ZN3c10'), r'do not fit torch .*undefined symbol'),
-    ],
-)
-def test_operations_are_missing_or_stale(block, error, words):
-    block('mmcv._ext', error)
-    with pytest.raises(SagaError, match=words) as caught:
+def test_stale_operators(block):
+    block('mmcv._ext', ImportError('undefined symbol: _ZN3c10'))
+    with pytest.raises(SagaError, match=r'do not fit torch .*undefined symbol') as caught:
         require_stack()
     assert 'make setup' in str(caught.value) and '\n' not in str(caught.value)
 

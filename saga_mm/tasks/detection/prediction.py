@@ -10,8 +10,10 @@ import numpy as np
 from mmdet.visualization import DetLocalVisualizer
 from pycocotools import mask as coco_mask
 
+from saga_mm.display.console import say
 from saga_mm.display.drawing import draw_objects
 from saga_mm.images.pictures import read_picture
+from saga_mm.operators import in_use
 from saga_mm.tasks.detection.detector import Detector
 from saga_mm.tasks.detection.evaluation import SCORE_THR
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
@@ -34,6 +36,7 @@ class DetectionPrediction(Prediction):
         self.score_thr = score_thr
 
     def writer(self, model: Trained, place: Place, pictures: Pictures) -> DetectionWriter:
+        say(in_use())
         return DetectionWriter(Detector(model, **place._asdict()), pictures, self.score_thr)
 
 

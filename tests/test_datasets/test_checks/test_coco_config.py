@@ -105,7 +105,6 @@ def test_some_classes_and_a_file_of_classes_are_fine(root: Path, tmp_path: Path)
 
 
 def test_without_metainfo_the_classes_of_coco_are_expected(root: Path):
-    pytest.importorskip('mmcv._ext', reason='mmcv without compiled ops')
     with pytest.raises(SagaError, match=r"'person', 'bicycle'.* and 60 more .*not in the file.*'disc'"):
         check(config(root, metainfo=None))
 
@@ -122,7 +121,6 @@ def test_the_pipeline_decides_what_is_needed(root: Path, tmp_path: Path):
 
 
 def test_the_order_of_the_file_is_the_one_mmdet_numbers_labels_in(root: Path, tmp_path: Path):
-    pytest.importorskip('mmcv._ext', reason='mmcv without compiled ops')
     from mmdet.datasets import CocoDataset
 
     copy = Path(shutil.copytree(root, tmp_path / 'data'))

@@ -176,7 +176,6 @@ def test_ensure_refuses_what_it_does_not_know(spec: dict, message: str):
 
 
 def test_mmdet_loads_the_same_masks(root: Path):
-    pytest.importorskip('mmcv._ext', reason='mmcv without compiled ops')
     from mmdet.datasets import CocoDataset
     from mmdet.utils import register_all_modules
 
