@@ -1,6 +1,7 @@
 # make demo    sets up, trains Mask R-CNN with a SAGA backbone on demo data, evaluates it and draws what it found
 # make test    sets up and runs the tests; ARGS='tests/test_ops -k gate' is passed on to pytest
 # make benchmark   time and memory of attention and backbones beside their baselines (more than half an hour on two idle cores)
+# make page    builds the page that enhances photographs in a browser into build/page; fetches ONNX Runtime from npm once
 # make docs    builds the documentation into build/docs
 # make wheel   the package as a wheel, in dist
 # make campaign    attacks on the tools: kills, full disks, payloads, damaged files, rivals, memory limits (half an hour)
@@ -19,16 +20,19 @@ PY := $(ENV)/bin/python
 DRAWN := work_dirs/saga_maskrcnn/pictures
 ENGINES := fused,saga,fused@openvino,saga@openvino,saga@strips,linear@openvino,focused@openvino,rala@openvino
 ENHANCERS := saga_unet,saga_unet@openvino,saga_unet_tiny,saga_unet_tiny@openvino
+BROWSER = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
 
-.PHONY: demo test benchmark campaign docs wheel setup lint format clean
+.PHONY: demo test benchmark campaign docs wheel page setup lint format clean
 
 demo: setup
 	$(PY) tools/train.py configs/saga_maskrcnn.py
 	$(PY) tools/test.py configs/saga_maskrcnn.py work_dirs/saga_maskrcnn --show-dir $(DRAWN) --score-thr 0.5
 	$(PY) tools/report.py work_dirs/saga_maskrcnn --pictures $(DRAWN)
 
+# its tests of the page need a browser, and the page
 test: setup
+	@if [ -n "$(BROWSER)" ]; then $(PY) page/build.py || echo 'the page in the browser is not tested'; fi
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 $(ARGS)
 
 benchmark: setup
@@ -49,6 +53,9 @@ wheel: setup
 
 campaign: setup
 	OMP_NUM_THREADS=1 $(PY) -m campaign $(ARGS)
+
+page: setup
+	$(PY) page/build.py
 
 setup:
 	@for python in $(CANDIDATES); do \

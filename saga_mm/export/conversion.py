@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,21 +20,30 @@ NATIVE = 18
 LOWER = 17
 
 
-def to_onnx(module: nn.Module, examples: Mapping[str, torch.Tensor], outputs: Sequence[str], opset: int) -> ModelProto:
-    """Export a module whose first input is an image of any height and width.
+def to_onnx(
+    module: nn.Module,
+    examples: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    opset: int,
+    sides: Mapping[str, Mapping[int, Any]] | None = None,
+) -> ModelProto:
+    """Export a module for images of any height and width.
 
     Args:
         module: The module, in evaluation mode; its positional arguments are ``examples``.
-        examples: A value for each input by name; of ``image``, ``(1, 3, H, W)``, height and width are dynamic.
+        examples: A value for each input by name.
         outputs: Names of the outputs.
         opset: The version of ONNX's operators. The model is of the lowest IR version that belongs to it.
+        sides: Of inputs by name, the axes that are dynamic and the dimensions of ``torch.export`` that they are; None
+            for height and width of ``image``, ``(1, 3, H, W)``. With them, the module's ``forward`` takes ``*inputs``.
 
     Raises:
         SagaError: A part of the module has no form in ONNX, or none in this opset.
     """
     import onnx
 
-    sides = {2: 'height', 3: 'width'}
+    known = {IMAGE: {2: 'height', 3: 'width'}} if sides is None else sides
+    shapes = tuple(known.get(name, {}) for name in examples)
     try:
         with torch.no_grad(), silence():
             program = torch.onnx.export(
@@ -42,7 +51,7 @@ def to_onnx(module: nn.Module, examples: Mapping[str, torch.Tensor], outputs: Se
                 tuple(examples.values()),
                 input_names=list(examples),
                 output_names=list(outputs),
-                dynamic_shapes=tuple(sides if name == IMAGE else {} for name in examples),
+                dynamic_shapes=shapes if sides is None else (shapes,),
                 opset_version=max(opset, NATIVE),
                 dynamo=True,
                 verbose=False,

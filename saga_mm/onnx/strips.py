@@ -1,0 +1,63 @@
+"""An enhancer that was exported for strips, run by ONNX Runtime, as ``page/strips.js`` runs it in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .session import open_session, run_session
+
+
+class StripModel:
+    """The graphs of ``saga_mm.export.strip_graphs``, which says what they compute.
+
+    Args:
+        plan: Their description.
+        files: The ONNX files by name.
+    """
+
+    def __init__(self, plan: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        self.plan = plan
+        self.sessions = {name: open_session(content, 'cpu') for name, content in files.items()}
+
+    def __call__(self, image: np.ndarray, rows: int, strength: float = 1.0) -> np.ndarray:
+        """The enhanced image.
+
+        Args:
+            image: ``(H, W, 3)``, uint8.
+            rows: Of a strip, in units of the plan.
+            strength: 0 gives the image as it is, 1 the full answer.
+        """
+        (height, width), unit = image.shape[:2], self.plan['unit']
+        padded = np.pad(image, ((0, -height % unit), (0, -width % unit), (0, 1)), 'edge')
+        maps, state = {'image': padded}, []
+        for graph in self.plan['graphs']:
+            state = self._run(graph, maps, state, rows)
+        answer = maps['answer'][:height, :width] / np.float32(self.plan['scale'])
+        original = image / np.float32(255)
+        return ((original + (answer - original) * np.float32(strength)).clip(0, 1) * 255).round().astype(np.uint8)
+
+    def _run(
+        self, graph: Mapping[str, Any], maps: dict[str, np.ndarray], state: Sequence[np.ndarray], rows: int
+    ) -> list[np.ndarray]:
+        """Fill the maps that a graph gives, and return the state that comes after it."""
+        units = len(maps['image']) // self.plan['unit']
+        made, sums = {name: [] for name in graph['gives']}, []
+        for start in range(0, units, rows):
+            stop = min(start + rows, units)
+            first, last = max(start - graph['halo'], 0), min(stop + graph['halo'], units)
+            given = {name: self._rows(name, maps[name], first, last) for name in graph['maps']}
+            answers = run_session(self.sessions[graph['read']], given | dict(zip(graph['state'], state)), 'a strip')
+            for name, answer in zip(graph['gives'], answers):
+                made[name].append(self._rows(name, answer, start - first, stop - first))
+            if graph['write']:
+                written = run_session(self.sessions[graph['write']], {'map': made[graph['gives'][-1]][-1]}, 'a strip')
+                sums.append([part * ((stop - start) / units) for part in written])
+        maps |= {name: np.concatenate(parts) for name, parts in made.items()}
+        return [sum(parts) for parts in zip(*sums)]
+
+    def _rows(self, name: str, values: np.ndarray, start: int, stop: int) -> np.ndarray:
+        places = self.plan['maps'][name]['places']
+        return np.ascontiguousarray(values[start * places : stop * places])
