@@ -29,6 +29,20 @@ def parse_args() -> argparse.Namespace:
         help='0 leaves a picture as it is, more than 1 brightens more (default: 1)',
     )
     parser.add_argument(
+        '--brightness',
+        default='auto',
+        metavar='MEAN',
+        help='mean luminance that the result shall have, between 0 and 1, or auto: what the model finds right '
+        '(default: auto)',
+    )
+    parser.add_argument('--match', metavar='PICTURE', help='a picture to be as bright as, in place of --brightness')
+    parser.add_argument(
+        '--denoise',
+        type=float,
+        default=1.0,
+        help='1 for a smooth result, 0 to keep the detail and the noise of the picture (default: 1)',
+    )
+    parser.add_argument(
         '--compare', action='store_true', help='write NAME_compare.jpg as well: before and after, side by side'
     )
     parser.add_argument(

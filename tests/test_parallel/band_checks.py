@@ -15,6 +15,7 @@ from torch import nn
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.openmmlab import segment_rows
 from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement
 from saga_mm.rows import ImageRows, RowRunner, Storage
@@ -198,14 +199,17 @@ def enhancers(mesh: Mesh) -> None:
     several = dict(
         backbone=PVT_CFG, head=dict(in_channels=[8, 16, 24, 32], strides=[4, 8, 16, 32], channels=8), pad_divisor=32
     )
-    for cfg in (dict(backbone=UNET), several, dict(backbone=dict(UNET, attention='rala'))):
+    exposed = dict(backbone=UNET, exposure=dict(type='saga_mm.Exposure'), edges='replicate')
+    for cfg in (dict(backbone=UNET), exposed, several, dict(backbone=dict(UNET, attention='rala'))):
         model = lively(LowLightEnhancer(**cfg))
         if mesh.bands > 3 and cfg is several:
             continue
-        whole = model.enhance(torch.from_numpy(image).permute(2, 0, 1)[None], 0.8)[0].permute(1, 2, 0).numpy()
-        found = list(enhance_bands(model, Float(image), mesh, 0.8))
-        answer, start = np.concatenate([rows for _, rows in found]), found[0][0]
-        assert np.abs(answer - whole[start : start + len(answer)]).max() < 1e-9
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        for finish in (Finish(0.8), *([Finish(1.0, 0.65, 0.7)] if cfg is exposed else [])):
+            whole = model.enhance(pixels, *finish)[0].permute(1, 2, 0).numpy()
+            found = list(enhance_bands(model, Float(image), mesh, finish))
+            answer, start = np.concatenate([rows for _, rows in found]), found[0][0]
+            assert np.abs(answer - whole[start : start + len(answer)]).max() < 1e-9
 
 
 @check

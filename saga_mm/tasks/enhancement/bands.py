@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.finish import Finish
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
@@ -20,7 +20,7 @@ def enhance_bands(
     model: LowLightEnhancer,
     image: RgbRows,
     mesh: Mesh,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     max_memory: int | None = None,
     folder: str | Path | None = None,
     shares: Sequence[float] | None = None,
@@ -29,9 +29,9 @@ def enhance_bands(
 
     Args:
         model: The model, in evaluation mode, the same on all processes.
-        image: The whole image, of which each process reads the rows that it needs, twice.
+        image: The whole image, of which each process reads the rows that it needs, several times.
         mesh: The processes.
-        strength: 0 gives the image as it is, 1 the model's answer.
+        finish: What becomes of the answer.
         max_memory: Bytes that this process may take; None for its part of half of what is free.
         folder: As of :func:`~saga_mm.tasks.enhancement.strips.enhance_strips`.
         shares: How much of the image each process does, relative to the others; None for the same.
@@ -50,7 +50,7 @@ def enhance_bands(
     bands = Bands(mesh, round_up(height, model.pad_divisor), unit, shares)
     rows, held = answer_rows(width)
     runner = plan_bands(model, bands, parts, source, max_memory, held + getattr(image, 'held_bytes', 0), folder)
-    answer = enhance_rows(model, source, runner, Finish(strength))
+    answer = enhance_rows(model, source, runner, finish)
     runner.prepare(answer)
     first, last = bands.own(height)
     for start in range(first, last, rows):

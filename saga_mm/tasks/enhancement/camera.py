@@ -12,6 +12,7 @@ from saga_mm.images.video import VideoKind
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.rows import MemoryBudget
 
 from .video import CODEC_BYTES, EnhancedVideo, VideoEnhancer
@@ -24,7 +25,7 @@ def enhance_camera(
     target: str | Path,
     model: LowLightEnhancer,
     is_over: Callable[[], bool],
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     decay: float = DECAY,
     max_memory: int | MemoryBudget | None = None,
 ) -> EnhancedVideo:
@@ -35,7 +36,7 @@ def enhance_camera(
         target: The file to write; it appears when it is complete.
         model: The model, in evaluation mode.
         is_over: Asked after each picture.
-        strength: As of :meth:`LowLightEnhancer.enhance`.
+        finish: What becomes of the answers.
         decay: As of :class:`VideoEnhancer`.
         max_memory: As of :class:`VideoEnhancer`.
 
@@ -55,7 +56,7 @@ def enhance_camera(
         height, width = picture.shape[:2]
         rate = Fraction(camera.get(cv2.CAP_PROP_FPS) or USUAL_RATE).limit_denominator(1001)
         kind, count, start = VideoKind(height, width, rate, Fraction(1, 1000)), 0, time.monotonic()
-        enhance = VideoEnhancer(model, strength, decay, max_memory, CODEC_BYTES * height * width, Path(target).parent)
+        enhance = VideoEnhancer(model, finish, decay, max_memory, CODEC_BYTES * height * width, Path(target).parent)
         with VideoWriter(target, kind) as writer:
             while found:
                 taken = round(1000 * (time.monotonic() - start))

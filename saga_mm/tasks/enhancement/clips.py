@@ -15,6 +15,7 @@ from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
 from saga_mm.images.video import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.tasks.enhancement.camera import enhance_camera
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
@@ -27,7 +28,7 @@ COMPARED_SIDE = 1920
 def enhance_moving(
     inferencer: LowLightInferencer,
     job: Job,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     compared: Path | None = None,
     tell: Callable[[float], None] | None = None,
 ) -> str:
@@ -36,7 +37,7 @@ def enhance_moving(
     Args:
         inferencer: What enhances.
         job: What to do.
-        strength: As of :class:`LowLightInferencer`.
+        finish: What becomes of the answer.
         compared: Where before and after go, side by side and without sound; for a video.
         tell: Called with the share that is done, up to 1.
 
@@ -51,7 +52,7 @@ def enhance_moving(
             f'{job.source}: an exported enhancer carries no tone from frame to frame, so that a video would flicker; '
             'enhance it with weights, such as --weights tiny'
         )
-    options = {'strength': strength, 'max_memory': inferencer.budget}
+    options = {'finish': finish, 'max_memory': inferencer.budget}
     if job.kind == 'video':
         with ExitStack() as stack:
             show = None if compared is None else stack.enter_context(_Comparison(compared, job.source)).add

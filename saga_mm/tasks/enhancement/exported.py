@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from saga_mm.errors import ArgumentError
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, finish_image
 from saga_mm.onnx.file import STRENGTH
 from saga_mm.onnx.model import ExportedModel
 from saga_mm.rows.device_memory import used_bytes
@@ -23,21 +24,21 @@ class ExportedEnhancer(ExportedModel):
     kind = 'enhancer'
 
     def strips(
-        self, image: RgbRows, strength: float = 1.0, max_memory: int | None = None, held_bytes: int = 0
+        self, image: RgbRows, finish: Finish = AS_IT_IS, max_memory: int | None = None, held_bytes: int = 0
     ) -> Iterator[np.ndarray]:
         """As :func:`enhance_strips`, of which the first rows come when the whole image is done.
 
         Args:
             image: Anything that gives rows.
-            strength: 0 gives the image as it is, 1 the model's answer. A file whose strength is a constant takes that
-                number alone, or 1, the usual one, for it.
+            finish: What becomes of the answer. A file whose strength is a constant takes that number alone, or 1, the
+                usual one, for it.
             max_memory: Bytes that the whole program may take; None for no limit.
             held_bytes: What the caller will hold of what is yielded.
 
         Raises:
             SagaError: The strength is not that of the file, or the memory is too small.
         """
-        fixed = self.facts.strength
+        fixed, strength = self.facts.strength, finish.strength
         if fixed is not None and strength not in (1, fixed):
             raise ArgumentError(
                 'strength', f'{strength:g}', f'{self.path} was exported with the constant strength {fixed:g}'
@@ -46,11 +47,19 @@ class ExportedEnhancer(ExportedModel):
             answer = None
         else:
             self._require_memory(image, max_memory, held_bytes)
-            answer = self._answer(image.read(0, image.height), strength)
+            answer = self._finished(image.read(0, image.height), finish)
         rows = min(max(ANSWER_BYTES // (12 * image.width), 1), TALLEST)
         for start in range(0, image.height, rows):
             stop = min(start + rows, image.height)
             yield image.read(start, stop) if answer is None else answer[start:stop]
+
+    def _finished(self, pixels: np.ndarray, finish: Finish) -> np.ndarray:
+        if finish.brightness is None and finish.denoise == 1:
+            return self._answer(pixels, finish.strength)
+        # the graph's own strength, if it is a constant, is in its answer already
+        finish = finish._replace(strength=finish.strength if self.facts.strength is None else 1.0)
+        image, answer = (torch.from_numpy(x.transpose(2, 0, 1)[None]) for x in (pixels, self._answer(pixels, 1.0)))
+        return finish_image(image, answer, finish)[0].permute(1, 2, 0).contiguous().numpy()
 
     def _answer(self, pixels: np.ndarray, strength: float) -> np.ndarray:
         given = {} if self.facts.strength is not None else {STRENGTH: np.array(strength, np.float32)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from saga_mm.engines import use_engine
 from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, check_finish
 from saga_mm.models.enhancement.weights import load_weights
 from saga_mm.onnx.file import is_onnx
 from saga_mm.rows import MemoryBudget
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 # modes of Pillow whose arrays are taken as they are
 TAKEN = ('L', 'LA', 'RGB', 'RGBA', 'I;16')
+# the brightness that a model predicts
+AUTO = 'auto'
+# of a picture to match, read at a time
+MATCHED_ROWS = 64
 
 
 class LowLightInferencer:
@@ -72,7 +76,14 @@ class LowLightInferencer:
         self.model = use_engine(load_weights(weights).to(self.device), engine, precision)
         self.budget = MemoryBudget.of(self.model, memory)
 
-    def __call__(self, image: Any, strength: float = 1.0) -> Any:
+    def __call__(
+        self,
+        image: Any,
+        strength: float = 1.0,
+        brightness: float | str = AUTO,
+        match: str | os.PathLike[str] | None = None,
+        denoise: float = 1.0,
+    ) -> Any:
         """Enhance an image, or several.
 
         Args:
@@ -84,23 +95,29 @@ class LowLightInferencer:
                 - a path of a photograph or of a folder; see :meth:`save` for what is kept
                 - a list of these
             strength: 0 gives the image as it is, 1 the model's answer, more brightens more.
+            brightness: Mean luminance that the answer shall have, in (0, 1); ``'auto'`` for what the model predicts.
+            match: A picture whose mean luminance is that.
+            denoise: 1 for the model's answer, 0 to keep the image's own detail and noise.
 
         Returns:
             The same kind: an array of the same type and shape; a PIL image of the same mode, or RGB for modes such as
             palettes and CMYK; the path of the file ``NAME_enhanced.jpg`` that was written, or of the folder; a list.
 
         Raises:
-            SagaError: The image or the strength is not in order, or the memory is too small.
+            SagaError: The image or an option is not in order, no curve reaches the brightness, or the memory is too
+                small.
         """
-        strength = check_strength(strength)
+        return self._enhance(image, wanted_finish(strength, brightness, match, denoise))
+
+    def _enhance(self, image: Any, finish: Finish) -> Any:
         if isinstance(image, (list, tuple)):
-            return [self(one, strength) for one in image]
+            return [self._enhance(one, finish) for one in image]
         if isinstance(image, (str, os.PathLike)):
-            return self.save(image, strength=strength)
+            return self._save(image, finish)
         if isinstance(image, np.ndarray):
-            return self._enhance_array(image, strength)
+            return self._enhance_array(image, finish)
         if type(image).__module__.startswith('PIL.'):
-            return self._enhance_pil(image, strength)
+            return self._enhance_pil(image, finish)
         raise SagaError(f'an image is an array, a PIL image or a path, not a {type(image).__name__}')
 
     def save(
@@ -110,6 +127,7 @@ class LowLightInferencer:
         strength: float = 1.0,
         compare: bool = False,
         overwrite: bool = False,
+        **options: Any,
     ) -> Path:
         """Enhance a photograph or a folder of them, file to file.
 
@@ -121,6 +139,7 @@ class LowLightInferencer:
             strength: As of a call.
             compare: Write ``NAME_compare.jpg`` as well, before and after side by side.
             overwrite: Replace files that exist.
+            options: ``brightness``, ``match`` and ``denoise``, as of a call.
 
         Returns:
             What was written: the file, or the folder that holds the results.
@@ -128,29 +147,39 @@ class LowLightInferencer:
         Raises:
             SagaError: A photograph could not be done, though all others are.
         """
+        return self._save(source, wanted_finish(strength, **options), out, compare, overwrite)
+
+    def _save(
+        self,
+        source: str | os.PathLike[str],
+        finish: Finish,
+        out: str | os.PathLike[str] | None = None,
+        compare: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
         from saga_mm.tasks.enhancement.photographs import save_photos
 
-        return save_photos(self, Path(source).expanduser(), out, check_strength(strength), compare, overwrite)
+        return save_photos(self, Path(source).expanduser(), out, finish, compare, overwrite)
 
     def strips(
-        self, image: RgbRows, strength: float = 1.0, folder: str | Path | None = None, held_bytes: int = 0
+        self, image: RgbRows, finish: Finish = AS_IT_IS, folder: str | Path | None = None, held_bytes: int = 0
     ) -> Iterator[np.ndarray]:
         """Rows of an image from top to bottom; see :func:`enhance_strips`."""
         if isinstance(self.model, ExportedEnhancer):
-            return self.model.strips(image, strength, int(self.budget.allowed), held_bytes)
-        return enhance_strips(self.model, image, strength, self.budget, folder, held_bytes)
+            return self.model.strips(image, finish, int(self.budget.allowed), held_bytes)
+        return enhance_strips(self.model, image, finish, self.budget, folder, held_bytes)
 
-    def _enhance_array(self, array: np.ndarray, strength: float) -> np.ndarray:
+    def _enhance_array(self, array: np.ndarray, finish: Finish) -> np.ndarray:
         from saga_mm.images.photo import is_grey
         from saga_mm.images.photo_writer import LUMA
 
         rows, out = _ArrayRows(array), array.copy()
-        if strength == 0:
+        if finish.strength == 0:
             return out
         # a view: of gray (H, W), one channel
         colours, start = out.reshape(*out.shape[:2], -1)[..., : rows.colours], 0
         grey = rows.colours == 1 or is_grey(array)
-        for answer in self.strips(rows, strength):
+        for answer in self.strips(rows, finish):
             if grey:
                 answer = (answer @ LUMA)[..., None]
             if rows.highest != 1:
@@ -159,25 +188,58 @@ class LowLightInferencer:
             start += len(answer)
         return out
 
-    def _enhance_pil(self, image: Image, strength: float) -> Image:
+    def _enhance_pil(self, image: Image, finish: Finish) -> Image:
         from PIL import Image
 
         if image.mode not in TAKEN:
             image = image.convert('RGBA' if 'transparency' in image.info else 'RGB')
-        result = Image.fromarray(self._enhance_array(np.asarray(image), strength))
+        result = Image.fromarray(self._enhance_array(np.asarray(image), finish))
         result.info.update(image.info)
         return result
 
 
-def check_strength(strength: float) -> float:
-    """A strength as it is.
+def wanted_finish(
+    strength: float = 1.0,
+    brightness: float | str = AUTO,
+    match: str | os.PathLike[str] | None = None,
+    denoise: float = 1.0,
+) -> Finish:
+    """What users ask for, checked; a picture to match is read.
 
     Raises:
-        SagaError: It is below 0, or no number.
+        SagaError: A number is out of range, or the picture cannot be read.
     """
-    if not isinstance(strength, (int, float, np.number)) or not math.isfinite(strength) or strength < 0:
-        raise ArgumentError('strength', strength, 'must be a number from 0 on; 1 is the usual')
-    return float(strength)
+    if match is not None:
+        if brightness != AUTO:
+            raise ArgumentError('match', match, f'brightness={brightness} is asked for as well; leave one of them out')
+        return check_finish(Finish(strength, _mean_luminance(match), denoise))
+    if isinstance(brightness, str):
+        brightness = None if brightness == AUTO else _number(brightness)
+    return check_finish(Finish(strength, brightness, denoise))
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _mean_luminance(path: str | os.PathLike[str]) -> float:
+    """Of a photograph, in (0, 1)."""
+    from saga_mm.images.photo import PhotoRows
+    from saga_mm.images.photo_writer import LUMA
+
+    try:
+        with PhotoRows(Path(path).expanduser()) as photo:
+            cuts = [(start, min(start + MATCHED_ROWS, photo.height)) for start in range(0, photo.height, MATCHED_ROWS)]
+            total = sum(float((photo.read(*cut) @ LUMA).sum(dtype=np.float64)) for cut in cuts)
+            level = total / (photo.height * photo.width)
+    except SagaError as error:
+        raise ArgumentError('match', path, f'cannot be read as a picture: {error}') from error
+    if not 0 < level < 1:
+        raise ArgumentError('match', path, f'is {"black" if level <= 0 else "white"} everywhere; name another picture')
+    return level
 
 
 class _ArrayRows:

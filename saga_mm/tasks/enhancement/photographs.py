@@ -22,9 +22,10 @@ from saga_mm.images.kind import photo_size
 from saga_mm.images.notes import write_world_file
 from saga_mm.images.photo import PhotoRows
 from saga_mm.images.photo_writer import ENCODING_BYTES, LUMA, PhotoWriter, open_photo_writer
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.rows import watch_rows
 from saga_mm.tasks.enhancement.clips import enhance_moving, video_megapixels
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, check_strength
+from saga_mm.tasks.enhancement.inferencer import AUTO, LowLightInferencer, wanted_finish
 
 # the part of the work before the first row is written
 MODEL_SHARE = 0.8
@@ -40,6 +41,9 @@ class EnhanceOptions:
         inputs: Pictures, folders or patterns.
         out: The file or folder to write; None for ``NAME_enhanced`` beside each input.
         strength: 0 leaves a picture as it is, 1 is the model's answer.
+        brightness: Mean luminance to reach, or ``'auto'``.
+        match: A picture whose mean luminance is that.
+        denoise: From 0 to 1.
         compare: Write before and after side by side as well.
         weights: A name of weights that come with the package, or a file.
         device: Where to run.
@@ -53,6 +57,9 @@ class EnhanceOptions:
     inputs: Sequence[str]
     out: str | None = None
     strength: float = 1.0
+    brightness: float | str = AUTO
+    match: str | None = None
+    denoise: float = 1.0
     compare: bool = False
     weights: str = 'base'
     device: str | None = None
@@ -72,7 +79,7 @@ def enhance(options: EnhanceOptions) -> int:
     Raises:
         SagaError: Something was wrong before the first of them.
     """
-    strength = check_strength(options.strength)
+    finish = wanted_finish(options.strength, options.brightness, options.match, options.denoise)
     jobs, skipped, refused = find_jobs(options.inputs, options.out, options.overwrite)
     chosen = (options.weights, options.device, options.max_memory, options.engine, options.precision)
     inferencer = LowLightInferencer(*chosen) if jobs else None
@@ -86,7 +93,7 @@ def enhance(options: EnhanceOptions) -> int:
         for job in jobs:
             started = time.monotonic()
             try:
-                size = run_job(inferencer, job, strength, sheets.get(job), options.overwrite, screen.tell)
+                size = run_job(inferencer, job, finish, sheets.get(job), options.overwrite, screen.tell)
             except Exception as error:
                 failed.append(_reason(job, error, shell_text))
                 screen.end_job(f'failed   {failed[-1]}')
@@ -105,7 +112,7 @@ def save_photos(
     inferencer: LowLightInferencer,
     source: Path,
     out: str | os.PathLike[str] | None,
-    strength: float,
+    finish: Finish,
     compare: bool,
     overwrite: bool,
 ) -> Path:
@@ -116,7 +123,7 @@ def save_photos(
     sheets = _name_sheets(jobs) if compare else {}
     for job in jobs:
         try:
-            run_job(inferencer, job, strength, sheets.get(job), overwrite)
+            run_job(inferencer, job, finish, sheets.get(job), overwrite)
         except Exception as error:
             failed.append(_reason(job, error))
     if failed:
@@ -127,7 +134,7 @@ def save_photos(
 def run_job(
     inferencer: LowLightInferencer,
     job: Job,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     compared: Path | None = None,
     overwrite: bool = False,
     tell: Tell = lambda share: None,
@@ -137,7 +144,7 @@ def run_job(
     Args:
         inferencer: What enhances.
         job: What to do.
-        strength: As of :class:`LowLightInferencer`.
+        finish: What becomes of the answer.
         compared: Where before and after go, side by side.
         overwrite: Replace that picture if it exists.
         tell: Called with the share that is done, up to 1.
@@ -151,15 +158,15 @@ def run_job(
     if compared is not None and not overwrite and compared.exists():
         raise SagaError(f'{job.source}: {compared} exists already; --overwrite replaces it')
     if job.kind != 'photo':
-        return enhance_moving(inferencer, job, strength, compared, tell)
-    return enhance_photo(inferencer, job.source, job.target, strength, compared, tell)
+        return enhance_moving(inferencer, job, finish, compared, tell)
+    return enhance_photo(inferencer, job.source, job.target, finish, compared, tell)
 
 
 def enhance_photo(
     inferencer: LowLightInferencer,
     source: Path,
     target: Path,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     compared: Path | None = None,
     tell: Tell = lambda share: None,
 ) -> str:
@@ -169,7 +176,7 @@ def enhance_photo(
         inferencer: What enhances.
         source: The photograph.
         target: The file to write. It appears when it is complete.
-        strength: As of :class:`LowLightInferencer`.
+        finish: What becomes of the answer.
         compared: Where before and after go, side by side.
         tell: Called with the share that is done, up to 1.
 
@@ -188,11 +195,11 @@ def enhance_photo(
         sheet = BeforeAfter(height, width) if compared is not None else None
         held = _held_bytes(writer) + (sheet.held_bytes if sheet is not None else 0)
         start = 0
-        for rows in inferencer.strips(photo, strength, target.parent, held):
+        for rows in inferencer.strips(photo, finish, target.parent, held):
             if grey is None:
                 # all rows were read for the first answer, so that this costs nothing
                 grey = photo.is_grey
-            if grey and strength:
+            if grey and finish.strength:
                 rows = (rows @ LUMA)[..., None].repeat(3, axis=2)
             writer.write(rows)
             if sheet is not None:

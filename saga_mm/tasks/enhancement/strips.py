@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.finish import Finish
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import ImageRows, MemoryBudget
 from saga_mm.tasks.segmentation.strips import parts_in_strips
@@ -32,7 +32,7 @@ class RgbRows(Protocol):
 def enhance_strips(
     model: LowLightEnhancer,
     image: RgbRows,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     max_memory: int | MemoryBudget | None = None,
     folder: str | Path | None = None,
     held_bytes: int = 0,
@@ -41,8 +41,8 @@ def enhance_strips(
 
     Args:
         model: The model, in evaluation mode.
-        image: Anything that gives rows; they are asked for from top to bottom, twice.
-        strength: 0 gives the image as it is, 1 the model's answer.
+        image: Anything that gives rows; they are asked for from top to bottom, several times.
+        finish: What becomes of the answer.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
             None for half of what is free; or a budget, which can tell afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
@@ -57,7 +57,7 @@ def enhance_strips(
     height, width = image.height, image.width
     rows, answer_bytes = answer_rows(width)
     cuts = [(start, min(start + rows, height)) for start in range(0, height, rows)]
-    if strength == 0:
+    if finish.strength == 0:
         yield from (image.read(*cut) for cut in cuts)
         return
     device = next(model.parameters()).device
@@ -66,10 +66,10 @@ def enhance_strips(
     parts, budget = parts_in_strips(enhancer_parts, model, height, width), MemoryBudget.of(model, max_memory)
     # the whole image beside the answer
     if budget.engine.name != 'torch' and budget.takes_whole(parts, held=held + 4 * 12 * height * width):
-        answer = model.enhance(source.plane(0, height), strength)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        answer = model.enhance(source.plane(0, height), *finish)[0].permute(1, 2, 0).contiguous().cpu().numpy()
         yield from (answer[start:stop] for start, stop in cuts)
         return
-    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), Finish(strength))
+    answer = enhance_rows(model, source, budget.plan(parts, source, held, folder), finish)
     for cut in cuts:
         yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -15,7 +15,7 @@ from saga_mm.images.video import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
-from saga_mm.models.enhancement.finish import mix
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix
 from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
 from saga_mm.tasks.segmentation.strips import parts_in_strips
@@ -34,11 +34,12 @@ class VideoEnhancer:
     """Enhances frames in their order; what decides tone is carried from one to the next.
 
     That is the states of the model (:class:`CarryingRunner`), and the mean luminance of the answer: each frame is
-    scaled to the mean of those before it, exponential and of logarithms. Cuts are found, and a scene starts afresh.
+    scaled to the mean of those before it, exponential and of logarithms. With a brightness, the answers' histogram is
+    carried instead. Cuts are found, and a scene starts afresh.
 
     Args:
         model: The model, in evaluation mode.
-        strength: As of :meth:`LowLightEnhancer.enhance`.
+        finish: What becomes of the answers.
         decay: The share of what came before in what is carried; 0 enhances frame by frame.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
             None for half of what is free; or a budget, which can tell afterwards how frames were run.
@@ -53,13 +54,13 @@ class VideoEnhancer:
     def __init__(
         self,
         model: LowLightEnhancer,
-        strength: float = 1.0,
+        finish: Finish = AS_IT_IS,
         decay: float = DECAY,
         max_memory: int | MemoryBudget | None = None,
         held_bytes: int = 0,
         folder: str | Path | None = None,
     ) -> None:
-        self.model, self.strength, self.decay = model, strength, decay
+        self.model, self.finish, self.decay = model, finish, decay
         self.budget, self.held_bytes, self.folder = MemoryBudget.of(model, max_memory), held_bytes, folder
         self.device = next(model.parameters()).device
         self.scenes = 0
@@ -82,14 +83,16 @@ class VideoEnhancer:
         Raises:
             SagaError: The memory is too small, or a part of the model has no state that can be carried.
         """
-        if self.strength == 0:
+        if self.finish.strength == 0:
             return frame.copy()
         highest = float(np.iinfo(frame.dtype).max)
         pixels = torch.from_numpy(frame.astype(np.float32) / np.float32(highest))[None].to(self.device)
         image = pixels.permute(0, 3, 1, 2)
         self._prepare(image)
         answer = self._answer(pixels)
-        answer = mix(image, answer * self._gain(answer), self.strength)
+        if self.finish.brightness is None:
+            answer = answer * self._gain(answer)
+        answer = mix(image, answer, self.finish.strength)
         if is_grey(frame):
             answer = (answer * answer.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).expand_as(answer)
         return (answer[0] * highest).round().permute(1, 2, 0).cpu().numpy().astype(frame.dtype)
@@ -110,7 +113,7 @@ class VideoEnhancer:
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
         """The model's answer, not clamped, of pixels ``(1, H, W, 3)``."""
         self._runner.begin_frame()
-        rows = enhance_rows(self.model, MemoryRows(pixels), self._runner)
+        rows = enhance_rows(self.model, MemoryRows(pixels), self._runner, self.finish)
         return self._runner.gather(rows.answer)[:, :, : rows.height, : rows.width]
 
     def _gain(self, answer: torch.Tensor) -> float:
@@ -152,7 +155,7 @@ def enhance_video(
     source: str | Path,
     target: str | Path,
     model: LowLightEnhancer,
-    strength: float = 1.0,
+    finish: Finish = AS_IT_IS,
     decay: float = DECAY,
     max_memory: int | MemoryBudget | None = None,
     tell: Callable[[float], None] | None = None,
@@ -164,7 +167,7 @@ def enhance_video(
         source: The video. Frames are enhanced as they are shown: turned upright.
         target: The file to write; it appears when it is complete. Its ending says of which kind it is.
         model: The model, in evaluation mode.
-        strength: As of :meth:`LowLightEnhancer.enhance`.
+        finish: What becomes of the answers.
         decay: As of :class:`VideoEnhancer`.
         max_memory: As of :class:`VideoEnhancer`.
         tell: Called with the share that is done, up to 1.
@@ -176,7 +179,7 @@ def enhance_video(
     with VideoReader(source) as reader, VideoWriter(target, reader.kind, reader.sounds) as writer:
         kind, count = reader.kind, 0
         held = CODEC_BYTES * kind.height * kind.width
-        enhance = VideoEnhancer(model, strength, decay, max_memory, held, Path(target).parent)
+        enhance = VideoEnhancer(model, finish, decay, max_memory, held, Path(target).parent)
         for frame in reader.read(writer.copy):
             answer = enhance(frame.pixels)
             writer.write(answer, frame.time)

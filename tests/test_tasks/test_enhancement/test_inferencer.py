@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from saga_mm.errors import SagaError
+from saga_mm.images.photo_writer import LUMA
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
 from saga_mm.rows import MemoryBudget, RowRunner, Storage
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
@@ -151,7 +153,7 @@ def test_rows_of_anything(inferencer):
             return np.full((stop - start, self.width, 3), 0.1, np.float32)
 
     for strength in (0, 1):
-        rows = list(inferencer.strips(Rows(), strength))
+        rows = list(inferencer.strips(Rows(), Finish(strength)))
         assert np.concatenate(rows).shape == (150, 90, 3) and len(rows) > 1
         assert {part.dtype for part in rows} == {np.dtype(np.float32)}
 
@@ -256,3 +258,50 @@ def test_a_file_of_grey_stored_in_colour(inferencer, tmp_path):
     grey.convert('RGB').save(tmp_path / 'colour.png')
     found = [np.asarray(Image.open(inferencer.save(tmp_path / name))) for name in ('grey.png', 'colour.png')]
     assert np.array_equal(found[1], np.repeat(found[0][..., None], 3, axis=2))
+
+
+def level(image):
+    return float((image.astype(np.float64) / 255 @ LUMA).mean())
+
+
+def test_brightness_is_reached_and_that_of_a_picture_matched(inferencer, tmp_path):
+    image, other = picture(), 255 - picture()
+    assert level(inferencer(image, brightness=0.45)) == pytest.approx(0.45, abs=2e-3)
+    Image.fromarray(other).save(tmp_path / 'other.png')
+    assert level(inferencer(image, match=tmp_path / 'other.png')) == pytest.approx(level(other), abs=2e-3)
+    assert np.array_equal(inferencer(image, brightness='auto'), inferencer(image))
+    assert np.array_equal(inferencer(image, brightness='0.45'), inferencer(image, brightness=0.45))
+
+
+def test_denoise_0_keeps_the_noise_of_the_image(inferencer):
+    image = picture(64, 64)
+    smooth, noisy = (inferencer(image, denoise=share).astype(float) for share in (1, 0))
+    assert np.abs(smooth - noisy).max() > 0 and abs(smooth.mean() - noisy.mean()) < 5
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ({'brightness': 0}, 'brightness=0: must be a mean luminance between 0 and 1, or auto'),
+        ({'brightness': 'dark'}, 'brightness=dark: must be'),
+        ({'brightness': float('nan')}, 'brightness=nan: must be'),
+        ({'denoise': 2}, 'denoise=2: must be a number from 0 to 1'),
+        ({'denoise': 'no'}, 'denoise=no: must be a number from 0 to 1'),
+        ({'match': 'nowhere.png'}, r'match=nowhere\.png: cannot be read as a picture'),
+        ({'match': 'text.png'}, r'match=text\.png: cannot be read as a picture'),
+        ({'match': 'black.png'}, r'match=black\.png: is black everywhere'),
+        ({'match': 'text.png', 'brightness': 0.5}, r'match=text\.png: brightness=0\.5 is asked for as well'),
+    ],
+)
+def test_what_cannot_be_wanted_is_one_line(tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'text.png').write_text('no picture')
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save('black.png')
+    with pytest.raises(SagaError, match=said) as caught:
+        wanted_finish(**options)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_brightness_beyond_reach_is_one_line(inferencer):
+    with pytest.raises(SagaError, match=r'brightness=0\.5: cannot be reached'):
+        inferencer(np.full((16, 16, 3), 255, np.uint8), brightness=0.5)

@@ -7,10 +7,11 @@ import torch
 
 from saga_mm.errors import SagaError
 from saga_mm.images.video import VideoReader
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weights import build_enhancer
 from saga_mm.rows import MemoryBudget
 from saga_mm.tasks.enhancement.scene_cuts import CutDetector
-from saga_mm.tasks.enhancement.video import VideoEnhancer, enhance_video
+from saga_mm.tasks.enhancement.video import LUMA, VideoEnhancer, enhance_video
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 
@@ -50,7 +51,7 @@ def image(frame):
 @pytest.mark.parametrize('strength', [0.0, 0.6, 1.0, 1.4])
 def test_first_frame_is_as_a_picture(model, strength):
     frame = scene(0, 1)[0]
-    answer = VideoEnhancer(model, strength)(frame)
+    answer = VideoEnhancer(model, Finish(strength))(frame)
     assert answer.dtype == np.uint8 and np.abs(answer.astype(int) - whole(model, frame, strength)).max() <= 1
     if strength == 0:
         assert np.array_equal(answer, frame)
@@ -177,3 +178,14 @@ def test_a_grey_frame_stays_grey(model):
     frame = np.repeat(np.random.default_rng(0).integers(0, 60, (24, 32, 1), np.uint8), 3, axis=2)
     answer = VideoEnhancer(model)(frame)
     assert np.ptp(answer, axis=2).max() == 0 and answer.std() > 1
+
+
+def test_a_brightness_is_kept_over_frames_whose_noise_changes(model):
+    frames = scene(3, 6)
+    wanted = Finish(brightness=0.5)
+    levels = []
+    for decay in (0.0, 0.9):
+        enhance = VideoEnhancer(model, wanted, decay)
+        levels.append([float((enhance(frame) / 255 @ np.array(LUMA)).mean()) for frame in frames])
+    assert levels[0] == pytest.approx([0.5] * 6, abs=3e-3)
+    assert levels[1] == pytest.approx([0.5] * 6, abs=0.02)
