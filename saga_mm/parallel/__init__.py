@@ -1,9 +1,13 @@
 """One image over many devices: bands of rows, one a process."""
 
 from .bands import BandRows, Bands
+from .detection import detector_maps
+from .enhancement import enhancer_losses
+from .gradients import sum_gradients
 from .mesh import Mesh, check_agreement, make_mesh, start_processes
 from .plan import plan_bands, unit_of
 from .runner import BandRunner, BandTrainer, gather_map
+from .segmentation import segmentor_losses
 
 __all__ = [
     'BandRows',
@@ -12,9 +16,13 @@ __all__ = [
     'Bands',
     'Mesh',
     'check_agreement',
+    'detector_maps',
+    'enhancer_losses',
     'gather_map',
     'make_mesh',
     'plan_bands',
+    'segmentor_losses',
     'start_processes',
+    'sum_gradients',
     'unit_of',
 ]

@@ -9,7 +9,7 @@ import torch
 
 from saga_mm.errors import SagaError
 from saga_mm.ops import round_up
-from saga_mm.rows import Rows
+from saga_mm.rows import MemoryRows, Rows
 
 from .mesh import Mesh
 
@@ -73,15 +73,20 @@ class BandRows(Rows):
         held: The band, as a map by itself.
         height: Rows of the whole map.
         bands: How maps are divided.
+        joined: Make one tensor of the band and of what is fetched. For gradients all processes then have the same
+            graph, also where one of them fetches nothing; it is one copy for all who read.
     """
 
-    def __init__(self, held: Rows, height: int, bands: Bands) -> None:
+    def __init__(self, held: Rows, height: int, bands: Bands, joined: bool = False) -> None:
         super().__init__(held.batch, height, held.width)
-        self.held, self.bands = held, bands
+        self.held, self.bands, self.joined = held, bands, joined
         self.start, self.stop = bands.own(height)
-        self._above = self._below = None
+        self._above = self._below = self._all = None
 
     def read(self, start: int, stop: int) -> torch.Tensor:
+        if self._all is not None:
+            first, rows = self._all
+            return self._fetched(rows, start - first, stop - first)
         parts = []
         if start < self.start:
             parts.append(self._fetched(self._above, start - self.start, min(stop - self.start, 0)))
@@ -94,7 +99,7 @@ class BandRows(Rows):
     def _fetched(self, rows: torch.Tensor | None, first: int, last: int) -> torch.Tensor:
         count = 0 if rows is None else rows.shape[1] // self.width
         # rows above are counted from the band's first row upwards
-        first, last = (first + count, last + count) if last <= 0 else (first, last)
+        first, last = (first + count, last + count) if first < 0 else (first, last)
         if first < 0 or last > count:
             raise RuntimeError('rows of another band are read that were not fetched')
         return rows[:, first * self.width : last * self.width]
@@ -120,10 +125,16 @@ class BandRows(Rows):
         got = mesh.exchange(rows, *counts, 'halo')
         above = sum(counts[1][:me])
         self._above, self._below = (part.transpose(0, 1).flatten(1, 2) for part in got.split([above, len(got) - above]))
+        if self.joined:
+            own = self.held.read(0, self.stop - self.start)
+            rows = torch.cat([self._above, own, self._below], dim=1)
+            self._all = self.start - above, rows
+            own = rows[:, above * self.width :][:, : own.shape[1]]
+            self.held = MemoryRows(own.unflatten(1, (-1, self.width)))
 
     def release(self) -> None:
         """Forget the rows of the others."""
-        self._above = self._below = None
+        self._above = self._below = self._all = None
 
     def write(self, start: int, tokens: torch.Tensor) -> None:
         """As of :class:`~saga_mm.rows.MemoryRows`, of this band's rows."""

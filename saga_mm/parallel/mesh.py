@@ -47,6 +47,15 @@ class Mesh:
         self.data, self.replicas, self.everyone = data, replicas, everyone or group
         self.sent: Counter[str] = Counter()
 
+    def everybody(self) -> Mesh:
+        """All processes as the bands of one mesh, for what is one over all images."""
+        if self.replicas == 1:
+            return self
+        rank, world = self.data * self.bands + self.index, self.replicas * self.bands
+        mesh = Mesh(rank, world, self.everyone)
+        mesh.sent = self.sent
+        return mesh
+
     @property
     def name(self) -> str:
         """Of this process, for messages."""

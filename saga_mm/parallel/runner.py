@@ -64,7 +64,8 @@ class BandRunner(RowRunner):
         return BandRows(self.storage.new(tokens, stop - start, width), height, self.bands)
 
     def _merged(self, step: RowStep, states: Sequence[Any]) -> Any:
-        return merge_bands(step, step.merge(states), self.bands.mesh)
+        mesh = self.bands.mesh
+        return merge_bands(step, step.merge(states), mesh.everybody() if step.over_batch else mesh)
 
 
 class BandTrainer(BandRunner):
@@ -98,7 +99,7 @@ class BandTrainer(BandRunner):
         start, stop = self._span(made.height)
         tokens = made.read(start, stop)
         held = MemoryRows(tokens.unflatten(1, (stop - start, made.width)))
-        return BandRows(held, made.height, self.bands), []
+        return BandRows(held, made.height, self.bands, joined=True), []
 
 
 class _Recomputing(Engine):

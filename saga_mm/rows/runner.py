@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -140,6 +140,10 @@ class RowRunner:
         self.limit, self.chunk, self.rows = limit, chunk, rows
         self.number, self.budget = number, budget
 
+    def gradients(self) -> AbstractContextManager:
+        """Gradients where this runner trains and they are enabled, and none elsewhere."""
+        return torch.set_grad_enabled(self.trains and torch.is_grad_enabled())
+
     def run(self, steps: Sequence[RowStep], source: Rows) -> Rows:
         """The map that the last of the steps makes of ``source``, which stays as it is."""
         x, states = source, []
@@ -188,7 +192,7 @@ class RowRunner:
     @contextmanager
     def _running(self) -> Iterator[None]:
         """Entered around everything that is run."""
-        with torch.set_grad_enabled(self.trains and torch.is_grad_enabled()), self.engine.running():
+        with self.gradients(), self.engine.running():
             yield
 
     def _span(self, height: int, multiple: int = 1) -> tuple[int, int]:

@@ -41,6 +41,7 @@ class RowStep:
         peak_floats_per_token: Numbers alive at once for each token while it is written or read; rather too many.
         state_floats_per_token: Numbers that the state keeps of each token.
         label: What tells the step from others of the same modules.
+        over_batch: Whether its state is one of all images that are done at once, on other devices too.
     """
 
     stride: int = 1
@@ -50,6 +51,7 @@ class RowStep:
     peak_floats_per_token: float
     state_floats_per_token: float = 0.0
     label: str = ''
+    over_batch: bool = False
 
     @property
     def step_modules(self) -> Sequence[nn.Module]:

@@ -14,9 +14,11 @@ from mmseg.utils import register_all_modules
 sys.path.insert(0, str(Path(__file__).parent))
 
 from band_checks import CHECKS, LAST
+from train_checks import CHECKS as TRAIN_CHECKS
 
 from saga_mm.parallel import make_mesh
 
+CHECKS.update(TRAIN_CHECKS)
 WORLDS = (2, 3, 4)
 PATIENCE = 20
 

@@ -173,12 +173,12 @@ class PyramidBackbone(BaseModule):
         Raises:
             ValueError: If the model is not in evaluation mode, where all layers work row by row, or has a class token.
         """
-        if self.training:
+        if self.training and not runner.trains:
             raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
         if self.class_token:
             raise ValueError(f'{type(self).__name__} does not run in strips with its class token: class_token=False')
         outs, x = [], image
-        with torch.no_grad():
+        with runner.gradients():
             for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
                 x = stage.normed(runner.run(stage.steps, x))
                 if i in self.out_indices:

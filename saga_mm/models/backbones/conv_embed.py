@@ -1,6 +1,6 @@
 """The convolutional embedding of RAVLT."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saga_mm.models.init import init_truncated
-from saga_mm.ops import Grid, captures_graph, map_to_tokens, pad_to_multiple
+from saga_mm.models.norm_steps import BatchNormStep
+from saga_mm.ops import Grid, captures_graph, ceil_div, map_to_tokens, pad_to_multiple, tokens_to_map
+from saga_mm.rows import LocalStep, RowStep
 
 NORMS: dict[str, type[_BatchNorm]] = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
@@ -42,6 +44,17 @@ class ConvEmbed(nn.Module):
         self.proj = nn.Sequential(*layers[:-1])
         self.apply(init_truncated)
 
+    @property
+    def steps(self) -> list[RowStep]:
+        """The layers one by one, for batch norms that train: each has to see the whole batch."""
+        steps: list[RowStep] = []
+        for i in range(0, len(self.proj), 3):
+            conv, norm, *after = self.proj[i : i + 3]
+            floats = 2.0 * (conv.in_channels + conv.out_channels)
+            steps.append(LocalStep(_convolving(conv), floats, conv.stride[0], 1, [conv], 'embed'))
+            steps.append(BatchNormStep(norm, *after))
+        return steps
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Grid]:
         for layer in self.proj:
             if captures_graph() and isinstance(layer, nn.Conv2d):
@@ -49,6 +62,17 @@ class ConvEmbed(nn.Module):
                 x = pad_to_multiple(x, layer.stride[0])
             x = layer(x)
         return map_to_tokens(x), Grid.whole(*x.shape[2:])
+
+
+def _convolving(conv: nn.Conv2d) -> Callable[[torch.Tensor, Grid], tuple[torch.Tensor, Grid]]:
+    """A convolution of a piece of a map that begins where its stride divides the row."""
+
+    def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+        x, stride = conv(tokens_to_map(x, grid)), conv.stride[0]
+        start = grid.start // stride
+        return map_to_tokens(x), Grid(ceil_div(grid.height, stride), x.shape[3], start, start + x.shape[2])
+
+    return run
 
 
 def _build_norm(cfg: dict[str, Any], channels: int) -> _BatchNorm:

@@ -63,10 +63,15 @@ class Stage(nn.Module):
             return self.enter(tokens_to_map(x, grid), grid)
 
         modules = [self.embed] if self.position is None else [self.embed, self.position]
-        embed = LocalStep(
-            enter, self.embed.peak_floats_per_token, self.embed.stride, self.embed.reach, modules, 'embed'
-        )
-        return [embed, *(step for block in self.blocks for step in block.steps)]
+        if trains_batch_norm(self.embed):
+            embed = [*self.embed.steps, *([] if self.position is None else [self._position_step()])]
+        else:
+            floats = self.embed.peak_floats_per_token
+            embed = [LocalStep(enter, floats, self.embed.stride, self.embed.reach, modules, 'embed')]
+        return [*embed, *(step for block in self.blocks for step in block.steps)]
+
+    def _position_step(self) -> RowStep:
+        return LocalStep(lambda x, grid: (self._add_position(x, grid), grid), 4.0, label='position')
 
     @property
     def unfit(self) -> str | None:

@@ -22,7 +22,12 @@ class ImageLoss(nn.Module):
 
     Args:
         loss_weight: What the loss is multiplied by.
+
+    Attributes:
+        pointwise: Whether it is a mean over pixels, each by itself.
     """
+
+    pointwise = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -51,6 +56,8 @@ class ImageLoss(nn.Module):
 class L1PixelLoss(ImageLoss):
     """Mean absolute difference."""
 
+    pointwise = True
+
     def measure(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return F.l1_loss(pred, target)
 
@@ -63,6 +70,8 @@ class CharbonnierLoss(ImageLoss):
         loss_weight: What the loss is multiplied by.
         eps: Differences well below this count as their square; in units of the images.
     """
+
+    pointwise = True
 
     def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3) -> None:
         super().__init__(loss_weight)

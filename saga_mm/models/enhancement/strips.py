@@ -34,6 +34,23 @@ class PaddedRows(Rows):
         return [Span(self.image, first, max(min(stop, self.image.height), first + 1))]
 
 
+class CroppedRows(Rows):
+    """A map without what is below and right of an image."""
+
+    def __init__(self, rows: Rows, image: Rows) -> None:
+        super().__init__(rows.batch, image.height, image.width)
+        self.rows = rows
+
+    def plane(self, start: int, stop: int) -> torch.Tensor:
+        return self.rows.plane(start, stop)[..., : self.width]
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        return map_to_tokens(self.plane(start, stop))
+
+    def sources(self, start: int, stop: int) -> list[Span]:
+        return [Span(self.rows, start, stop)]
+
+
 def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, finish: Finish = AS_IT_IS) -> MixedRows:
     """As :meth:`LowLightEnhancer.enhance`; the answer is computed when its rows are asked for.
 
@@ -46,24 +63,41 @@ def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, finish
     Raises:
         ValueError: If a part of the model does not run in strips.
     """
-    if model.training:
+    if model.training and not runner.trains:
         raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
+    answer = answer_rows(model, image, runner, finish.brightness)
+    with runner.gradients():
+        return finish_rows(image, answer, finish, runner)
+
+
+def answer_rows(
+    model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness: float | torch.Tensor | None = None
+) -> Rows:
+    """The model's answer to an image, not clamped, as large as the padded image.
+
+    Args:
+        model: As of :func:`enhance_rows`.
+        image: As of :func:`enhance_rows`.
+        runner: As of :func:`enhance_rows`.
+        brightness: Mean luminance that an image is exposed to, or one for each; None for what the model predicts.
+    """
     if not hasattr(model.backbone, 'forward_rows'):
         raise ValueError(f'the backbone {type(model.backbone).__name__} does not run in strips; those of saga_mm do')
-    with torch.no_grad():
-        padded = PaddedRows(_exposed(model, image, runner, finish.brightness), model.pad_divisor)
+    with runner.gradients():
+        padded = PaddedRows(_exposed(model, image, runner, brightness), model.pad_divisor)
         maps = model.backbone.forward_rows(padded, runner)
         if model.neck is not None:
             maps = neck_rows(model.neck, maps, runner)
-        return finish_rows(image, model.head.forward_rows(maps, padded, runner), finish, runner)
+        return model.head.forward_rows(maps, padded, runner)
 
 
-def _exposed(model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness: float | None) -> Rows:
+def _exposed(model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness: float | torch.Tensor | None) -> Rows:
     if model.exposure is None:
         return image
     state = runner.state(model.exposure, image)
-    wanted = None if brightness is None else state.levels.new_full((image.batch,), brightness)
-    return ExposedRows(image, model.exposure.gain(state, wanted))
+    if isinstance(brightness, float):
+        brightness = state.levels.new_full((image.batch,), brightness)
+    return ExposedRows(image, model.exposure.gain(state, brightness))
 
 
 def enhancer_parts(model: LowLightEnhancer, batch: int, height: int, width: int) -> list[Part]:

@@ -1,9 +1,11 @@
 """Necks and segmentation heads in strips of rows, after backbones that run so by themselves."""
 
+from saga_mm.models.norm_steps import GroupNormStep
+
 from .heads import head_rows
-from .layers import GroupNormStep, JoinedRows, ResizedRows, SumRows, conv_steps
+from .layers import JoinedRows, ResizedRows, SumRows, conv_steps
 from .necks import neck_rows
-from .segmentor import label_rows, segment_rows, segmentor_parts
+from .segmentor import feature_rows, label_rows, segment_rows, segmentor_parts
 
 __all__ = [
     'GroupNormStep',
@@ -11,6 +13,7 @@ __all__ = [
     'ResizedRows',
     'SumRows',
     'conv_steps',
+    'feature_rows',
     'head_rows',
     'label_rows',
     'neck_rows',

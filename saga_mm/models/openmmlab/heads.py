@@ -17,15 +17,19 @@ def head_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:
     Raises:
         ValueError: If the head, or a part of it, does not run in strips.
     """
-    heads = {'UPerHead': _uper_rows, 'FPNHead': _fpn_head_rows}
+    heads = {'UPerHead': _uper_rows, 'FPNHead': _fpn_head_rows, 'FCNHead': _fcn_rows}
     if type(head).__name__ not in heads:
-        raise ValueError(f'the head {type(head).__name__} does not run in strips; {" and ".join(heads)} do')
-    maps = [maps[i] for i in head.in_index]
+        raise ValueError(f'the head {type(head).__name__} does not run in strips; {", ".join(heads)} do')
+    indices = [head.in_index] if isinstance(head.in_index, int) else head.in_index
+    maps = [maps[i] for i in indices]
     features = heads[type(head).__name__](head, maps, runner)
 
     def classify(x: torch.Tensor) -> torch.Tensor:
         # a 1 x 1 convolution: it is the same on tokens in one row
-        return map_to_tokens(head.conv_seg(x.transpose(1, 2).unsqueeze(2)))
+        x = x.transpose(1, 2).unsqueeze(2)
+        if head.training and head.dropout is not None:
+            x = head.dropout(x)
+        return map_to_tokens(head.conv_seg(x))
 
     return AppliedRows(features, classify, [head.conv_seg], runner.engine)
 
@@ -73,6 +77,15 @@ def _pooling_rows(head: nn.Module, x: Rows, runner: RowRunner) -> Rows:
         small = MemoryRows(pooled.permute(0, 2, 3, 1))
         levels.append(ResizedRows(small, (x.height, x.width), align_corners=head.align_corners))
     return runner.run(conv_steps(head.bottleneck), JoinedRows(*levels))
+
+
+def _fcn_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:
+    if len(maps) > 1:
+        raise ValueError(f'the head {type(head).__name__} runs in strips with one map alone, and in_index names more')
+    x = maps[0]
+    for conv in head.convs if head.num_convs else ():
+        x = runner.run(conv_steps(conv), x)
+    return runner.run(conv_steps(head.conv_cat), JoinedRows(maps[0], x)) if head.concat_input else x
 
 
 def _fpn_head_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:

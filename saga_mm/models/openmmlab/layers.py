@@ -1,66 +1,13 @@
 """The layers of necks and heads as steps over rows, and the ways in which levels are joined."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saga_mm.ops import Grid, map_to_tokens, resize_rows, resize_span, tokens_to_map, wide
-from saga_mm.rows import LocalStep, Rows, RowStep, Span, crop_rows
-
-
-class Moments(NamedTuple):
-    """Of the values of each group: their number, mean and variance, ``(B, groups)``."""
-
-    count: int
-    mean: torch.Tensor
-    variance: torch.Tensor
-
-
-class GroupNormStep(RowStep):
-    """Group norm of a whole map, and the activation behind it: moments are written, merged and read.
-
-    Args:
-        norm: The layer.
-        activate: What follows it, or None.
-    """
-
-    sweeps = 1
-
-    def __init__(self, norm: nn.GroupNorm, activate: nn.Module | None = None) -> None:
-        self.norm, self.activate = norm, activate
-        # 4 in float32; of half precision, values are widened beside the map
-        self.peak_floats_per_token = 5 * norm.num_channels
-        self._step_modules = [norm] if activate is None else [norm, activate]
-
-    @property
-    def step_modules(self) -> Sequence[nn.Module]:
-        return self._step_modules
-
-    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
-        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
-        variance, mean = torch.var_mean(groups, dim=(1, 3), correction=0)
-        return Moments(groups.shape[1] * groups.shape[3], mean, variance)
-
-    def merge(self, states: Sequence[Moments]) -> Moments:
-        count = sum(state.count for state in states)
-        shares = [state.count / count for state in states]
-        mean = sum(state.mean * share for state, share in zip(states, shares))
-        parts = (share * (state.variance + (state.mean - mean).square()) for state, share in zip(states, shares))
-        return Moments(count, mean, sum(parts))
-
-    def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
-        x = crop_rows(x, grid, keep)
-        scale = (state.variance + self.norm.eps).rsqrt()
-        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
-        out = ((groups - state.mean[:, None, :, None]) * scale[:, None, :, None]).flatten(2)
-        if self.norm.affine:
-            out = out * self.norm.weight + self.norm.bias
-        out = out.to(x.dtype)
-        return out if self.activate is None else self.activate(out)
+from saga_mm.models.norm_steps import BatchNormStep, GroupNormStep
+from saga_mm.ops import Grid, map_to_tokens, resize_rows, resize_span, tokens_to_map
+from saga_mm.rows import LocalStep, Rows, RowStep, Span
 
 
 def conv_steps(module: nn.Module) -> list[RowStep]:
@@ -73,8 +20,9 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
     activate = module.activate if module.with_activation else None
     if tuple(module.order) != ('conv', 'norm', 'act') or conv.stride != (1, 1) or conv.padding_mode != 'zeros':
         raise ValueError(f'{module} is no plain convolution of stride 1 with norm and activation')
-    steps, norm_inside = [], norm is None or isinstance(norm, _BatchNorm)
-    if not norm_inside and not isinstance(norm, nn.GroupNorm):
+    # a batch norm that trains has to see the whole batch
+    steps, norm_inside = [], norm is None or (isinstance(norm, _BatchNorm) and not norm.training)
+    if not norm_inside and not isinstance(norm, nn.GroupNorm | _BatchNorm):
         raise ValueError(f'{type(norm).__name__} does not run in strips: use BN, SyncBN or GN')
     inside = [layer for layer in (norm, activate) if layer is not None] if norm_inside else []
 
@@ -90,7 +38,9 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
     steps = [
         LocalStep(run, peak_floats_per_token, reach=conv.dilation[0] * (conv.kernel_size[0] - 1) // 2, modules=modules)
     ]
-    return steps if norm_inside else [*steps, GroupNormStep(norm, activate)]
+    if norm_inside:
+        return steps
+    return [*steps, (GroupNormStep if isinstance(norm, nn.GroupNorm) else BatchNormStep)(norm, activate)]
 
 
 def keep_step(channels: int) -> RowStep:

@@ -25,15 +25,18 @@ def segment_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Rows:
     Raises:
         ValueError: If a part of the model does not run in strips.
     """
-    if model.training:
+    if model.training and not runner.trains:
         raise ValueError('in strips a model runs in evaluation mode alone; call eval() first')
     if not isinstance(model.backbone, PyramidBackbone):
         raise ValueError(f'the backbone {type(model.backbone).__name__} does not run in strips; those of saga_mm do')
-    with torch.no_grad():
-        maps: Sequence[Rows] = model.backbone.forward_rows(image, runner)
-        if getattr(model, 'neck', None) is not None:
-            maps = neck_rows(model.neck, maps, runner)
-        return head_rows(model.decode_head, maps, runner)
+    with runner.gradients():
+        return head_rows(model.decode_head, feature_rows(model, image, runner), runner)
+
+
+def feature_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Sequence[Rows]:
+    """The maps that a model gives to its heads, of backbone and neck; arguments as of :func:`segment_rows`."""
+    maps: Sequence[Rows] = model.backbone.forward_rows(image, runner)
+    return maps if getattr(model, 'neck', None) is None else neck_rows(model.neck, maps, runner)
 
 
 def segmentor_parts(model: nn.Module, batch: int, height: int, width: int) -> list[Part]:

@@ -24,6 +24,7 @@ MODELS = {
     'uper-pyramid': (PVT, PYRAMID, UPER),
     'uper-rala-pyramid': (RAVLT, dict(PYRAMID, attention='rala'), UPER),
     'semantic-fpn': (PVT, dict(FPN, type='FPN', norm_cfg=GN), SEMANTIC),
+    'fcn': (PVT, None, dict(HEAD, type='FCNHead', in_channels=32, in_index=3, norm_cfg=GN)),
     'semantic-saga-fpn': (PVT, dict(FPN, type='saga_mm.SAGAFPN', embed_dims=16, num_heads=2), SEMANTIC),
 }
 
@@ -91,7 +92,7 @@ def test_who_watches_is_told_of_all_the_work(name):
 @pytest.mark.parametrize(
     ('part', 'cfg', 'message'),
     [
-        ('decode_head', dict(HEAD, type='FCNHead', in_channels=32, in_index=3), 'head FCNHead does not run in strips'),
+        ('decode_head', dict(HEAD, type='PSPHead', in_channels=32, in_index=3), 'head PSPHead does not run in strips'),
         ('decode_head', dict(UPER, norm_cfg=dict(type='IN')), 'InstanceNorm2d does not run in strips'),
         ('neck', dict(type='MultiLevelNeck', in_channels=[8, 16, 24, 32], out_channels=8), 'neck MultiLevelNeck'),
         ('neck', dict(FPN, type='FPN', num_outs=5), 'num_outs=4'),

@@ -1,0 +1,122 @@
+"""Norms by the statistics of a whole map or batch, as steps over rows: moments are written, merged and read."""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saga_mm.ops import Grid, wide
+from saga_mm.rows import RowStep, crop_rows
+
+
+class Moments(NamedTuple):
+    """Of the values of each group: their number, mean and variance, ``(B, groups)``."""
+
+    count: int
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+
+class GroupNormStep(RowStep):
+    """Group norm of a whole map, and the activation behind it: moments are written, merged and read.
+
+    Args:
+        norm: The layer.
+        activate: What follows it, or None.
+    """
+
+    sweeps = 1
+
+    def __init__(self, norm: nn.GroupNorm, activate: nn.Module | None = None) -> None:
+        self.norm, self.activate = norm, activate
+        # 4 in float32; of half precision, values are widened beside the map
+        self.peak_floats_per_token = 5 * norm.num_channels
+        self._step_modules = [norm] if activate is None else [norm, activate]
+
+    @property
+    def step_modules(self) -> Sequence[nn.Module]:
+        return self._step_modules
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
+        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
+        variance, mean = torch.var_mean(groups, dim=(1, 3), correction=0)
+        return Moments(groups.shape[1] * groups.shape[3], mean, variance)
+
+    def merge(self, states: Sequence[Moments]) -> Moments:
+        return merge_moments(states)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
+        x = crop_rows(x, grid, keep)
+        scale = (state.variance + self.norm.eps).rsqrt()
+        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
+        out = ((groups - state.mean[:, None, :, None]) * scale[:, None, :, None]).flatten(2)
+        if self.norm.affine:
+            out = out * self.norm.weight + self.norm.bias
+        out = out.to(x.dtype)
+        return out if self.activate is None else self.activate(out)
+
+
+class BatchNormStep(RowStep):
+    """Batch norm in training, and the activation behind it: statistics are those of all rows of all images.
+
+    Running statistics are moved once for each state that is read.
+
+    Args:
+        norm: The layer.
+        activate: What follows it, or None.
+    """
+
+    sweeps = 1
+
+    def __init__(self, norm: _BatchNorm, activate: nn.Module | None = None) -> None:
+        self.norm, self.activate = norm, activate
+        self.peak_floats_per_token = 5 * norm.num_features
+        self._step_modules = [norm] if activate is None else [norm, activate]
+        self._counted: weakref.ref | None = None
+        # of the images on other devices as well
+        self.over_batch = isinstance(norm, nn.SyncBatchNorm)
+
+    @property
+    def step_modules(self) -> Sequence[nn.Module]:
+        return self._step_modules
+
+    def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Moments:
+        variance, mean = torch.var_mean(wide(x), dim=(0, 1), correction=0)
+        return Moments(x.shape[0] * x.shape[1], mean, variance)
+
+    def merge(self, states: Sequence[Moments]) -> Moments:
+        return merge_moments(states)
+
+    def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
+        x = crop_rows(x, grid, keep)
+        self._move(state)
+        scale = (state.variance + self.norm.eps).rsqrt()
+        out = (wide(x) - state.mean) * scale
+        if self.norm.affine:
+            out = out * self.norm.weight + self.norm.bias
+        out = out.to(x.dtype)
+        return out if self.activate is None else self.activate(out)
+
+    @torch.no_grad()
+    def _move(self, state: Moments) -> None:
+        norm = self.norm
+        if norm.running_mean is None or (self._counted is not None and self._counted() is state.mean):
+            return
+        self._counted = weakref.ref(state.mean)
+        norm.num_batches_tracked += 1
+        factor = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        unbiased = state.variance * (state.count / (state.count - 1))
+        norm.running_mean.lerp_(state.mean.to(norm.running_mean.dtype), factor)
+        norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), factor)
+
+
+def merge_moments(states: Sequence[Moments]) -> Moments:
+    """Moments of disjoint sets of values together."""
+    count = sum(state.count for state in states)
+    shares = [state.count / count for state in states]
+    mean = sum(state.mean * share for state, share in zip(states, shares))
+    parts = (share * (state.variance + (state.mean - mean).square()) for state, share in zip(states, shares))
+    return Moments(count, mean, sum(parts))

@@ -1,0 +1,40 @@
+"""Maps of a detector whose images are divided into bands: backbone and neck in bands, heads on whole maps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from saga_mm.models.openmmlab import neck_rows
+from saga_mm.rows import MemoryRows
+
+from .runner import BandRunner
+
+
+def detector_maps(model: nn.Module, images: torch.Tensor, runner: BandRunner) -> tuple[torch.Tensor, ...]:
+    """What ``model.extract_feat`` gives, on every process.
+
+    Each process then computes all of the heads' losses, divides them by the number of bands, and gradients of the
+    bands add up to those of one process. Samplers draw alike where processes have the same seed.
+
+    Args:
+        model: A detector of mmdet's with a backbone of saga_mm's.
+        images: ``(B, 3, H, W)`` as the model takes them, whole, the same on all processes of the bands.
+        runner: How the images are divided; a :class:`BandTrainer` for gradients.
+    """
+    maps = model.backbone.forward_rows(MemoryRows(images.permute(0, 2, 3, 1)), runner)
+    neck = getattr(model, 'neck', None)
+    if neck is None:
+        return tuple(runner.gather(rows) for rows in maps)
+    count, plain = getattr(neck, 'num_outs', len(maps)), True
+    if type(neck).__name__ in ('FPN', 'SAGAFPN'):
+        # levels beyond the backbone's that take every second pixel are made of whole maps
+        extra = getattr(neck, 'add_extra_convs', False) or getattr(neck, 'extra_source', False)
+        plain = count == len(neck.lateral_convs) or not extra
+    if not plain:
+        return tuple(neck([runner.gather(rows) for rows in maps]))
+    outs = [runner.gather(rows) for rows in neck_rows(neck, maps, runner)]
+    while len(outs) < count:
+        outs.append(F.max_pool2d(outs[-1], 1, stride=2))
+    return tuple(outs)

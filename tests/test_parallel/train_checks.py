@@ -1,0 +1,203 @@
+"""Training with an image over several processes: losses and all gradients of one process."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import torch
+from band_checks import (
+    BN,
+    FPN,
+    GN,
+    HOSTS,
+    PVT_CFG,
+    PYRAMID,
+    RAVLT_CFG,
+    SEMANTIC,
+    UNET,
+    UPER,
+    image_rows,
+    refused,
+    shares_of,
+)
+from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
+from mmseg.models import build_segmentor
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.parallel import (
+    Bands,
+    BandTrainer,
+    Mesh,
+    detector_maps,
+    enhancer_losses,
+    gather_map,
+    segmentor_losses,
+    sum_gradients,
+)
+from saga_mm.registry import MODELS
+
+CHECKS: dict[str, Callable[[Mesh], None]] = {}
+
+AUX = dict(
+    type='FCNHead', in_channels=24, channels=8, in_index=2, num_convs=1, concat_input=True, num_classes=5, norm_cfg=BN,
+    dropout_ratio=0.2, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, loss_weight=0.4),
+)  # fmt: skip
+WEIGHTED = dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 0.5, 1.0, 3.0])
+SEGMENTORS = {
+    'upernet': (dict(PVT_CFG, drop_path_rate=0.3), PYRAMID, dict(UPER, dropout_ratio=0.1), AUX),
+    'upernet-bn': (RAVLT_CFG, None, dict(UPER, norm_cfg=BN, loss_decode=WEIGHTED), None),
+    'semantic-fpn': (PVT_CFG, dict(FPN, type='FPN', norm_cfg=GN), SEMANTIC, [AUX_ := dict(AUX, in_channels=8), AUX_]),
+}
+
+EXPOSURE = dict(type='saga_mm.Exposure')
+HOSTS_AND_MIXERS = [
+    ('Swin', 'softmax'),
+    ('CSwin', 'softmax'),
+    ('CSwin', 'mala'),
+    ('PVT', 'focused'),
+    ('PVT', 'softmax'),
+]
+
+
+def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
+    CHECKS[function.__name__] = function
+    return function
+
+
+def shaken(net: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for parameter in net.double().train().parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return net
+
+
+def take_gradients(net: nn.Module) -> dict[str, torch.Tensor]:
+    found = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    return found
+
+
+def compare(net: nn.Module, mesh: Mesh, whole: Callable[[], dict], banded: Callable[[], dict]) -> None:
+    """Losses, accuracy, gradients and running statistics of both, from the same seed."""
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    torch.manual_seed(1)
+    expected = whole()
+    sum(loss.sum() for name, loss in expected.items() if 'loss' in name).backward()
+    gradients, moved = take_gradients(net), {name: value.clone() for name, value in net.named_buffers()}
+    for name, value in net.named_buffers():
+        value.copy_(before[name])
+    torch.manual_seed(1)
+    losses = banded()
+    assert losses.keys() == expected.keys()
+    for name, loss in losses.items():
+        assert torch.allclose(loss, expected[name].to(loss), rtol=1e-9 if 'loss' in name else 1e-5), name
+    sum(loss.sum() for name, loss in losses.items() if 'loss' in name).backward()
+    sum_gradients(net.parameters(), mesh)
+    found = take_gradients(net)
+    assert found.keys() == gradients.keys()
+    most = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        assert (found[name] - gradient).abs().max() <= 1e-9 * max(float(gradient.abs().max()), 1e-3 * most), name
+    for name, value in net.named_buffers():
+        assert torch.allclose(value.double(), moved[name].double(), rtol=1e-9, atol=1e-12), name
+
+
+@check
+def gradients_of_segmentors(mesh: Mesh) -> None:
+    height = 141
+    for number, (name, (backbone, neck, head, aux)) in enumerate(SEGMENTORS.items()):
+        cfg = dict(type='EncoderDecoder', backbone=backbone, neck=neck, decode_head=head, auxiliary_head=aux)
+        model = shaken(build_segmentor(dict(cfg, test_cfg=ConfigDict(mode='whole'))))
+        images, labels = torch.randn(2, 3, height, 50, dtype=torch.float64), torch.randint(0, 5, (2, height, 50))
+        labels[:, 60:100, 5:30] = 255
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+        trainer = BandTrainer(Bands(mesh, height, 32, shares_of(mesh)), recompute=number == 0)
+        try:
+            compare(
+                model,
+                mesh,
+                lambda model=model, samples=samples, images=images: model.loss(images, samples),
+                lambda model=model, images=images, labels=labels, trainer=trainer: segmentor_losses(
+                    model, images, labels, trainer
+                ),
+            )
+        except Exception as error:
+            raise AssertionError(name) from error
+
+
+@check
+def gradients_of_enhancers(mesh: Mesh) -> None:
+    images, targets = torch.rand(2, 3, 75, 42, dtype=torch.float64), torch.rand(2, 3, 75, 42, dtype=torch.float64)
+    near = [dict(type='saga_mm.CharbonnierLoss'), dict(type='saga_mm.L1PixelLoss', loss_weight=0.2)]
+    far = [near[0], dict(type='saga_mm.SSIMLoss'), dict(type='saga_mm.FrequencyLoss'), dict(type='saga_mm.EdgeLoss')]
+    for attention, losses in (('saga', near), ('rala', far), (dict(type='softmax', sr_ratio=2), near)):
+        model = shaken(LowLightEnhancer(dict(UNET, attention=attention), losses=losses, exposure=EXPOSURE))
+        samples = [SegDataSample(metainfo={}) for _ in targets]
+        for sample, target in zip(samples, targets):
+            sample.set_field(target, 'gt_img')
+        trainer = BandTrainer(Bands(mesh, 80, 8, shares_of(mesh)))
+        compare(
+            model,
+            mesh,
+            lambda model=model, samples=samples: model(images, samples, 'loss'),
+            lambda model=model, trainer=trainer: enhancer_losses(model, images, targets, trainer),
+        )
+
+
+@check
+def gradients_of_hosts(mesh: Mesh) -> None:
+    x = torch.randn(1, 3, 75, 41, dtype=torch.float64)
+    for host, attention in HOSTS_AND_MIXERS:
+        net = shaken(HOSTS[host](attention=attention, out_indices=(0, 1), drop_path_rate=0.0))
+        trainer = BandTrainer(Bands(mesh, 75, 8, shares_of(mesh)))
+
+        def whole(net=net) -> dict:
+            return {f'loss{i}': out.sin().mean() for i, out in enumerate(net(x))}
+
+        def banded(net=net, trainer=trainer) -> dict:
+            outs = [gather_map(rows, trainer).sin().mean() for rows in net.forward_rows(image_rows(x), trainer)]
+            return {f'loss{i}': in_part(out, mesh) for i, out in enumerate(outs)}
+
+        try:
+            compare(net, mesh, whole, banded)
+        except Exception as error:
+            raise AssertionError(f'{host} with {attention}') from error
+
+
+@check
+def maps_of_detectors(mesh: Mesh) -> None:
+    from mmdet.models.necks import FPN as DetectionFPN
+
+    x = torch.randn(1, 3, 141, 60, dtype=torch.float64)
+    options = dict(in_channels=[8, 16, 24, 32], out_channels=8, num_outs=5)
+    for neck in (DetectionFPN(**options), DetectionFPN(**options, add_extra_convs='on_output')):
+        backbone = MODELS.build(dict(PVT_CFG, drop_path_rate=0.0))
+        net = shaken(nn.ModuleDict({'backbone': backbone, 'neck': neck}))
+        trainer = BandTrainer(Bands(mesh, 141, 32, shares_of(mesh)))
+
+        def whole(net=net) -> dict:
+            return {f'loss{i}': out.sin().mean() for i, out in enumerate(net['neck'](net['backbone'](x)))}
+
+        def banded(net=net, trainer=trainer) -> dict:
+            model = SimpleNamespace(backbone=net['backbone'], neck=net['neck'])
+            return {
+                f'loss{i}': in_part(out.sin().mean(), mesh) for i, out in enumerate(detector_maps(model, x, trainer))
+            }
+
+        compare(net, mesh, whole, banded)
+
+
+def in_part(loss: torch.Tensor, mesh: Mesh) -> torch.Tensor:
+    """What every process computes of whole maps, each counts in part."""
+    return loss / mesh.bands + (loss * (1 - 1 / mesh.bands)).detach()
+
+
+@check
+def losses_that_need_whole_images_are_refused(mesh: Mesh) -> None:
+    head = dict(UPER, loss_decode=dict(type='DiceLoss'))
+    model = build_segmentor(dict(type='EncoderDecoder', backbone=PVT_CFG, decode_head=head)).double().train()
+    images, labels = torch.randn(2, 3, 128, 32, dtype=torch.float64), torch.randint(0, 5, (2, 128, 32))
+    trainer = BandTrainer(Bands(mesh, 128, 32))
+    refused('loss DiceLoss is no mean over pixels', lambda: segmentor_losses(model, images, labels, trainer))
