@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.openmmlab import neck_rows
+from saga_mm.models.openmmlab.necks import fpn_levels
 from saga_mm.rows import MemoryRows
 
 from .runner import BandRunner
@@ -27,14 +28,11 @@ def detector_maps(model: nn.Module, images: torch.Tensor, runner: BandRunner) ->
     neck = getattr(model, 'neck', None)
     if neck is None:
         return tuple(runner.gather(rows) for rows in maps)
-    count, plain = getattr(neck, 'num_outs', len(maps)), True
-    if type(neck).__name__ in ('FPN', 'SAGAFPN'):
-        # levels beyond the backbone's that take every second pixel are made of whole maps
-        extra = getattr(neck, 'add_extra_convs', False) or getattr(neck, 'extra_source', False)
-        plain = count == len(neck.lateral_convs) or not extra
-    if not plain:
+    if type(neck).__name__ not in ('FPN', 'SAGAFPN'):
+        return tuple(runner.gather(rows) for rows in neck_rows(neck, maps, runner))
+    if getattr(neck, 'add_extra_convs', False) or getattr(neck, 'extra_source', False):
         return tuple(neck([runner.gather(rows) for rows in maps]))
-    outs = [runner.gather(rows) for rows in neck_rows(neck, maps, runner)]
-    while len(outs) < count:
+    outs = [runner.gather(rows) for rows in fpn_levels(neck, maps, runner)]
+    while len(outs) < neck.num_outs:
         outs.append(F.max_pool2d(outs[-1], 1, stride=2))
     return tuple(outs)

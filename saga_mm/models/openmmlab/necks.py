@@ -19,14 +19,21 @@ def neck_rows(neck: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> list[
     if isinstance(neck, SharedState):
         return neck.forward_rows(maps, runner)
     if type(neck).__name__ in ('FPN', 'SAGAFPN'):
-        return _fpn_rows(neck, maps, runner)
+        if neck.num_outs != len(neck.lateral_convs):
+            raise ValueError(f'{type(neck).__name__} runs in strips with num_outs={len(neck.lateral_convs)} alone')
+        return fpn_levels(neck, maps, runner)
     raise ValueError(f'the neck {type(neck).__name__} does not run in strips; SAGAPyramid, SAGAFPN and FPN do')
 
 
-def _fpn_rows(neck: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> list[Rows]:
+def fpn_levels(neck: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> list[Rows]:
+    """The levels of an FPN that stand on a map of the backbone each, without further ones.
+
+    Raises:
+        ValueError: A part of it does not run in strips.
+    """
     count = len(neck.lateral_convs)
-    if neck.num_outs != count or 'scale_factor' in neck.upsample_cfg:
-        raise ValueError(f'{type(neck).__name__} runs in strips with num_outs={count} and without a scale_factor alone')
+    if 'scale_factor' in neck.upsample_cfg:
+        raise ValueError(f'{type(neck).__name__} does not run in strips with a scale_factor')
     maps = maps[neck.start_level : neck.start_level + count]
     laterals = [runner.run(conv_steps(conv), x) for conv, x in zip(neck.lateral_convs, maps, strict=True)]
     if isinstance(shared := getattr(neck, 'shared', None), SharedState):
