@@ -24,8 +24,14 @@ HOOKS = Registry(
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='saga_mm', locations=['saga_mm.evaluation'])
 DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='saga_mm', locations=['saga_mm.datasets.low_light.pairs']
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='saga_mm',
+    locations=['saga_mm.datasets.low_light.pairs', 'saga_mm.datasets.classification.folders'],
 )
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope='saga_mm', locations=['saga_mm.datasets.low_light.transforms']
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='saga_mm',
+    locations=['saga_mm.datasets.low_light.transforms', 'saga_mm.datasets.classification.transforms'],
 )

@@ -10,7 +10,12 @@ from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
-FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+# classification is in test_imagenet_configs.py
+FILES = sorted(
+    path.relative_to(CONFIGS).as_posix()
+    for path in CONFIGS.rglob('*.py')
+    if not {'_base_', 'imagenet'} & set(path.relative_to(CONFIGS).parts)
+)
 COCO = [file for file in FILES if file.startswith('coco/')]
 LOW_LIGHT = [file for file in FILES if file.startswith('lol/saga-unet_150k')]
 # at the size and the schedule of a public recipe

@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='image size in pixels (default: 800 1280; 512 2048 for a segmentor, 224 224 for a bare backbone)',
+        help='image size in pixels (default: 800 1280; 512 2048 for a segmentor, 224 224 for a classifier or backbone)',
     )
     parser.add_argument('--batch', type=int, default=1, metavar='N', help='images in the batch (default: 1)')
     parser.add_argument('--training', action='store_true', help='count the backward pass and what is kept for it')
@@ -42,7 +42,8 @@ def load_model(name: str, options: dict) -> tuple[nn.Module, tuple[int, int]]:
         cfg = load_config(name, options)
         require_stack_for(cfg)
         model = build_model(cfg)
-        return model, (512, 2048) if hasattr(model, 'decode_head') else (800, 1280)
+        sizes = {'decode_head': (512, 2048), 'head': (224, 224)}
+        return model, next((size for head, size in sizes.items() if hasattr(model, head)), (800, 1280))
     try:
         return create_backbone(name, **options), (224, 224)
     except (ValueError, TypeError) as error:

@@ -13,7 +13,7 @@ from saga_mm.errors import SagaError
 from .cost import UntraceableError, measure_cost
 from .tracer import Cost
 
-DENSE_HEADS = ('rpn_head', 'bbox_head', 'mask_head', 'decode_head')
+DENSE_HEADS = ('rpn_head', 'bbox_head', 'mask_head', 'decode_head', 'head')
 _REASONS = {
     'roi_head': 'left out: its work depends on the data',
     'auxiliary_head': 'left out: runs in training alone',

@@ -15,7 +15,9 @@ MEANS = r'aAcc|m(?:IoU|Acc|Dice|Fscore|Precision|Recall)'
 # of enhanced images, and of what needs no model, in brackets
 QUALITY = r'(?:PSNR|SSIM)(?:_\w+)?(?: \(.+\))?'
 ERRORS = r'(?:MAE|LPIPS|NIQE)(?: \(.+\))?'
-HEADLINES = r'(?:box|mask) AP(?:50)?|PSNR(?: \(.+\))?|SSIM'
+# of classification, in percent
+TOPS = r'top\d+'
+HEADLINES = rf'(?:box|mask) AP(?:50)?|PSNR(?: \(.+\))?|SSIM|{TOPS}'
 
 
 def metric_name(key: str) -> str:
@@ -34,7 +36,7 @@ def metric_name(key: str) -> str:
 
 def is_metric(key: str) -> bool:
     """Whether a logged value is a figure of an evaluation, and none for a single class."""
-    return 'mAP' in key or re.fullmatch(f'{MEANS}|{QUALITY}|{ERRORS}', metric_name(key)) is not None
+    return 'mAP' in key or re.fullmatch(f'{MEANS}|{QUALITY}|{ERRORS}|{TOPS}', metric_name(key)) is not None
 
 
 def is_error(key: str) -> bool:

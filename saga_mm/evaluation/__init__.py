@@ -2,10 +2,11 @@
 
 import importlib.util
 
+from .accuracy import Accuracy
 from .baseline import BaselineMetric
 from .enhancement import EnhancementMetric
 
-__all__ = ['BaselineMetric', 'EnhancementMetric']
+__all__ = ['Accuracy', 'BaselineMetric', 'EnhancementMetric']
 
 if importlib.util.find_spec('mmseg') is not None:
     from .class_iou import ClassIoUMetric

@@ -1,4 +1,4 @@
-"""Detection, segmentation and enhancement: one folder a task, and one line for it in ``TASKS``."""
+"""Detection, segmentation, classification and enhancement: one folder a task, and one line for it in ``TASKS``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
+from saga_mm.tasks.classification import CLASSIFICATION
 from saga_mm.tasks.detection import DETECTION
 from saga_mm.tasks.enhancement import ENHANCEMENT
 from saga_mm.tasks.segmentation import SEGMENTATION
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 # the first is that of configs which do not say what they are for
-TASKS = (DETECTION, SEGMENTATION, ENHANCEMENT)
+TASKS = (DETECTION, SEGMENTATION, ENHANCEMENT, CLASSIFICATION)
 
 # the verb of tasks that predict with an exported file
 EXPORTED = 'predict-exported'

@@ -65,7 +65,8 @@ class Predictor:
         engine: str = 'auto',
         precision: str = 'f32',
     ) -> None:
-        require_stack(self.task.scope)
+        # our own names need no further library
+        require_stack(*{self.task.scope} & {'mmdet', 'mmseg'})
         self.device = find_device(device)
         if not isinstance(config, Trained):
             if checkpoint is None:

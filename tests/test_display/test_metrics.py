@@ -18,6 +18,7 @@ def test_names():
 def test_line_has_the_headline_figures():
     assert metric_line(METRICS) == 'box AP 0.500, box AP50 0.750, mask AP 0.250'
     assert metric_line({'mIoU': 61.25, 'aAcc': 90.0}) == 'mIoU 61.25, aAcc 90.00'
+    assert metric_line({'top1': 81.3, 'top5': 95.5, 'loss': 1.0}) == 'top1 81.30, top5 95.50'
     assert metric_line({}) == 'nothing detected yet'
 
 

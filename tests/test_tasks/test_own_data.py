@@ -111,6 +111,6 @@ def test_heads_of_a_cascade():
 
 def test_options_of_segmentation_are_refused(data):
     with pytest.raises(
-        SagaError, match=r'^--train-mask, --classes: for segmentation, and config .*saga_maskrcnn\.py is for detection'
+        SagaError, match=r'^--train-mask: for segmentation, and config .*saga_maskrcnn\.py is for detection'
     ):
         use_own_data(load_config('saga_maskrcnn.py'), own(data, train_mask='m', classes='c.txt'))

@@ -25,7 +25,7 @@ class Echo(Prediction):
         self.loud = loud
 
 
-FOURTH = Task(
+FURTHER = Task(
     name='counting',
     scope='saga_mm',
     models=('Counter',),
@@ -43,14 +43,14 @@ def test_verbs_are_of_their_kind_and_take_their_options(task):
         assert set(implementation.options) <= set(inspect.signature(code).parameters)
 
 
-def test_a_fourth_task_is_one_entry(monkeypatch):
-    monkeypatch.setattr(tasks, 'TASKS', (*TASKS, FOURTH))
+def test_a_further_task_is_one_entry(monkeypatch):
+    monkeypatch.setattr(tasks, 'TASKS', (*TASKS, FURTHER))
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _here())
     cfg = Config(dict(default_scope='saga_mm', model=dict(type='saga_mm.Counter')))
-    assert task_of(cfg) is FOURTH
+    assert task_of(cfg) is FURTHER
     assert start_verb(cfg, 'predict', {'loud': True, 'score_thr': None, 'own_size': False}).loud
     assert options_of('predict')['loud'][1] == ['counting']
-    assert options_of('data')['val_img'][1] == ['detection', 'segmentation', 'counting']
+    assert options_of('data')['val_img'][1] == ['detection', 'segmentation', 'classification', 'counting']
     with pytest.raises(SagaError, match=r'^config None: is for counting, which has no train; it has predict$'):
         start_verb(cfg, 'train', {})
     # the other task of the scope is what it was

@@ -101,10 +101,10 @@ class PyramidBackbone(BaseModule):
         shapes = [coarser([tuple(x.shape[2:])], strides[i])[0] for i in sorted(self.out_indices)]
         return by_size(lambda pictures: self._run(*pictures), [x], [sizes], shapes)
 
-    def forward_token(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The last map of an image batch ``(B, 3, H, W)``, as of :meth:`forward`, and the class token ``(B, C)``."""
+    def forward_token(self, x: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """The maps of an image batch ``(B, 3, H, W)``, as of :meth:`forward`, and the class token ``(B, C)``."""
         maps, token = self._compute_with_token(x)
-        return maps[-1], token.squeeze(1)
+        return maps, token.squeeze(1)
 
     def _run(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self.class_token:

@@ -89,7 +89,7 @@ class ImageClassifier(BaseModel):
         """Logits ``(B, num_classes)`` of images ``(B, 3, H, W)``."""
         if self.with_token:
             return self.head(*self.backbone.forward_token(inputs))
-        return self.head(self.backbone(inputs)[-1])
+        return self.head(self.backbone(inputs))
 
     def _loss(self, inputs: torch.Tensor, data_samples: list) -> dict[str, torch.Tensor]:
         target = torch.stack([sample.gt_label for sample in data_samples]).to(inputs.device)

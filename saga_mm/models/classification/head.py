@@ -1,5 +1,6 @@
 """Heads from a backbone's last map to a score for each class."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,9 +47,11 @@ class LinearClsHead(BaseModule):
         self.fc = nn.Linear(in_channels, num_classes)
         init_truncated(self.fc)
 
-    def forward(self, plane: torch.Tensor, token: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits ``(B, num_classes)`` of the last map ``(B, C, H, W)`` and the class token ``(B, C)``, if any."""
-        return self.fc(self.norm(plane.mean((2, 3)) if self.pooling == 'mean' else token))
+    def forward(self, maps: Sequence[torch.Tensor], token: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits ``(B, num_classes)`` of the last map, ``(B, C, H, W)``, or of the class token, ``(B, C)``."""
+        if self.pooling == 'token' and token is None:
+            raise ValueError('takes a class token')
+        return self.fc(self.norm(maps[-1].mean((2, 3)) if self.pooling == 'mean' else token))
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Cross entropy with label smoothing.
@@ -77,5 +80,5 @@ class ConvClsHead(LinearClsHead):
         self.bn = nn.BatchNorm2d(hidden_channels)
         init_truncated(self.proj)
 
-    def forward(self, plane: torch.Tensor, token: None = None) -> torch.Tensor:
-        return super().forward(F.silu(self.bn(self.proj(plane))))
+    def forward(self, maps: Sequence[torch.Tensor], token: None = None) -> torch.Tensor:
+        return super().forward([F.silu(self.bn(self.proj(maps[-1])))])

@@ -87,7 +87,7 @@ def test_conv_head_normalises_before_the_mean():
     head = ConvClsHead(3, 4, hidden_channels=6).eval()
     plane = torch.randn(2, 4, 3, 5)
     x = F.silu(head.bn(F.conv2d(plane, head.proj.weight, head.proj.bias))).mean((2, 3))
-    torch.testing.assert_close(head(plane), x @ head.fc.weight.T + head.fc.bias)
+    torch.testing.assert_close(head([plane]), x @ head.fc.weight.T + head.fc.bias)
 
 
 def test_mixup_mixes_images_and_targets_alike():

@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/imagenet_classifier.py',
+    '../_base_/datasets/imagenet_224_squashed.py',
+    '../_base_/schedules/imagenet_310e.py',
+    '../_base_/classification_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='saga_mm.PVTv2',
+        arch='b0',
+        attention='focused',
+        drop_path_rate=0.1,
+        out_indices=(3,),
+    ),
+    head=dict(in_channels=256),
+)

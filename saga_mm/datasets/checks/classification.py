@@ -1,0 +1,97 @@
+"""Check of a data set for classification, folders of classes or lists of files, before any training starts."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saga_mm.datasets.classification.folders import list_files
+from saga_mm.images.headers import reason_of, require_whole, shown_size
+from saga_mm.images.pictures import open_picture
+
+from .images import DECODE_UP_TO, check_files_exist, in_threads
+from .problems import Problems
+from .survey import Sample, Survey, read_shown, scale_to
+
+
+def check_classification_cfg(cfg: Mapping[str, Any], *, progress: bool = True) -> Survey:
+    """Check the data set of one config of ``ImageFolder``.
+
+    Args:
+        cfg: The config, no wrapper such as ``RepeatDataset``.
+        progress: Show a bar if it takes more than a few seconds.
+
+    Returns:
+        What the data set holds; its ``warnings`` are worth printing.
+
+    Raises:
+        SagaError: With all that is wrong.
+    """
+    survey = survey_classification(cfg, progress=progress)
+    survey.problems.raise_any()
+    return survey
+
+
+def survey_classification(cfg: Mapping[str, Any], *, progress: bool = True) -> Survey:
+    """As :func:`check_classification_cfg`, with what is wrong in ``problems``.
+
+    Of more than 2,000 pictures, heads and tails are read.
+
+    Raises:
+        SagaError: The files cannot be listed.
+    """
+    root, listed = str(Path(cfg['data_root']).expanduser()), cfg.get('ann_file', '')
+    metainfo = cfg.get('metainfo') or {}
+    found = list_files(root, listed, metainfo.get('classes'))
+    source = Path(root, listed) if listed else root
+    problems, warnings = Problems(source), Problems(source)
+    counts = Counter(label for _, label in found.files)
+    for label, name in enumerate(found.classes):
+        if not counts[label]:
+            warnings.add('class without a picture', 'Add pictures, or remove the class.', name)
+    check_files_exist(Path(root), [name for name, _ in found.files], problems)
+    twice = [name for name, count in Counter(name for name, _ in found.files).items() if count > 1]
+    for name in twice:
+        problems.add('picture listed more than once', 'Remove the other lines.', name)
+    sizes: list[tuple[int, int]] = []
+    if not problems:
+        full = len(found.files) <= DECODE_UP_TO
+        paths = [str(Path(root, name)) for name, _ in found.files]
+        for path, size in zip(paths, in_threads(lambda path: _size(path, full), paths, progress)):
+            if isinstance(size, str):
+                problems.add('unreadable picture', 'Get the file again, or remove it.', f'{Path(path).name} ({size})')
+            else:
+                sizes.append(size)
+    per_class = {name: counts[label] for label, name in enumerate(found.classes)}
+
+    def load(entry: tuple[str, int], side: int) -> Sample:
+        name, label = entry
+        image = scale_to(read_shown(str(Path(root, name))), side)
+        return Sample(f'{found.classes[label]}: {Path(name).name}', image, np.full(image.shape[:2], -1, np.int16))
+
+    return Survey(
+        source=str(source),
+        unit='images',
+        per_class=per_class,
+        images_per_class={},
+        sizes=sizes,
+        num_images=len(found.files),
+        palette=metainfo.get('palette') or (),
+        problems=problems,
+        warnings=warnings,
+        load=load,
+        samples=found.files,
+    )
+
+
+def _size(path: str, full: bool) -> tuple[int, int] | str:
+    """Width and height of a picture, or why it cannot be read."""
+    try:
+        with open_picture(path) as image:
+            size = shown_size(image, path)
+            require_whole(image, path, full)
+            return size
+    except Exception as error:
+        return reason_of(error, path)

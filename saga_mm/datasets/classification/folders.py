@@ -1,0 +1,119 @@
+"""Pictures with one class each, in folders or in lists of files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.dataset import BaseDataset
+
+from saga_mm.datasets.checks.problems import short_list
+from saga_mm.errors import SagaError
+from saga_mm.images.content import leads_out
+from saga_mm.images.headers import leaves_folder
+from saga_mm.images.pictures import SUFFIXES
+from saga_mm.registry import DATASETS
+from saga_mm.text_files import read_text
+
+FORM = 'Each line should be a file, or a file and its class: church/1.jpg, or 1.jpg church.'
+
+
+class Listing(NamedTuple):
+    """The files of a data set.
+
+    Attributes:
+        classes: Names of the classes, in the order of their labels.
+        files: Files below the root, and the index of their class.
+    """
+
+    classes: tuple[str, ...]
+    files: list[tuple[str, int]]
+
+
+@DATASETS.register_module()
+class ImageFolder(BaseDataset):
+    """A folder for each class, ``CLASS/**/FILE``, or a list of files.
+
+    Records have ``img_path`` and ``gt_label``. Labels are the places of the classes in ``metainfo=dict(classes=...)``;
+    without it, classes are the names of the folders, or those in the list, sorted.
+
+    Args:
+        data_root: Folder of the pictures.
+        ann_file: A text file, in ``data_root`` or absolute, with a file below ``data_root`` on each line, and behind
+            it the name or the number of its class; without one, the class is the folder of the file. Empty: all
+            pictures below ``data_root``.
+        **kwargs: Of mmengine's ``BaseDataset``: ``metainfo``, ``pipeline``, ``indices``, ``test_mode``, ...
+
+    Raises:
+        SagaError: There are no pictures or classes, a class is unknown, or a file is outside of ``data_root``.
+    """
+
+    def __init__(self, data_root: str, ann_file: str = '', **kwargs: Any) -> None:
+        super().__init__(data_root=str(Path(data_root).expanduser()), ann_file=ann_file, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One record for each picture."""
+        found = list_files(self.data_root, self.ann_file, self._metainfo.get('classes'))
+        self._metainfo['classes'] = found.classes
+        return [{'img_path': os.path.join(self.data_root, name), 'gt_label': label} for name, label in found.files]
+
+
+def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None = None) -> Listing:
+    """Files and classes of an :class:`ImageFolder`; its arguments, and the names of the classes if they are given.
+
+    Raises:
+        SagaError: As :class:`ImageFolder`.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        raise SagaError(f'{root}: there is no such folder.')
+    named = _read_list(root, root / Path(ann_file).expanduser()) if ann_file else _read_folders(root)
+    if not named:
+        raise SagaError(f'{root}: has no pictures in folders of classes, such as church/1.jpg.')
+    found = sorted({name for _, name in named})
+    source = root / ann_file
+    if classes is None and len(found) < 2:
+        raise SagaError(f'{source}: has the class {found[0]!r} alone, and at least two are needed.')
+    names = tuple(found if classes is None else classes)
+    index = {name: label for label, name in enumerate(names)}
+    if ann_file and all(name.isdecimal() for name in found):
+        index = {**{str(label): label for label in range(len(names))}, **index} if classes is not None else index
+    unknown = [name for name in found if name not in index]
+    if unknown:
+        raise SagaError(
+            f'{source}: has the class{"es" * (len(unknown) > 1)} {short_list(unknown, 3)}, and the classes are '
+            f'{short_list(list(names), 5)}. Rename or remove them, or name all classes.'
+        )
+    return Listing(names, [(file, index[name]) for file, name in named])
+
+
+def _read_folders(root: Path) -> list[tuple[str, str]]:
+    """Files below the folders of a root, and the names of these folders, in order."""
+    found = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith('.')):
+        if leads_out(folder, root):
+            raise SagaError(f'{folder}: is a symbolic link that leaves {root}. Put the pictures there themselves.')
+        for directory, folders, files in os.walk(folder):
+            folders.sort()
+            below = os.path.relpath(directory, root)
+            found += [
+                (os.path.join(below, name), folder.name) for name in sorted(files) if name.lower().endswith(SUFFIXES)
+            ]
+    return found
+
+
+def _read_list(root: Path, path: Path) -> list[tuple[str, str]]:
+    """Files of a list, below a root, and their classes."""
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        line = line.strip()
+        if not line:
+            continue
+        file, _, name = (line, '', '') if line.lower().endswith(SUFFIXES) else line.rpartition(' ')
+        name = name or Path(file).parent.name
+        if not file or not name:
+            raise SagaError(f'{path}: line {number} is {line[:60]!r}. {FORM}')
+        if leaves_folder(file):
+            raise SagaError(f'{path}: line {number} names {file[:60]!r}, which is outside of {root}.')
+        found.append((file.strip(), name))
+    return found

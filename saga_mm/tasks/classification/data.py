@@ -1,0 +1,78 @@
+"""Pictures with a class: pointed at, checked, and looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from saga_mm.datasets.checks.classification import check_classification_cfg, survey_classification
+from saga_mm.datasets.classification.folders import ImageFolder, list_files
+from saga_mm.display.console import is_speaker, say
+from saga_mm.display.overlay import palette
+from saga_mm.errors import SagaError
+from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.tasks.data import DataReport, TaskData
+from saga_mm.tasks.own_data import OwnData, only_dataset, set_num_classes
+from saga_mm.tasks.segmentation.own_masks import read_classes
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+class ClassificationData(TaskData):
+    """Folders of classes, or lists of files."""
+
+    library = 'saga_mm'
+    heads = ('head',)
+    compared = heads
+
+    def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
+        parts = {'train': 'training images', 'val': 'images to evaluate on'}
+        if not training:
+            parts.pop('train')
+        own.require({f'{part}_img': f'the folder of the {what}' for part, what in parts.items()})
+        if own.get('classes'):
+            classes = read_classes(own.path('classes'))
+        else:
+            source = 'train' if 'train' in parts else 'val'
+            classes = list_files(*_place(own, source)).classes
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            part = 'train' if loader.startswith('train') else 'val'
+            if cfg.get(loader) is not None and part in parts:
+                root, listed = _place(own, part)
+                only_dataset(cfg, loader).update(
+                    type='saga_mm.ImageFolder',
+                    data_root=root,
+                    ann_file=listed,
+                    metainfo=dict(classes=classes, palette=palette(len(classes))),
+                )
+        set_num_classes(cfg.model, len(classes), self.heads)
+
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+        for leaf in leaf_datasets(dataset):
+            if self._looks_at(leaf):
+                survey = check_classification_cfg(leaf, progress=is_speaker())
+                for line in survey.warnings.lines():
+                    say(f'warning: {survey.source}: {line}')
+
+    def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
+        return DataReport.of(survey_classification(dataset)) if self._looks_at(dataset) else None
+
+    def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
+        """As of the base class; classes that the config does not name are those of the folders or the list."""
+        found = super().metainfo_of(dataset)
+        if not found.get('classes') and self._looks_at(dataset):
+            try:
+                found['classes'] = list_files(dataset['data_root'], dataset.get('ann_file', '')).classes
+            except SagaError:
+                # predictions need no pictures of the config's
+                return found
+        return found
+
+    def _looks_at(self, dataset: dict[str, Any]) -> bool:
+        kind = self.class_of(dataset)
+        return isinstance(kind, type) and issubclass(kind, ImageFolder)
+
+
+def _place(own: OwnData, part: str) -> tuple[str, str]:
+    """Folder and list of a part of one's own data."""
+    return own.path(f'{part}_img'), own.path(f'{part}_list') if own.get(f'{part}_list') else ''

@@ -1,0 +1,104 @@
+"""Classification through the commands: one's own folders, from the check to predictions."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saga_mm.cli.check_data import CheckOptions, check_data
+from saga_mm.cli.predict import PredictOptions, predict
+from saga_mm.cli.test import EvalOptions, evaluate
+from saga_mm.cli.train import TrainOptions, train
+from saga_mm.errors import SagaError
+from saga_mm.tasks.own_data import OwnData
+
+TINY = str(Path(__file__).parents[1] / 'tiny_classification.py')
+WORK = Path('work_dirs/tiny_classification')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with pictures of three classes, on which the tiny config was trained: ``epoch_1.pth``."""
+    folder = tmp_path_factory.mktemp('classification')
+    draws = np.random.default_rng(0)
+    for part in ('train', 'val'):
+        for label, name in enumerate(('blue', 'green', 'red')):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(2):
+                image = draws.integers(0, 60, (40, 50, 3), dtype=np.uint8)
+                image[..., label] += 150
+                cv2.imwrite(str(folder / part / name / f'{index}.png'), image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(TrainOptions(TINY, own_data=OwnData(train_img='train', val_img='val')))
+    return folder
+
+
+@pytest.fixture
+def inside(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+
+
+@pytest.mark.usefixtures('inside')
+def test_what_a_training_leaves(capsys):
+    from saga_mm.loading.checkpoint import load_checkpoint
+
+    meta = load_checkpoint(WORK / 'epoch_1.pth')['meta']
+    assert tuple(meta['dataset_meta']['classes']) == ('blue', 'green', 'red')
+    assert list(WORK.glob('best_top1_*.pth'))
+
+
+@pytest.mark.usefixtures('inside')
+def test_test_prints_writes_and_draws(tmp_path, capsys):
+    options = EvalOptions(
+        str(WORK / 'tiny_classification.py'), checkpoint=str(WORK), show_dir=str(tmp_path / 'drawn'), out='figures.json'
+    )
+    found = evaluate(options)
+    # five of three classes are no figure
+    assert list(found) == ['top1'] and 0 <= found['top1'] <= 100
+    rows = Path('figures.csv').read_text().splitlines()
+    assert rows[0] == 'file,class,predicted,score,place' and len(rows) == 7
+    hits = sum(row.split(',')[1] == row.split(',')[2] for row in rows[1:])
+    assert found['top1'] == pytest.approx(100 * hits / 6)
+    assert len(list((tmp_path / 'drawn').rglob('*.png')) + list((tmp_path / 'drawn').rglob('*.jpg'))) == 6
+    assert 'top1' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures('inside')
+def test_predict_lists_classes(tmp_path):
+    found = predict(
+        PredictOptions(TINY, checkpoint=str(WORK / 'epoch_1.pth'), source='val/red', out=str(tmp_path / 'out'))
+    )
+    assert len(found['images']) == 2
+    scores = [entry['score'] for entry in found['images'][0]['predictions']]
+    assert {entry['class'] for entry in found['images'][0]['predictions']} == {'blue', 'green', 'red'}
+    assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-3)
+    assert json.loads((tmp_path / 'out' / 'predictions.json').read_text())['classes'] == ['blue', 'green', 'red']
+
+
+@pytest.mark.usefixtures('inside')
+def test_check_counts_and_draws(tmp_path, capsys):
+    own = OwnData(train_img='train', val_img='val')
+    assert check_data(CheckOptions(TINY, own_data=own, work_dir=str(tmp_path)))
+    out = capsys.readouterr().out
+    assert out.count('6 images, 50 x 40') == 2 and out.count('no problems') == 2
+    assert (tmp_path / 'dataset' / 'train' / 'overlays.png').is_file()
+
+
+@pytest.mark.usefixtures('inside')
+def test_what_is_wrong_is_said_before_a_training(tmp_path):
+    (tmp_path / 'blue').mkdir()
+    (tmp_path / 'yellow').mkdir()
+    for folder in ('blue', 'yellow'):
+        (tmp_path / folder / '1.png').write_bytes(b'no picture')
+    with pytest.raises(SagaError, match=r"has the class 'yellow', and the classes are 'blue', 'green', 'red'"):
+        train(TrainOptions(TINY, own_data=OwnData(train_img='train', val_img=str(tmp_path))))
+    (tmp_path / 'yellow' / '1.png').unlink()
+    with pytest.raises(SagaError, match=r'unreadable picture: 1\.png'):
+        train(TrainOptions(TINY, own_data=OwnData(train_img='train', val_img=str(tmp_path))))
+    with pytest.raises(SagaError, match='--train-img needs --val-img as well: the folder of the images to evaluate on'):
+        train(TrainOptions(TINY, own_data=OwnData(train_img='train')))
+    with pytest.raises(SagaError, match=r'--train-mask: for segmentation, and config .* is for classification, which'):
+        train(TrainOptions(TINY, own_data=OwnData(train_mask='train')))
