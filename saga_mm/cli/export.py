@@ -1,169 +1,54 @@
-"""An export from its command line to a file."""
+"""``saga-mm export``: write a model as an ONNX file."""
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+import argparse
 
-from saga_mm.errors import ArgumentError, SagaError
-from saga_mm.export import write_graph
-from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
-from saga_mm.export.subject import ExportSubject, with_facts
-from saga_mm.files import Draft
-from saga_mm.loading.checkpoint import load_state
-from saga_mm.loading.config import find_config, load_config
-from saga_mm.loading.stack import require_stack_for
-from saga_mm.loading.weights import check_match
-from saga_mm.loading.work_dir import find_best
-from saga_mm.models.backbones.named import create_backbone, list_backbones
-from saga_mm.models.enhancement.weights import SUFFIX as WEIGHTS
-from saga_mm.models.enhancement.weights import find_weights, load_weights, read_weights, shipped_weights
-from saga_mm.onnx.facts import Facts
-from saga_mm.onnx.file import OPSETS, SUFFIX, require_libraries
-from saga_mm.tasks import start_verb
-
-LIBRARIES = ('onnx', 'onnxscript', 'onnxruntime')
+from saga_mm.cli.options import add_out, add_overwrite, add_task_options, task_options
+from saga_mm.cli.parser import Parser, add_config_values
 
 
-@dataclass
-class ExportOptions:
-    """The command line of an export.
-
-    Attributes:
-        source: A backbone's name, weights of an enhancer (a name or a file), or a config file.
-        checkpoint: The weights for a config or a backbone, or a work folder, of which the best are taken.
-        out: The file to write; by default it has the name of the source and lies in the folder at hand.
-        opset: The version of ONNX's operators.
-        output: Of a segmentor: ``'labels'`` or ``'scores'``; None for labels.
-        strength: Of an enhancer: a constant instead of an input.
-        cfg_options: Values of the config to change, by dotted key.
-        force: Replace an existing file.
-    """
-
-    source: str
-    checkpoint: str | None = None
-    out: str | None = None
-    opset: int = 20
-    output: str | None = None
-    strength: float | None = None
-    cfg_options: dict[str, Any] | None = None
-    force: bool = False
-
-
-class Exported(NamedTuple):
-    """What was written.
-
-    Attributes:
-        path: The file.
-        size: Its bytes.
-        facts: What the file says of itself.
-        differences: From PyTorch's answers, at each size of :data:`saga_mm.export.checking.CHECKED`.
-        note: What the user should know; empty if there is nothing.
-    """
-
-    path: Path
-    size: int
-    facts: Facts
-    differences: tuple[float, ...]
-    note: str
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm export',
+        description='Write a model as one ONNX file for images of any height and width, and compare it with PyTorch '
+        'under ONNX Runtime first. The metadata of the file says what its inputs and outputs are. It takes a minute or '
+        'two.',
+    )
+    made.add_argument(
+        'source',
+        metavar='SOURCE',
+        help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, photos or FILE.npz), or a '
+        'config of a segmentor, a detector or an enhancer',
+    )
+    made.add_argument(
+        'checkpoint', nargs='?', metavar='CHECKPOINT', help='for a config or a backbone: the weights, or a work folder'
+    )
+    add_out(made, 'PATH', 'the file to write (default: NAME.onnx)')
+    made.add_argument('--opset', type=int, default=20, metavar='N', help="of ONNX's operators, 17 to 23 (default: 20)")
+    add_task_options(made, 'export')
+    add_config_values(made)
+    add_overwrite(made)
+    return made
 
 
-def export(options: ExportOptions) -> Exported:
-    """Write a model as one ONNX file with dynamic height and width, once its answers are those of PyTorch.
+def main(args: argparse.Namespace) -> None:
+    """Export, and say what was written."""
+    from saga_mm.export.checking import CHECKED
+    from saga_mm.loading.checkpoint import make_files_safe
+    from saga_mm.loading.quiet import silence_noise
+    from saga_mm.runs.export import ExportOptions, export
 
-    Args:
-        options: What to export, and how.
-
-    Raises:
-        SagaError: A library is missing, an option is not in order, the model cannot be loaded or has a part without a
-            form in ONNX, the answers differ, or the file cannot be written.
-    """
-    path = _destination(options)
-    require_libraries(*LIBRARIES, purpose='ONNX export')
-    # created first: what follows takes a minute
-    with Draft(path) as draft:
-        subject = find_subject(options)
-        try:
-            content, facts, differences = write_graph(subject.graph, subject.facts, options.opset)
-        except ArgumentError:
-            raise
-        except SagaError as error:
-            raise SagaError(f'{path}: not written: {error}') from error
-        draft.temporary.write_bytes(content)
-    return Exported(path, len(content), facts, differences, subject.note)
-
-
-def find_subject(options: ExportOptions) -> ExportSubject:
-    """Load what is to be exported.
-
-    Raises:
-        SagaError: There is nothing of this name, an option is for another kind, or config and checkpoint are not in
-            order or do not fit each other.
-    """
-    if options.source in list_backbones():
-        _refuse(options, 'output', 'strength', 'cfg_options', kind='backbone')
-        return _backbone(options)
-    if Path(options.source).suffix == WEIGHTS or options.source in shipped_weights():
-        _refuse(options, 'output', 'checkpoint', 'cfg_options', kind='weights of an enhancer')
-        return _enhancer(options)
-    return _configured(options)
-
-
-def _refuse(options: ExportOptions, *names: str, kind: str) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            given = 'a checkpoint' if name == 'checkpoint' else f'--{name.replace("_", "-")}'
-            raise SagaError(f'{given}: is not for {kind}, which {options.source} is')
-
-
-def _backbone(options: ExportOptions) -> ExportSubject:
-    model, note = create_backbone(options.source), 'the weights are random: no checkpoint was given'
-    if options.checkpoint is not None:
-        path, note = find_best(options.checkpoint), ''
-        state = load_state(path)
-        within = {name.removeprefix('backbone.'): state[name] for name in state if name.startswith('backbone.')}
-        check_match(model, within or state, path)
-        model.load_state_dict(within or state)
-    return with_facts(BackboneGraph(model), note, model=options.source)
-
-
-def _enhancer(options: ExportOptions) -> ExportSubject:
-    source = find_weights(options.source)
-    header = read_weights(source).header
-    said = {key: str(header[key]) for key in ('licence', 'data') if header.get(key)}
-    graph = EnhancerGraph(load_weights(source), options.strength)
-    return with_facts(graph, model=json.dumps(header['model']), strength=options.strength, **said)
-
-
-def _configured(options: ExportOptions) -> ExportSubject:
-    try:
-        find_config(options.source)
-    except SagaError as error:
-        known = ', '.join(shipped_weights())
-        raise SagaError(
-            f'{error}. Nor is it a backbone of list_backbones(), or weights ({known}, or FILE.npz)'
-        ) from error
-    if options.checkpoint is None:
-        raise SagaError(f'config {options.source}: name its checkpoint as well')
-    cfg = load_config(options.source, options.cfg_options)
-    require_stack_for(cfg)
-    given = {'output': options.output, 'strength': options.strength}
-    return start_verb(cfg, 'export', given).subject(cfg, find_best(options.checkpoint))
-
-
-def _destination(options: ExportOptions) -> Path:
-    path = Path(options.out or f'{Path(options.source).stem}{SUFFIX}').expanduser()
-    if path.suffix != SUFFIX:
-        raise SagaError(f'{path}: name the file to write {path.stem}{SUFFIX}')
-    if path.is_dir():
-        raise SagaError(f'{path}: is a folder; name the file to write')
-    if path.exists() and not options.force:
-        raise SagaError(f'{path}: exists already; --force replaces it')
-    if options.opset not in OPSETS:
-        raise ArgumentError('opset', options.opset, f'choose one from {OPSETS[0]} to {OPSETS[-1]}')
-    if options.strength is not None and not (math.isfinite(options.strength) and options.strength >= 0):
-        raise ArgumentError('strength', options.strength, 'must be a number from 0 on; 1 is the usual')
-    return path
+    make_files_safe()
+    silence_noise()
+    own = task_options(args, 'export')
+    shared = {name: value for name, value in vars(args).items() if name not in own}
+    made = export(ExportOptions(**shared, task_options=own))
+    sizes = ', '.join(f'{each:.1e} at {height}x{width}' for (height, width), each in zip(CHECKED, made.differences))
+    print(f'verified under ONNX Runtime, largest relative difference from PyTorch: {sizes}')
+    if made.note:
+        print(f'note: {made.note}')
+    print(f'input   {made.facts.input}')
+    print(f'output  {made.facts.output}')
+    print(f'wrote {made.path}, {made.facts.kind}, {made.size / 2**20:.2f} MiB, opset {args.opset}')

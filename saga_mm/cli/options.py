@@ -1,44 +1,38 @@
-"""What the options of the tools do to a config."""
+"""Options that several verbs have."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from saga_mm.cli.parser import Parser, add_config_values
 from saga_mm.errors import SagaError
 from saga_mm.tasks import options_of
 from saga_mm.tasks.own_data import OwnData
 from saga_mm.tasks.task import option_text
 
-if TYPE_CHECKING:
-    from mmengine.config import Config
-
+# as saga_mm.engines has them, which needs torch
+ENGINES, PRECISIONS = ('auto', 'torch', 'openvino'), ('f32', 'bf16')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Options that training and testing share."""
-    from mmengine.config import DictAction
-
-    parser.add_argument('--work-dir', help='where logs and results go (default: work_dirs/ and the name of the config)')
+def add_work_dir(parser: Parser) -> None:
+    """Where a run writes, and values of its config."""
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values of the config to change, for example train_cfg.max_epochs=3',
+        '--work-dir', metavar='DIR', help='where logs and results go (default: work_dirs/ and the name of the config)'
     )
+    add_config_values(parser, help='values of the config to change, for example model.backbone.attention=linear')
+
+
+def add_launcher(parser: Parser) -> None:
+    """Options for several processes."""
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='how several processes are started')
     # older launchers pass it; the environment variable says the same
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
+def add_engine_options(parser: Parser) -> None:
     """Options that say where a model runs."""
-    from saga_mm.engines import ENGINES, PRECISIONS
-
     parser.add_argument(
         '--engine',
         choices=ENGINES,
@@ -54,7 +48,23 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--explain', action='store_true', help='say at the end what ran where, and why')
 
 
-def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
+def add_device(parser: Parser) -> None:
+    """Where a model runs."""
+    parser.add_argument('--device', help='cpu, cuda:1, ... (default: a GPU if there is one)')
+
+
+def add_out(parser: Parser, metavar: str, text: str, **settings: Any) -> None:
+    """What is written."""
+    parser.add_argument('-o', '--out', metavar=metavar, help=text, **settings)
+
+
+def add_overwrite(parser: Parser) -> None:
+    """Whether a file that exists is replaced; earlier ``--force``."""
+    parser.add_argument('--overwrite', action='store_true', help='replace what exists')
+    parser.add_old('--force', '--overwrite')
+
+
+def add_data_options(parser: Parser, training: bool) -> None:
     """Options that name one's own data."""
     group = parser.add_argument_group('own data, in place of that of the config')
     group.add_argument('--data-root', metavar='DIR', help='folder that the paths below are relative to')
@@ -64,7 +74,7 @@ def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
             group.add_argument(option_text(name), help=help_text, **{'metavar': 'PATH', **option.settings})
 
 
-def add_task_options(parser: argparse.ArgumentParser, *verbs: str) -> None:
+def add_task_options(parser: Parser, *verbs: str) -> None:
     """Options of a command that some tasks have."""
     for verb in verbs:
         for name, (option, tasks) in options_of(verb).items():
@@ -83,91 +93,19 @@ def own_data_of(args: argparse.Namespace) -> OwnData:
     return OwnData(**{name: getattr(args, name, None) for name in ('data_root', *options_of('data'))})
 
 
-def set_work_dir(cfg: Config, config: str | os.PathLike[str], work_dir: str | None) -> None:
-    """Set where results go: as asked, as the config says, or ``work_dirs/`` and the config's name."""
-    if work_dir is not None:
-        cfg.work_dir = work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = os.path.join('work_dirs', Path(config).stem)
-    if os.path.exists(cfg.work_dir) and not os.path.isdir(cfg.work_dir):
-        raise SagaError(f'--work-dir {cfg.work_dir}: is a file, and a folder is needed')
-    try:
-        os.makedirs(cfg.work_dir, exist_ok=True)
-    except OSError as error:
-        raise SagaError(f'--work-dir {cfg.work_dir}: cannot be made ({error.strerror})') from error
-    if not os.access(cfg.work_dir, os.W_OK):
-        raise SagaError(f'--work-dir {cfg.work_dir}: cannot be written to; name another folder')
+def add_destination(parser: Parser, text: str) -> None:
+    """The file to write, as ``-o`` or as the last name."""
+    parser.add_argument('destination', nargs='?', metavar='DST', help=f'{text}; -o names it as well')
+    parser.add_argument('-o', '--out', metavar='DST', help=argparse.SUPPRESS)
 
 
-def set_amp(cfg: Config) -> None:
-    """Train in mixed precision."""
-    from mmengine.device import get_device
-
-    device = get_device()
-    if device == 'cpu':
-        raise SagaError('--amp: mixed precision needs a GPU, and none is visible here; train without --amp')
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SagaError(f'--amp: does not go with optim_wrapper.type={kind!r}; set the precision in the config')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def set_auto_scale_lr(cfg: Config) -> None:
-    """Fit the learning rate to the number of images a step."""
-    if not isinstance((cfg.get('auto_scale_lr') or {}).get('base_batch_size'), int):
-        raise SagaError(
-            f'--auto-scale-lr: config {cfg.filename} does not say which batch its learning rate is for; '
-            'add auto_scale_lr = dict(enable=False, base_batch_size=16)'
-        )
-    cfg.auto_scale_lr.enable = True
-
-
-def set_launcher(cfg: Config, launcher: str) -> None:
-    """Prepare for several processes; on machines without a GPU they talk through gloo.
+def destination_of(args: argparse.Namespace) -> str:
+    """The file to write.
 
     Raises:
-        SagaError: The processes were not started the way ``launcher`` says.
+        SagaError: None is named, or two are.
     """
-    import torch
-    from mmengine.device import get_device
-
-    cfg.launcher = launcher
-    if launcher == 'none':
-        return
-    variable = {'pytorch': 'LOCAL_RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK'}[launcher]
-    starter = {'pytorch': 'torchrun --nproc-per-node=2', 'slurm': 'srun', 'mpi': 'mpirun -np 2'}[launcher]
-    if variable not in os.environ:
-        raise SagaError(f'--launcher {launcher}: {variable} is not set; start the tool with {starter}')
-    if get_device() != 'cpu':
-        return
-    if launcher != 'pytorch':
-        raise SagaError(f'--launcher {launcher}: needs a GPU; without one use torchrun and --launcher pytorch')
-    # mmengine's own way sets a CUDA device; a group that exists already is taken as it is
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-    wrapper: dict[str, Any] = {
-        'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False),
-    }
-    if 'runner_type' not in cfg:
-        cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
-    elif (cfg.get('strategy') or {}).get('type', 'DDPStrategy') == 'DDPStrategy':
-        cfg.strategy = {'type': 'DDPStrategy', **(cfg.get('strategy') or {})}
-        cfg.strategy.model_wrapper = {**wrapper, **(cfg.strategy.get('model_wrapper') or {}), 'device_ids': None}
-
-
-def use_atomic_checkpoints(cfg: Config) -> None:
-    """Put our checkpoint hook wherever a config asks for mmengine's, by any of its names or by the class."""
-    from mmengine.hooks import CheckpointHook
-    from mmengine.registry import HOOKS, DefaultScope
-
-    cfg.default_hooks = {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}, **(cfg.get('default_hooks') or {})}
-    for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
-        kind = hook.get('type') if isinstance(hook, dict) else None
-        if isinstance(kind, str):
-            with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-                kind = HOOKS.get(kind)
-        if kind is CheckpointHook:
-            hook['type'] = 'saga_mm.AtomicCheckpointHook'
+    named = [path for path in (args.destination, args.out) if path]
+    if len(named) != 1:
+        raise SagaError(f'-o: name one file to write, not {" and ".join(named) or "none"}')
+    return named[0]

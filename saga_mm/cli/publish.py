@@ -1,88 +1,45 @@
-"""The weights of a trained enhancer as a file for everybody."""
+"""``saga-mm publish``: the weights of a trained enhancer as a file for everybody."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import argparse
 
-import torch
-
-from saga_mm.errors import SagaError
-from saga_mm.loading.checkpoint import load_checkpoint, state_of
-from saga_mm.loading.config import load_config
-from saga_mm.loading.weights import check_match
-from saga_mm.loading.work_dir import find_best
-from saga_mm.models.enhancement.weights import build_enhancer, enhancer_config, load_weights, save_weights
-
-# of an enhancer's weights, those that only training needs
-TRAINING = ('losses.', 'data_preprocessor.')
-TRIED = (1, 3, 96, 128)
+from saga_mm.cli.options import add_overwrite, add_destination, destination_of
+from saga_mm.cli.parser import Parser
 
 
-@dataclass
-class Published:
-    """What was written.
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm publish',
+        description='Write the weights of a trained low-light enhancer as a small file of plain numbers, which '
+        'saga-mm enhance --weights and saga_mm.apis.LowLightInferencer load. Averaged weights (EMA) are taken where '
+        'the training kept them.',
+    )
+    made.add_argument('config', help='the config of the training, or its name inside configs/')
+    made.add_argument('checkpoint', help='a .pth file, or a work folder for the best in it')
+    add_destination(made, 'the file to write, NAME.npz')
+    made.add_argument('--licence', default='', metavar='TEXT', help='licence of the weights, kept in the file')
+    made.add_argument('--data', default='', metavar='TEXT', help='what they were trained on, kept in the file')
+    made.add_argument('--full', action='store_true', help='keep float32 (default: float16, half as large)')
+    add_overwrite(made)
+    return made
 
-    Attributes:
-        checkpoint: The file that the weights were taken from.
-        header: Of the new file.
-        parameters: Numbers in it.
-        size: Its bytes.
-        change: The most that storing them changes an answer, in levels of 255.
-    """
 
-    checkpoint: Path
-    header: dict[str, Any]
-    parameters: int
-    size: int
-    change: float
+def main(args: argparse.Namespace) -> None:
+    """Publish, and say what was written."""
+    from saga_mm.runs.publish import publish_weights
 
-
-def publish_weights(
-    config: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
-    destination: str | os.PathLike[str],
-    licence: str = '',
-    data: str = '',
-    full: bool = False,
-    force: bool = False,
-) -> Published:
-    """Make the file that ``LowLightInferencer`` loads of a training's checkpoint.
-
-    Where the training kept an average of the weights, a checkpoint holds that in the place of the weights, and so does
-    the file.
-
-    Args:
-        config: The config of the training.
-        checkpoint: The checkpoint, or the work folder, of which the best is taken.
-        destination: The file to write, ``NAME.npz``.
-        licence: Of the weights, for the header.
-        data: What they were trained on, for the header.
-        full: Keep float32 instead of float16.
-        force: Replace an existing destination.
-
-    Raises:
-        SagaError: The config is of another kind of model, the checkpoint cannot be read or does not fit it, or the
-            file cannot be written.
-    """
-    cfg = load_config(config)
-    kind = str(cfg.get('model', {}).get('type', 'nothing')).rpartition('.')[2]
-    if kind != 'LowLightEnhancer':
-        raise SagaError(f'config {config}: is of a {kind}; only a LowLightEnhancer has weights of this kind')
-    path = Path(destination).expanduser()
-    if path.exists() and not force:
-        raise SagaError(f'{path}: exists already; --force replaces it')
-    source = find_best(checkpoint)
-    state = {name: value for name, value in state_of(load_checkpoint(source)).items() if not name.startswith(TRAINING)}
-    parts = enhancer_config(cfg.model)
-    model = build_enhancer(parts).eval()
-    check_match(model, state, source)
-    model.load_state_dict(state)
-    facts = {'data': data} if data else {}
-    header = save_weights(path, parts, model.state_dict(), torch.float32 if full else torch.float16, licence, **facts)
-    image = 0.3 * torch.rand(TRIED, generator=torch.Generator().manual_seed(0))
-    change = (load_weights(path).enhance(image) - model.enhance(image)).abs().max().item() * 255
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Published(source, header, parameters, path.stat().st_size, change)
+    out = destination_of(args)
+    made = publish_weights(
+        args.config,
+        args.checkpoint,
+        out,
+        licence=args.licence,
+        data=args.data,
+        full=args.full,
+        overwrite=args.overwrite,
+    )
+    print(f'{made.checkpoint}: {made.parameters / 1e6:.2f} M parameters')
+    print(f'stored as {"float32" if args.full else "float16"}, they change an answer by up to {made.change:.3f} of 255')
+    print(f'wrote {out}, {made.size / 2**20:.2f} MiB; use it with saga-mm enhance --weights')

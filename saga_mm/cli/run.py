@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from saga_mm.cli.extras import cure
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
 
@@ -17,7 +18,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     """Run a tool's ``main`` and exit with its status.
 
     A :class:`SagaError` is printed without a traceback and ends the process with status 2; Ctrl-C prints
-    ``interrupted`` and ends it with 130. Anything else is a bug of ours or of the stack, and keeps its traceback.
+    ``interrupted`` and ends it with 130. A library that is missing is named with the command that installs it. Anything else is a bug of ours or of the stack, and keeps its traceback.
 
     Args:
         main: The tool, called without arguments.
@@ -35,6 +36,13 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     except SagaError as error:
         sys.stdout.flush()
         print(f'{prefix}error: {shell_text(error)}', file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        how = cure(error.name or '')
+        if how is None:
+            raise
+        sys.stdout.flush()
+        print(f'{prefix}error: {error.name} is not installed, and this needs it: {how}', file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in FULL:

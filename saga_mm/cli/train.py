@@ -1,188 +1,52 @@
-"""A training from its command line to the lines that say what came out of it."""
+"""``saga-mm train``: train a model."""
 
 from __future__ import annotations
 
-import os
-from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import argparse
 
-import torch
-from mmengine.config import Config
-from mmengine.device import get_device
-from torch import nn
+from saga_mm.cli.options import add_data_options, add_launcher, add_work_dir, own_data_of
+from saga_mm.cli.parser import Parser
 
-from saga_mm.cli.options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
-from saga_mm.cli.prepare import RunOptions, check, check_load_from, read
-from saga_mm.display.console import is_speaker, say
-from saga_mm.display.metrics import metric_name, number
-from saga_mm.engine.runner import build_runner, log_file
-from saga_mm.errors import SagaError
-from saga_mm.files import full_disk_named, locked_folder
-from saga_mm.loading.build import build_model, config_mistakes
-from saga_mm.loading.checkpoint import keep, state_of
-from saga_mm.loading.weights import check_match
-from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
-from saga_mm.tasks import start_verb, task_of
+INTERRUPTED = 'Stopped. The same command with --resume continues from the newest checkpoint.'
 
 
-@dataclass
-class TrainOptions(RunOptions):
-    """The command line of a training.
-
-    Attributes:
-        resume: A file to continue from, a folder for the newest one in it, ``'auto'`` for the work folder, or None.
-        amp: Train in mixed precision.
-        auto_scale_lr: Fit the learning rate to the number of images a step.
-    """
-
-    resume: str | None = None
-    amp: bool = False
-    auto_scale_lr: bool = False
-
-
-def train(options: TrainOptions) -> Any:
-    """Check everything, train, and say what came out.
-
-    Returns:
-        The runner, after training.
-
-    Raises:
-        SagaError: Something was wrong before the training started.
-    """
-    cfg = read(options, training=True)
-    busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
-    with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
-        return _train(cfg, options)
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm train',
+        description='Train a model for detection, segmentation, classification or low-light enhancement.',
+    )
+    made.add_argument('config', help='a config file, or its name inside configs/')
+    made.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from a checkpoint, or from the newest one in a folder (default: the work folder)',
+    )
+    made.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
+    made.add_argument(
+        '--auto-scale-lr', action='store_true', help='fit the learning rate to the number of images a step'
+    )
+    add_work_dir(made)
+    add_launcher(made)
+    add_data_options(made, training=True)
+    return made
 
 
-def _train(cfg: Config, options: TrainOptions) -> Any:
-    if options.amp:
-        set_amp(cfg)
-    if options.auto_scale_lr:
-        set_auto_scale_lr(cfg)
-    model = build_model(cfg)
-    check(cfg, model, training=True, launcher=options.launcher)
-    start = _set_start(cfg, model, options.resume)
-    use_atomic_checkpoints(cfg)
-    _introduce(cfg, model)
-    del model
-    runner = build_runner(cfg, start_verb(cfg, 'train', {}).prepare_model, start=start)
-    say('reading the data')
-    with config_mistakes(cfg), full_disk_named(cfg.work_dir):
-        runner.train()
-    _summarise(runner, options)
-    return runner
+def main(args: argparse.Namespace) -> None:
+    """Train."""
+    from saga_mm.runs.train import TrainOptions, train
 
-
-def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, int] | None:
-    """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped.
-
-    Returns:
-        The epochs and iterations that were done, for one that goes on.
-    """
-    if resume is None and cfg.get('resume'):
-        resume = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
-    file = _file_to_resume(cfg, resume) if resume else None
-    if file is None:
-        cfg.resume = False
-        check_load_from(cfg, model)
-        return None
-    checkpoint = load_training_state(file)
-    check_match(model, state_of(checkpoint), file)
-    if 'ema_state_dict' in checkpoint:
-        _check_average(model, checkpoint['ema_state_dict'], file)
-    stay_inside(checkpoint, cfg.work_dir)
-    keep(file, checkpoint)
-    say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
-    cfg.resume, cfg.load_from = True, str(file)
-    _take_seed(cfg, checkpoint['meta'].get('seed'))
-    return checkpoint['meta']['epoch'], checkpoint['meta']['iter']
-
-
-def _take_seed(cfg: Config, seed: int | None) -> None:
-    """Go on with the seed of a checkpoint, by which the order of its data was drawn."""
-    named = (cfg.get('randomness') or {}).get('seed')
-    if seed is None or seed == named:
-        return
-    if named is not None:
-        say(f'randomness.seed stays {seed}, as in the checkpoint; a training with {named} starts without --resume')
-    cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
-
-
-def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
-    """Refuse averaged weights of another model; mmengine keeps them beside a count of steps, under ``module.``."""
-    named = isinstance(averaged, dict) and all(isinstance(name, str) for name in averaged)
-    steps = averaged.get('steps') if named else None
-    if not isinstance(steps, torch.Tensor) or steps.ndim:
-        raise SagaError(f'checkpoint {file}: its ema_state_dict holds no averaged weights with a count of steps')
-    check_match(model, {name.removeprefix('module.'): averaged[name] for name in averaged if name != 'steps'}, file)
-
-
-def _file_to_resume(cfg: Config, resume: str) -> Path | None:
-    """The checkpoint meant by ``--resume``; None if the work folder has none yet."""
-    named = Path(cfg.work_dir if resume == 'auto' else resume).expanduser()
-    if not named.is_dir():
-        return named
-    newest, broken = find_newest(named)
-    for reason in broken:
-        say(f'warning: skipped {reason}')
-    if newest is None and resume != 'auto':
-        raise SagaError(f'--resume {resume}: has no checkpoint to continue from')
-    if newest is None:
-        say(f'nothing to resume in {named}; starting from the beginning')
-    return newest
-
-
-def _introduce(cfg: Config, model: nn.Module) -> None:
-    device = get_device()
-    where = torch.cuda.get_device_name() if device == 'cuda' else f'{device}, {torch.get_num_threads()} threads'
-    count = sum(parameter.numel() for parameter in model.parameters())
-    backbone = getattr(model, 'backbone', None)
-    with_backbone = f' with {type(backbone).__name__}' if backbone is not None else ''
-    say(f'{cfg.filename}: {type(model).__name__}{with_backbone}, {count / 1e6:.1f} million parameters, on {where}')
-    say(f'results go to {cfg.work_dir}')
-
-
-def _summarise(runner: Any, options: TrainOptions) -> None:
-    hub = runner.message_hub.runtime_info
-    say('training is complete')
-    lines: dict[str, Any] = {}
-    last = Path(runner.work_dir) / 'last_checkpoint'
-    newest = last.read_text().strip() if last.is_file() else hub.get('last_ckpt')
-    best = hub.get('best_ckpt')
-    if not isinstance(best, str) or not os.path.exists(best):
-        best = newest
-    if 'best_score' in hub:
-        lines['best result'] = f'{number(hub["best_score"])}{_best_key(runner)}'
-    lines['best checkpoint'], lines['newest'] = best, newest
-    lines['log'] = log_file(runner)
-    if best:
-        # the copy in the work folder knows of data and options that the command line gave
-        copied = options.cfg_options or options.own_data
-        config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
-        test = f'python tools/test.py {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
-        lines['evaluate and draw'] = test
-        names = {'config': config, 'checkpoint': _short(best), 'folder': os.path.dirname(_short(best)) or '.'}
-        steps = [f'python tools/{step.format(**names)}' for step in task_of(runner.cfg).next_steps]
-        lines['own pictures'] = ' && '.join(steps)
-    width = max(map(len, lines))
-    if is_speaker():
-        print('\n'.join(f'  {name:<{width}}  {_short(value)}' for name, value in lines.items() if value))
-
-
-def _best_key(runner: Any) -> str:
-    from mmengine.hooks import CheckpointHook
-
-    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
-    # 'auto' until an evaluation has shown what there is
-    return f' ({metric_name(hook.key_indicators[0])})' if hook.key_indicators[0] != 'auto' else ''
-
-
-def _short(path: str) -> str:
-    """A path from where one is, if it lies below."""
-    if not os.path.isabs(path):
-        return path
-    relative = os.path.relpath(path)
-    return path if relative.startswith('..') else relative
+    train(
+        TrainOptions(
+            config=args.config,
+            cfg_options=args.cfg_options,
+            work_dir=args.work_dir,
+            launcher=args.launcher,
+            own_data=own_data_of(args),
+            resume=args.resume,
+            amp=args.amp,
+            auto_scale_lr=args.auto_scale_lr,
+        )
+    )

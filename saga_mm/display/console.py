@@ -1,9 +1,14 @@
 """Lines on the screen, once in a distributed run."""
 
 import os
+import sys
 import time
+from pathlib import Path
 
 from mmengine.dist import is_main_process
+
+# verbs whose tool has another name
+TOOLS = {'check-data': 'check_dataset', 'publish': 'publish_weights', 'convert': 'convert_checkpoint'}
 
 
 def is_speaker() -> bool:
@@ -15,3 +20,11 @@ def say(text: str) -> None:
     """Print a line with the time of day, once in a distributed run."""
     if is_speaker():
         print(f'{time.strftime("%H:%M:%S")}  {text}', flush=True)
+
+
+def command(words: str) -> str:
+    """A command for the user to type, the way this program was called: ``saga-mm VERB ...`` or ``python tools/...``."""
+    verb, _, rest = words.partition(' ')
+    if Path(sys.argv[0]).parent.name != 'tools':
+        return f'saga-mm {words}'
+    return f'python tools/{TOOLS.get(verb, verb)}.py {rest}'

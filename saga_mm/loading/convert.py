@@ -79,7 +79,7 @@ def convert_file(
     family: str | None = None,
     name: str | None = None,
     ema: bool = False,
-    force: bool = False,
+    overwrite: bool = False,
 ) -> Conversion:
     """Convert a published checkpoint into one for ``init_cfg=dict(type='Pretrained', checkpoint=destination)``.
 
@@ -91,7 +91,7 @@ def convert_file(
         family: Family of the file, such as ``'flatten_swin'``, instead of recognising it.
         name: Backbone of the file, such as ``'flatten_swin_tiny'``, instead of recognising it.
         ema: Take averaged weights rather than plain ones if there are both.
-        force: Replace an existing destination.
+        overwrite: Replace an existing destination.
 
     Returns:
         What was done; ``meta`` in the file says the same.
@@ -100,7 +100,7 @@ def convert_file(
         SagaError: The source cannot be read or lacks weights, or the destination cannot be written.
     """
     path = Path(destination).expanduser()
-    _check_destination(Path(source).expanduser(), path, force)
+    _check_destination(Path(source).expanduser(), path, overwrite)
     published = read_published(source, ema)
     conversion = convert(published, recognise(published, family, name), to, forced=name is not None)
     meta = {
@@ -210,12 +210,12 @@ def _gist(names: Iterable[str]) -> str:
     return ', '.join(kinds[:NAMED]) + more
 
 
-def _check_destination(source: Path, path: Path, force: bool) -> None:
+def _check_destination(source: Path, path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise SagaError(f'{path}: is a folder; name the file to write')
     if not path.exists():
         return
     if source.exists() and path.samefile(source):
         raise SagaError(f'{path}: is the source itself; name another file to write')
-    if not force:
-        raise SagaError(f'{path}: exists already; --force replaces it')
+    if not overwrite:
+        raise SagaError(f'{path}: exists already; --overwrite replaces it')

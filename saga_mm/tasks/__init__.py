@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # the first is that of configs which do not say what they are for
 TASKS = (DETECTION, SEGMENTATION, ENHANCEMENT, CLASSIFICATION)
 
-# the verb of tasks that predict with an exported file
-EXPORTED = 'predict-exported'
+# what some tasks do in the place of `test` with --mode, and of `predict` with an exported file
+MODES, EXPORTED = 'modes', 'predict-exported'
 
 
 def task_of(cfg: Config) -> Task:
@@ -61,7 +61,8 @@ def options_of(verb: str) -> dict[str, tuple[Option, list[str]]]:
 
 def _start(task: Task, verb: str, given: Mapping[str, Any], source: str) -> Any:
     if verb not in task.verbs:
-        raise SagaError(f'{source}: is for {task.name}, which has no {verb}; it has {", ".join(task.verbs)}')
+        own = ', '.join(name for name in task.verbs if name not in (MODES, EXPORTED))
+        raise SagaError(f'{source}: is for {task.name}, which has no {verb}; it has {own}')
     given = {name: value for name, value in given.items() if value is not None and value is not False}
     for name in given:
         if name not in task.verbs[verb].options:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from saga_mm.cli.predict import _left_out
+from saga_mm.runs.predict import _left_out
 
 
 def test_files_of_a_folder_that_are_not_predicted(tmp_path: Path):

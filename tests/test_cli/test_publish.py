@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.hooks import EMAHook
 
-from saga_mm.cli.publish import publish_weights
+from saga_mm.runs.publish import publish_weights
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement.weights import build_enhancer, load_weights, read_weights
 
@@ -52,7 +52,7 @@ def test_a_checkpoint(model):
 
     with pytest.raises(SagaError, match=r'out/small\.npz: exists already; --force replaces it'):
         publish_weights('config.py', 'epoch_3.pth', 'out/small.npz')
-    assert publish_weights('config.py', 'epoch_3.pth', 'out/small.npz', full=True, force=True).change == 0
+    assert publish_weights('config.py', 'epoch_3.pth', 'out/small.npz', full=True, overwrite=True).change == 0
 
 
 def test_averaged_weights_of_the_best_in_a_folder(model):

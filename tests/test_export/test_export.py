@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from saga_mm import export as module
-from saga_mm.cli import export as command
-from saga_mm.cli.export import ExportOptions, export
+from saga_mm.runs import export as command
+from saga_mm.runs.export import ExportOptions, export
 from saga_mm.errors import SagaError
 from saga_mm.export import checking, write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saga_mm import create_backbone
-from saga_mm.cli.prepare import check_pretrained
+from saga_mm.runs.prepare import check_pretrained
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.loading.convert import convert, convert_file
@@ -184,7 +184,7 @@ def test_a_detector_without_class_token_keeps_its_position(golden, save, tmp_pat
 def test_averaged_weights_on_request(small, tmp_path):
     torch.save({'model': small, 'model_ema': {key: 2 * v for key, v in small.items()}}, tmp_path / 'a.pth')
     plain = convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
-    averaged = convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth', ema=True, force=True)
+    averaged = convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth', ema=True, overwrite=True)
     assert (plain.taken, plain.left, averaged.taken, averaged.left) == ('model', ['model_ema'], 'model_ema', ['model'])
     name = 'stages.0.embed.proj.weight'
     assert torch.equal(averaged.state[name], 2 * plain.state[name])

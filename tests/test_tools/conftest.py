@@ -1,5 +1,5 @@
-import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.cli.run import run_tool
 from saga_mm.loading.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,7 @@ def segmented(tmp_path_factory) -> Path:
 
 
 def _train(config: Path, folder: Path) -> Path:
-    from saga_mm.cli.train import TrainOptions, train
+    from saga_mm.runs.train import TrainOptions, train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -95,14 +94,10 @@ def run_here(monkeypatch, capsys) -> Callable[..., tuple[str, str, int]]:
     """Run a tool in this process: its output, its errors, its status."""
 
     def run(name: str, *words: object) -> tuple[str, str, int]:
-        path = ROOT / 'tools' / name
-        spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, words)])
+        monkeypatch.setattr(sys, 'argv', [f'tools/{name}', *map(str, words)])
         status = 0
         try:
-            run_tool(tool.main)
+            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
         except SystemExit as stop:
             status = stop.code
         return (*capsys.readouterr(), status)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.cli.check_data import CheckOptions, check_data
-from saga_mm.cli.predict import PredictOptions, predict
-from saga_mm.cli.test import EvalOptions, compare, evaluate
-from saga_mm.cli.train import TrainOptions, train
+from saga_mm.runs.check_data import CheckOptions, check_data
+from saga_mm.runs.predict import PredictOptions, predict
+from saga_mm.runs.test import EvalOptions, compare, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.display.run_report import curves, metric_rows, plot_curves, read_scalars
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -196,7 +196,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         with pytest.raises(SagaError, match=words) as caught:
             evaluate(EvalOptions(config=TINY, checkpoint=CHECKPOINT, **options))
         assert '\n' not in str(caught.value)
-    with pytest.raises(SagaError, match=r'tools/enhance\.py'):
+    with pytest.raises(SagaError, match='which has no predict; it has train, test, enhance'):
         predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data'))
     with pytest.raises(SagaError, match=r'--mode: for segmentation, and config .* is for low-light enhancement'):
         compare(EvalOptions(config=TINY, checkpoint=CHECKPOINT))

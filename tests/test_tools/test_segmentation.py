@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.cli.predict import PredictOptions, predict
-from saga_mm.cli.test import EvalOptions, compare, evaluate
-from saga_mm.cli.train import TrainOptions, train
+from saga_mm.runs.predict import PredictOptions, predict
+from saga_mm.runs.test import EvalOptions, compare, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.rows import MemoryBudget, RowRunner, watch_rows

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.cli.test import EvalOptions, evaluate
+from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.errors import SagaError
 from saga_mm.tasks.own_data import OwnData
 

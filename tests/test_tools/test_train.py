@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.cli.test import EvalOptions, evaluate
-from saga_mm.cli.train import TrainOptions, train
+from saga_mm.runs.test import EvalOptions, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.files import locked_folder
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -181,7 +181,9 @@ def test_own_data(inside, tiny, tmp_path, capsys):
         ]
         (tmp_path / f'{part}.json').write_text(json.dumps(content))
     shutil.copytree('data/tiny/images', tmp_path / 'images')
-    own = OwnData(str(tmp_path), 'train.json', 'val.json', 'images/train', 'images/val')
+    own = OwnData(
+        str(tmp_path), train_ann='train.json', val_ann='val.json', train_img='images/train', val_img='images/val'
+    )
     options = TrainOptions(
         config=tiny, work_dir=str(tmp_path / 'out'), cfg_options={'train_cfg.max_epochs': 1}, own_data=own
     )

@@ -27,7 +27,7 @@ ENHANCEMENT = Task(
             f'{_FOLDER}.export:EnhancementExport',
             {'strength': _STRENGTH},
         ),
-        'publish': Implementation('saga_mm.cli.publish:publish_weights'),
+        'publish': Implementation('saga_mm.runs.publish:publish_weights'),
     },
     next_steps=(
         'publish {config} {checkpoint} {folder}/weights.npz',

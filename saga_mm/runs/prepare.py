@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
-from saga_mm.cli.options import set_launcher, set_work_dir
+from saga_mm.runs.config_options import set_launcher, set_work_dir
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError

@@ -1,0 +1,79 @@
+"""``saga-mm benchmark``: time and memory beside baselines, in a checkout."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from saga_mm.cli.parser import Parser
+from saga_mm.errors import SagaError
+
+INTERRUPTED = 'Interrupted; what was measured is written.'
+# options that go with `video`; the others are refused
+VIDEO = ('layer', 'sizes', 'device', 'only', 'repeats', 'threads', 'out')
+
+
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm benchmark',
+        description='Time and memory beside baselines: first correctness, then times in turns, then peaks of memory.',
+        epilog='Ctrl-C writes what has been measured. Exit status 1: a subject computes something else than it should.',
+    )
+    made.add_argument('layer', choices=('op', 'backbone', 'model', 'enhancer', 'video'), help='what is measured')
+    made.add_argument('--sizes', default='', metavar='N|HxW,...', help='image sizes in pixels, such as 640,480x1280')
+    made.add_argument('--batch', type=int, default=1, metavar='N', help='images (default: 1)')
+    made.add_argument('--dtype', default='float32', help='float32 (default), bfloat16 or float16')
+    made.add_argument('--device', default='cpu', help='cpu (default) or cuda')
+    made.add_argument('--backward', action='store_true', help='forward and backward in training mode')
+    made.add_argument('--compile', action='store_true', help='compiled variants beside eager ones')
+    made.add_argument(
+        '--only',
+        default='',
+        metavar='A,B,...',
+        help='subjects; mixers may have options: a:key=value; of video: weights, by name or file (default: tiny)',
+    )
+    made.add_argument('--hosts', default='pvt_tiny', metavar='A,B,...', help='backbones (default: pvt_tiny)')
+    made.add_argument('--stages', default='1,3', metavar='N,...', help="op: PVT's stages (default: 1,3)")
+    made.add_argument(
+        '--repeats', type=int, default=5, metavar='N', help='least number of runs (default: 5); of video: frames'
+    )
+    made.add_argument('--min-seconds', type=float, default=2.0, metavar='S', help='least time for each (default: 2)')
+    made.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's own choice)")
+    made.add_argument('--no-memory', dest='memory', action='store_false', help='do not measure peaks of memory')
+    made.add_argument('--trace', action='store_true', help='run nothing: live bytes by trace, for any size')
+    made.add_argument(
+        '-o', '--out', type=Path, metavar='DIR', help='results (default: work_dirs/benchmark/LAYER)'
+    )
+    return made
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure; the status says whether all computed what they should."""
+    if find_spec('benchmarks') is None:
+        raise SagaError('benchmark: needs a checkout of saga_mm, whose folder benchmarks/ is not in the package')
+    if args.layer == 'video':
+        _measure_video(args)
+        return 0
+
+    from benchmarks.options import Options
+    from benchmarks.run import run
+
+    return run(Options(**vars(args)))
+
+
+def _measure_video(args: argparse.Namespace) -> None:
+    from benchmarks.options import parse_sizes
+    from benchmarks.video_report import report_video
+
+    usual = parser()
+    given = [key for key in vars(args) if key not in VIDEO and getattr(args, key) != usual.get_default(key)]
+    if given:
+        option = 'no-memory' if given[0] == 'memory' else given[0].replace('_', '-')
+        raise SagaError(f'--{option}: does not go with video; leave it out')
+    size, *others = parse_sizes(args.sizes or '720x1280')
+    if others:
+        raise SagaError(f'--sizes {args.sizes}: video is measured at one size')
+    out = args.out or Path('work_dirs/benchmark/video')
+    report_video(size, args.repeats, args.only or 'tiny', args.device, out, args.threads)

@@ -1,0 +1,46 @@
+"""``saga-mm convert``: make a published checkpoint loadable."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from saga_mm.cli.options import add_overwrite, destination_of, add_destination
+from saga_mm.cli.parser import Parser
+
+
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm convert',
+        description='Convert a published PVT, PVTv2, Swin, CSwin, FLatten or RAVLT checkpoint into one that '
+        "init_cfg=dict(type='Pretrained', checkpoint='DST') loads.",
+    )
+    made.add_argument('source', metavar='SRC', help='the published file; nothing in it is executed')
+    add_destination(made, 'the file to write')
+    made.add_argument(
+        '--to',
+        metavar='NAME',
+        help='the backbone to convert for (default: that of the file); another of the same architecture, such as '
+        'saga_pvt_tiny for pvt_tiny, takes over what both have',
+    )
+    made.add_argument('--family', help='family of the file, such as flatten_swin (default: recognised by its keys)')
+    made.add_argument('--name', help='backbone of the file, such as swin_tiny (default: recognised by its shapes)')
+    made.add_argument('--ema', action='store_true', help='take averaged weights (model_ema) if there are both kinds')
+    add_overwrite(made)
+    return made
+
+
+def main(args: argparse.Namespace) -> None:
+    """Convert, and say what was taken."""
+    from saga_mm.loading.convert import convert_file
+
+    out = destination_of(args)
+    conversion = convert_file(
+        args.source, out, to=args.to, family=args.family, name=args.name, ema=args.ema, overwrite=args.overwrite
+    )
+    aim = f', for {conversion.target}' if conversion.target != conversion.source else ''
+    left = f', not {" or ".join(conversion.left)}' if conversion.left else ''
+    print(f'{os.path.basename(args.source)}: {conversion.source} from {conversion.taken}{left}{aim}')
+    print(conversion.table())
+    print(f"wrote {out}; load it with init_cfg=dict(type='Pretrained', checkpoint={out!r})")

@@ -1,0 +1,88 @@
+"""``saga-mm enhance``: brighten photographs and videos."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from saga_mm.cli.options import add_device, add_engine_options, add_out, add_overwrite
+from saga_mm.cli.parser import Parser
+
+INTERRUPTED = 'Interrupted; what was complete by then is there.'
+SAMPLE = files('saga_mm') / 'samples' / 'night.jpg'
+
+
+def parser() -> Parser:
+    """The options."""
+    made = Parser(
+        'saga-mm enhance',
+        description='Brighten photographs and videos taken in low light: photo.jpg becomes photo_enhanced.jpg. Format, '
+        'quality, bit depth, transparency, EXIF and colour profile stay as they are; of a video, size, frame rate and '
+        'sound. Without an input, a photograph that comes with the package is enhanced.',
+    )
+    made.add_argument(
+        'inputs',
+        nargs='*',
+        metavar='INPUT',
+        help="pictures, videos, folders (with the folders in them), patterns ('*.jpg'), or the number of a camera, "
+        'which is recorded to -o until Ctrl-C',
+    )
+    add_out(made, 'PATH', 'the file, or the folder for several, to write')
+    made.add_argument(
+        '--strength',
+        type=float,
+        default=1.0,
+        help='0 leaves a picture as it is, more than 1 brightens more (default: 1)',
+    )
+    made.add_argument(
+        '--brightness',
+        default='auto',
+        metavar='MEAN',
+        help='mean luminance that the result shall have, between 0 and 1, or auto: what the model finds right '
+        '(default: auto)',
+    )
+    made.add_argument('--match', metavar='PICTURE', help='a picture to be as bright as, in place of --brightness')
+    made.add_argument(
+        '--denoise',
+        type=float,
+        default=1.0,
+        help='1 for a smooth result, 0 to keep the detail and the noise of the picture (default: 1)',
+    )
+    made.add_argument(
+        '--compare', action='store_true', help='write NAME_compare.jpg as well: before and after, side by side'
+    )
+    made.add_argument(
+        '--weights',
+        default='base',
+        metavar='NAME',
+        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own, one of '
+        'saga-mm export too (default: base)',
+    )
+    add_engine_options(made)
+    add_device(made)
+    made.add_argument(
+        '--max-memory',
+        metavar='SIZE',
+        help='what the program may take, such as 2GB; what needs more is done in strips, with the same result '
+        '(default: half of the memory that is free)',
+    )
+    add_overwrite(made)
+    return made
+
+
+def main(args: argparse.Namespace) -> int:
+    """Enhance; 1 if something could not be done."""
+    from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance
+
+    if args.inputs:
+        return 1 if enhance(EnhanceOptions(**vars(args))) else 0
+    given = {**vars(args), 'out': args.out or 'night_enhanced.jpg', 'compare': True, 'overwrite': True}
+    with as_file(SAMPLE) as sample:
+        failed = enhance(EnhanceOptions(**{**given, 'inputs': [str(sample)]}))
+    if not failed:
+        out = Path(given['out'])
+        print(f'the sample photograph, enhanced: {out.resolve()}')
+        print(f'before and after: {out.resolve().with_name("night_compare.jpg")}')
+        print('your own: saga-mm enhance PHOTO.jpg')
+    return 1 if failed else 0

@@ -1,0 +1,74 @@
+"""Parsers that suggest what was meant, in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of argparse's whose errors are one line that names the nearest option or value."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f'error: {self._with_suggestion(message)}; {self.prog} --help lists what there is', file=sys.stderr)
+        sys.exit(2)
+
+    def add_old(self, old: str, new: str) -> None:
+        """Have an earlier spelling of an option go on working, without a line in the help text."""
+        action = self._option_string_actions[new]
+        self._option_string_actions[old] = action
+
+    def _with_suggestion(self, message: str) -> str:
+        if unknown := re.match(r'unrecognized arguments: (.+)', message):
+            return '; '.join(map(self._unknown, [word for word in unknown[1].split() if word.startswith('-')])) or (
+                f'{unknown[1]}: more than {self.prog} takes'
+            )
+        if wrong := re.match(r"argument (.+?): invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+            named, value, choices = wrong[1], wrong[2], re.findall(r"[^\s',]+", wrong[3])
+            return f'{named.split("/")[-1]} {value}: {nearest(value, choices)}choose one of {", ".join(choices)}'
+        return message.removeprefix('argument ')
+
+    def _unknown(self, option: str) -> str:
+        shown = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+        return f'{option}: no such option{nearest(option.partition("=")[0], shown, "; did you mean {}?")}'
+
+
+class KeyValues(argparse.Action):
+    """``KEY=VALUE ...`` as mmengine reads them, which is imported when there are some."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        from mmengine.config import DictAction
+
+        reader = DictAction(self.option_strings, self.dest, nargs='+')
+        for each in values:
+            if '=' not in each:
+                parser.error(f'argument {option}: {each} is not KEY=VALUE')
+        reader(parser, namespace, values, option)
+
+
+def nearest(word: str, known: Iterable[str], text: str = 'did you mean {}? ') -> str:
+    """A suggestion, if there is something like ``word``; else nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return text.format(close[0]) if close else ''
+
+
+def add_config_values(parser: argparse.ArgumentParser, **settings: Any) -> None:
+    """``--cfg-options``, as OpenMMLab's tools have it."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValues,
+        metavar='KEY=VALUE',
+        **{'help': 'values of the config to change', **settings},
+    )
+
+
+def add_size(parser: argparse.ArgumentParser, text: str, default: Sequence[int] | None = None) -> None:
+    """``--size H W``."""
+    parser.add_argument('--size', type=int, nargs=2, default=default, metavar=('H', 'W'), help=text)

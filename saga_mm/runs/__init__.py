@@ -1,0 +1,1 @@
+"""What the verbs do, each from its options to what it writes."""
