@@ -43,9 +43,7 @@ def parser() -> Parser:
     made.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's own choice)")
     made.add_argument('--no-memory', dest='memory', action='store_false', help='do not measure peaks of memory')
     made.add_argument('--trace', action='store_true', help='run nothing: live bytes by trace, for any size')
-    made.add_argument(
-        '-o', '--out', type=Path, metavar='DIR', help='results (default: work_dirs/benchmark/LAYER)'
-    )
+    made.add_argument('-o', '--out', type=Path, metavar='DIR', help='results (default: work_dirs/benchmark/LAYER)')
     return made
 
 

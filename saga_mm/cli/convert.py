@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from saga_mm.cli.options import add_overwrite, destination_of, add_destination
+from saga_mm.cli.options import add_destination, add_overwrite, destination_of
 from saga_mm.cli.parser import Parser
 
 

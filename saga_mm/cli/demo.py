@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.util import find_spec
 
+from saga_mm.cli.extras import cure
 from saga_mm.cli.parser import Parser
 from saga_mm.errors import SagaError
 
 
 def parser() -> Parser:
-    """The options."""
-    made = Parser(
+    """What is known without the page; it has options of its own."""
+    return Parser(
         'saga-mm demo',
+        usage='saga-mm demo [OPTIONS]',
         description='Open a page in the browser: enhance, detect and segment pictures, and look inside a model. '
-        'Nothing leaves this computer.',
+        'Nothing leaves this computer. Where gradio is installed, --help lists the options of the page.',
         add_help=False,
     )
-    made.add_argument('-h', '--help', action='store_true', help='show the options of the page and exit')
-    made.add_argument('options', nargs=argparse.REMAINDER, metavar='OPTIONS', help='options of the page')
-    return made
+
+
+def pass_on(words: Sequence[str]) -> argparse.Namespace:
+    """All words are for the page."""
+    return argparse.Namespace(words=list(words))
 
 
 def main(args: argparse.Namespace) -> None:
     """Open the page."""
     if find_spec('gradio') is None:
-        raise SagaError("demo: needs gradio, which is not installed; pip install 'saga-mm[page]'")
+        if {'-h', '--help'} & set(args.words):
+            print(parser().format_help())
+            return
+        raise SagaError(f'demo: needs gradio, which is not installed: {cure("gradio")}')
 
     from saga_mm.pages.app import main as open_page
 
-    open_page(['--help'] if args.help else args.options)
+    open_page(args.words)

@@ -59,7 +59,7 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, program: str | None =
         program: How the user calls it; None for the name of the file that runs.
     """
     # threads that spin while they wait take the cores from other programs; read when torch is loaded
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     module = module_of(verb)
     run_tool(lambda: _run(module, argv, program), getattr(module, 'INTERRUPTED', 'Interrupted.'))
 
@@ -72,8 +72,12 @@ def module_of(verb: str) -> ModuleType:
 def _run(module: ModuleType, argv: Sequence[str] | None, program: str | None) -> None:
     parser: argparse.ArgumentParser = module.parser()
     parser.prog = program or f'python tools/{os.path.basename(sys.argv[0])}'
-    # options may stand between names, of which one may be left out
-    args = parser.parse_intermixed_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if hasattr(module, 'pass_on'):
+        args = module.pass_on(words)
+    else:
+        # options may stand between names, of which one may be left out
+        args = parser.parse_intermixed_args(words)
     status = module.main(args)
     if status:
         sys.exit(status)

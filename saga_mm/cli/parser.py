@@ -14,7 +14,7 @@ class Parser(argparse.ArgumentParser):
     """A parser of argparse's whose errors are one line that names the nearest option or value."""
 
     def error(self, message: str) -> NoReturn:
-        print(f'error: {self._with_suggestion(message)}; {self.prog} --help lists what there is', file=sys.stderr)
+        print(f'error: {self._with_suggestion(message)} ({self.prog} --help)', file=sys.stderr)
         sys.exit(2)
 
     def add_old(self, old: str, new: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from saga_mm.cli.options import add_overwrite, add_destination, destination_of
+from saga_mm.cli.options import add_destination, add_overwrite, destination_of
 from saga_mm.cli.parser import Parser
 
 

@@ -18,7 +18,8 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     """Run a tool's ``main`` and exit with its status.
 
     A :class:`SagaError` is printed without a traceback and ends the process with status 2; Ctrl-C prints
-    ``interrupted`` and ends it with 130. A library that is missing is named with the command that installs it. Anything else is a bug of ours or of the stack, and keeps its traceback.
+    ``interrupted`` and ends it with 130. A library that is missing is
+    named with the command that installs it. Anything else is a bug of ours or of the stack, and keeps its traceback.
 
     Args:
         main: The tool, called without arguments.

@@ -9,12 +9,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from saga_mm.runs.prepare import RunOptions, read
 from saga_mm.datasets.checks.coco_config import type_name
 from saga_mm.datasets.checks.report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.runs.prepare import RunOptions, read
 from saga_mm.tasks import task_of
 from saga_mm.tasks.data import TaskData
 

@@ -34,7 +34,7 @@ def look() -> dict[str, str]:
     return {
         'saga_mm': f'{__version__}, in {Path(__file__).parents[1]}',
         'Python': f'{platform.python_version()}, {sys.executable}, {platform.platform()}',
-        'PyTorch': f'{torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, waiting: {policy}',
+        'PyTorch': f'{torch.__version__}, {torch.get_num_threads()} of {os.cpu_count()} cores, threads wait: {policy}',
         'stack': _stack(),
         'operators': in_use().removeprefix('operators: ') if find_spec('mmcv') else 'none: mmcv is not installed',
         'engines': f'torch, {_version("openvino") or "openvino is not installed"}',

@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
-from saga_mm.runs.config_options import set_launcher, set_work_dir
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
@@ -22,6 +21,7 @@ from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.weights import check_match
+from saga_mm.runs.config_options import set_launcher, set_work_dir
 from saga_mm.tasks import task_of
 from saga_mm.tasks.data import TaskData
 from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
-from saga_mm.runs.prepare import RunOptions, check, read
 from saga_mm.display.console import is_speaker, say
 from saga_mm.display.drawing import DrawHook
 from saga_mm.display.metrics import metric_table
@@ -23,6 +22,7 @@ from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
+from saga_mm.runs.prepare import RunOptions, check, read
 from saga_mm.tasks import MODES, TASKS, start_verb, task_of
 from saga_mm.tasks.predictor import Place
 

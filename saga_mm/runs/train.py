@@ -13,8 +13,6 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
-from saga_mm.runs.prepare import RunOptions, check, check_load_from, read
 from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
 from saga_mm.engine.runner import build_runner, log_file
@@ -24,6 +22,8 @@ from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
+from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
+from saga_mm.runs.prepare import RunOptions, check, check_load_from, read
 from saga_mm.tasks import start_verb, task_of
 
 
@@ -162,7 +162,9 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
         # the copy in the work folder knows of data and options that the command line gave
         copied = options.cfg_options or options.own_data
         config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
-        lines['evaluate and draw'] = command(f'test {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures')
+        lines['evaluate and draw'] = command(
+            f'test {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
+        )
         names = {'config': config, 'checkpoint': _short(best), 'folder': os.path.dirname(_short(best)) or '.'}
         lines['own pictures'] = ' && '.join(command(step.format(**names)) for step in task_of(runner.cfg).next_steps)
     width = max(map(len, lines))

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import shlex
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -21,6 +19,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from saga_mm.cli.main import module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')])
@@ -111,11 +111,16 @@ def commands_of(code: str) -> list[list[str]]:
     return found
 
 
-def parse_tool(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a tool parse its options, and nothing more."""
-    tool = ROOT / words[0]
-    monkeypatch.setattr(sys, 'argv', words)
-    runpy.run_path(str(tool), run_name='__page__')['parse_args']()
+def parse_verb(verb: str, options: list[str]) -> None:
+    """Let a verb parse its options, and nothing more."""
+    parser = module_of(verb).parser()
+    if verb != 'demo':
+        parser.parse_intermixed_args(options)
+
+
+def verb_of(tool: str) -> str:
+    """The verb that a tool stands for."""
+    return re.search(r"run_verb\('([\w-]+)'\)", (ROOT / tool).read_text())[1]
 
 
 def check_pip(words: list[str]) -> None:
@@ -126,14 +131,18 @@ def check_pip(words: list[str]) -> None:
         assert re.search(rf'^{extra} = \[', project, re.MULTILINE)
 
 
-def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def check_command(words: list[str]) -> None:
     match words:
         case ['python', tool, *options] if tool.startswith('tools/'):
-            parse_tool([tool, *options], monkeypatch)
+            parse_verb(verb_of(tool), options)
+        case ['saga-mm', verb, *options]:
+            parse_verb(verb, options)
         case ['make', *targets]:
             assert {target for target in targets if '=' not in target} <= TARGETS
         case ['pip', 'install', *rest]:
             check_pip(rest)
+        case ['python', '-m', module] if module.startswith('saga_mm.'):
+            assert (ROOT / module.replace('.', '/')).exists()
         case ['source', '.venv/bin/activate'] | ['git', 'clone', *_] | ['cd', *_]:
             pass
         case _:
@@ -141,12 +150,12 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pages_with(*SHELL)
-def test_commands_parse(page: Path, files: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+def test_commands_parse(page: Path, files: dict[str, Any]):
     for block in blocks_of(page):
         if block.language in SHELL and not block.reason:
             for words in commands_of(block.code):
                 try:
-                    check_command(words, monkeypatch)
+                    check_command(words)
                 except SystemExit as exit_status:
                     raise AssertionError(f'{shlex.join(words)}: not parsed') from exit_status
 
@@ -177,6 +186,6 @@ def test_no_command_hides_in_an_indented_block(page: Path):
         ('frobnicate', AssertionError),
     ],
 )
-def test_wrong_commands_are_found(code: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch):
+def test_wrong_commands_are_found(code: str, error: type[BaseException]):
     with pytest.raises(error):
-        check_command(*commands_of(code), monkeypatch)
+        check_command(*commands_of(code))

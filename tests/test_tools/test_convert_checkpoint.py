@@ -61,7 +61,7 @@ def test_warm_start_says_what_is_fresh(tool, published):
 def test_replaces_nothing_unless_forced(tool, published, tmp_path):
     (tmp_path / 'a.pth').write_text('precious')
     _, err, status = tool('b0.pth', 'a.pth')
-    assert status == 2 and 'exists already; --force replaces it' in err
+    assert status == 2 and 'exists already; --overwrite replaces it' in err
     assert (tmp_path / 'a.pth').read_text() == 'precious'
     assert tool('b0.pth', 'a.pth', '--force')[2] == 0 and load_checkpoint(tmp_path / 'a.pth')['meta']
     _, err, status = tool('b0.pth', './b0.pth', '--force')

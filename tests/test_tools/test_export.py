@@ -11,6 +11,7 @@ from PIL import Image
 from saga_mm import export
 from saga_mm.models.enhancement.weights import build_enhancer, save_weights
 from saga_mm.onnx.file import read_onnx
+from saga_mm.runs import export as command
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -92,7 +93,7 @@ def test_random_weights_are_said_to_be(tool, exporter, monkeypatch):
         (('absent.npz',), 'weights absent.npz: no such file, and not among those that come with saga_mm'),
         (('absent',), 'config absent: no such file'),
         (('text.npz',), 'weights text.npz: no complete file of weights of saga_mm'),
-        (('mine.npz', '-o', 'there.onnx'), 'there.onnx: exists already; --force replaces it'),
+        (('mine.npz', '-o', 'there.onnx'), 'there.onnx: exists already; --overwrite replaces it'),
         (('mine.npz', '-o', 'a.pth'), 'a.pth: name the file to write a.onnx'),
         (('mine.npz', '-o', 'folder.onnx', '--force'), 'folder.onnx: is a folder'),
         (('mine.npz', '-o', 'text.npz/a.onnx'), 'text.npz/a.onnx: could not be written'),
@@ -105,7 +106,7 @@ def test_random_weights_are_said_to_be(tool, exporter, monkeypatch):
         (('saga_pvt_tiny', 'a.pth'), 'checkpoint a.pth: no such file'),
         ((TINY,), f'config {TINY}: name its checkpoint as well'),
         ((TINY, 'a.pth'), 'checkpoint a.pth: no such file'),
-        ((TINY, 'a.pth', '--strength', '1'), '--strength: is not for a segmentor'),
+        ((TINY, 'a.pth', '--strength', '1'), '--strength: for low-light enhancement, and config'),
     ],
 )
 def test_bad_input_is_one_line(tool, monkeypatch, tmp_path, words, said):
@@ -121,7 +122,7 @@ def test_bad_input_is_one_line(tool, monkeypatch, tmp_path, words, said):
 
 
 def test_missing_libraries_are_one_line(tool, monkeypatch):
-    monkeypatch.setattr(export, 'LIBRARIES', ('onnx', 'no_such_library'))
+    monkeypatch.setattr(command, 'LIBRARIES', ('onnx', 'no_such_library'))
     out, err, status = tool('mine.npz')
     assert status == 2 and not out
     assert err == 'error: ONNX export needs no_such_library: pip install no_such_library\n'
@@ -163,7 +164,7 @@ def test_predict_with_an_exported_file(run_here, onnx_models, tmp_path, monkeypa
 
     for words, said in (
         ((path, 'a.pth', 'a.png'), f'{path}: has its weights and options in it'),
-        ((path, 'a.png', '--max-memory', '1GB'), f'--max-memory: {path} does a picture in one piece'),
+        ((path, 'a.png', '--max-memory', '1GB'), '--max-memory 1GB: an exported segmentor does a picture in one piece'),
         ((path, 'a.png', '--score-thr', '0.5'), '--score-thr: for detection'),
         ((TINY, 'a.png'), f'config {TINY}: name its checkpoint as well'),
         (('absent.onnx', 'a.png'), 'absent.onnx: no such file'),

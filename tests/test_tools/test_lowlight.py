@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.runs.check_data import CheckOptions, check_data
-from saga_mm.runs.predict import PredictOptions, predict
-from saga_mm.runs.test import EvalOptions, compare, evaluate
-from saga_mm.runs.train import TrainOptions, train
 from saga_mm.display.run_report import curves, metric_rows, plot_curves, read_scalars
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.loading.work_dir import find_best
+from saga_mm.runs.check_data import CheckOptions, check_data
+from saga_mm.runs.predict import PredictOptions, predict
+from saga_mm.runs.test import EvalOptions, compare, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.tasks.own_data import OwnData
 
 TINY = str(Path(__file__).parents[1] / 'tiny_lowlight.py')
@@ -75,8 +75,8 @@ def test_resuming_goes_on(inside, tmp_path, capsys):
     out = capsys.readouterr().out
     assert runner.iter == 4 and 'iteration 2\n' in out
     assert re.search(r'validated: PSNR \d.*, SSIM .*, PSNR \(input\) \d.*, PSNR \(gamma 0\.3\) \d', out)
-    assert re.search(r'best result +\d+\.\d+ \(PSNR\)', out) and 'tools/enhance.py' in out
-    assert 'tools/predict.py' not in out
+    assert re.search(r'best result +\d+\.\d+ \(PSNR\)', out) and 'saga-mm enhance' in out
+    assert 'saga-mm predict' not in out
     averaged = load_checkpoint(tmp_path / 'iter_4.pth')['ema_state_dict']
     assert averaged['steps'] == load_checkpoint(CHECKPOINT)['ema_state_dict']['steps'] == 4
 
@@ -125,7 +125,7 @@ def test_own_pairs(inside, tmp_path, capsys):
     own = OwnData(str(tmp_path), train_low='low', train_high='high', val_low='low', val_high='high')
     train(TrainOptions(TINY, {'train_cfg.max_iters': 2}, str(tmp_path / 'out'), own_data=own))
     # the command that it proposes knows of the data, and so does one that names it again
-    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', capsys.readouterr().out).groups()
+    config, checkpoint = re.search(r'saga-mm test (\S+) (\S+)', capsys.readouterr().out).groups()
     found = evaluate(EvalOptions(config=config, checkpoint=checkpoint))
     assert found == evaluate(
         EvalOptions(
@@ -149,7 +149,7 @@ def test_one_folder_of_good_photographs(inside, tmp_path, capsys):
     options = TrainOptions(TINY, {'train_cfg.max_iters': 2}, str(tmp_path / 'out'), own_data=OwnData(train_high=photos))
     runner = train(options)
     assert len(runner.train_dataloader.dataset) == 5 and len(runner.val_dataloader.dataset) == 1
-    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', capsys.readouterr().out).groups()
+    config, checkpoint = re.search(r'saga-mm test (\S+) (\S+)', capsys.readouterr().out).groups()
     shown = tmp_path / 'shown'
     found = [evaluate(EvalOptions(config=config, checkpoint=checkpoint, show_dir=str(shown))) for _ in range(2)]
     # the held-out photograph is darkened in the same way each time, and shown as the model saw it

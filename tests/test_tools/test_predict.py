@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from saga_mm.runs.predict import PredictOptions, predict
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.runs.predict import PredictOptions, predict
 from saga_mm.tasks.detection.detector import Detector
 
 CHECKPOINT = 'work_dirs/tiny/epoch_2.pth'

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.runs.predict import PredictOptions, predict
-from saga_mm.runs.test import EvalOptions, compare, evaluate
-from saga_mm.runs.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.rows import MemoryBudget, RowRunner, watch_rows
+from saga_mm.runs.predict import PredictOptions, predict
+from saga_mm.runs.test import EvalOptions, compare, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.tasks.detection.detector import Detector
 from saga_mm.tasks.own_data import OwnData
 from saga_mm.tasks.segmentation import segmenter
@@ -296,7 +296,7 @@ def test_own_data(inside, tmp_path, capsys):
     assert runner.model.decode_head.num_classes == runner.model.auxiliary_head.num_classes == 2
 
     # the command that it proposes knows of the data and the classes, and so does one that names them again
-    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', capsys.readouterr().out).groups()
+    config, checkpoint = re.search(r'saga-mm test (\S+) (\S+)', capsys.readouterr().out).groups()
     found = evaluate(EvalOptions(config=config, checkpoint=checkpoint))
     assert 'IoU shape' in found
     assert evaluate(EvalOptions(config=TINY, checkpoint=checkpoint, own_data=own)) == pytest.approx(found, nan_ok=True)

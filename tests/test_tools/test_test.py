@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.errors import SagaError
+from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.tasks.own_data import OwnData
 
 CHECKPOINT = 'work_dirs/tiny/epoch_2.pth'

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from saga_mm.runs.test import EvalOptions, evaluate
-from saga_mm.runs.train import TrainOptions, train
 from saga_mm.errors import SagaError
 from saga_mm.files import locked_folder
 from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.runs.test import EvalOptions, evaluate
+from saga_mm.runs.train import TrainOptions, train
 from saga_mm.tasks.own_data import OwnData
 
 WORK = Path('work_dirs/tiny')
@@ -194,7 +194,7 @@ def test_own_data(inside, tiny, tmp_path, capsys):
     assert 'validated: ' in out
 
     # the command that it proposes knows of the data and the classes
-    config, checkpoint = re.search(r'tools/test\.py (\S+) (\S+)', out).groups()
+    config, checkpoint = re.search(r'saga-mm test (\S+) (\S+)', out).groups()
     evaluate(EvalOptions(config=config, checkpoint=checkpoint))
 
 

@@ -44,7 +44,9 @@ SEGMENTATION = Task(
         'predict': Implementation(
             f'{_FOLDER}.prediction:SegmentationPrediction', {'max_memory': _MEMORY, 'own_size': _OWN_SIZE}
         ),
-        'predict-exported': Implementation(f'{_FOLDER}.prediction:ExportedPrediction', {'own_size': _OWN_SIZE}),
+        'predict-exported': Implementation(
+            f'{_FOLDER}.prediction:ExportedPrediction', {'max_memory': _MEMORY, 'own_size': _OWN_SIZE}
+        ),
         'check-data': Implementation(f'{_FOLDER}.data:SegmentationData'),
         'export': Implementation(
             f'{_FOLDER}.export:SegmentationExport',

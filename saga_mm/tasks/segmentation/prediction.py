@@ -14,7 +14,7 @@ import torch
 from saga_mm.display.drawing import draw_maps, save_map
 from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.large import RowReader, decoding_bytes, open_rows
 from saga_mm.images.large_writer import write_rows
 from saga_mm.images.notes import read_geo, write_world_file
@@ -56,10 +56,17 @@ class ExportedPrediction(Prediction):
     """The same by an exported segmentor, which takes the place of config and checkpoint.
 
     Args:
+        max_memory: Refused, since there are no strips.
         own_size: As of :class:`SegmentationPrediction`.
     """
 
-    def __init__(self, own_size: bool = False) -> None:
+    def __init__(self, max_memory: str | int | None = None, own_size: bool = False) -> None:
+        if max_memory is not None:
+            raise ArgumentError(
+                'max_memory',
+                max_memory,
+                'an exported segmentor does a picture in one piece; config and checkpoint do it in strips',
+            )
         self.own_size = own_size
 
     def writer(self, model: str, place: Place, pictures: Pictures) -> SegmentationWriter:

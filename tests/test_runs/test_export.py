@@ -11,8 +11,6 @@ import pytest
 import torch
 
 from saga_mm import export as module
-from saga_mm.runs import export as command
-from saga_mm.runs.export import ExportOptions, export
 from saga_mm.errors import SagaError
 from saga_mm.export import checking, write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
@@ -24,6 +22,8 @@ from saga_mm.models.enhancement.weights import build_enhancer, save_weights
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import read_onnx
 from saga_mm.registry import MODELS
+from saga_mm.runs import export as command
+from saga_mm.runs.export import ExportOptions, export
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 
@@ -82,7 +82,7 @@ def enhancer(folder):
 
 @pytest.fixture(scope='module')
 def segmentor(folder):
-    return run_export(folder, 'tiny_export', 'scores.onnx', output='scores', opset=17)
+    return run_export(folder, 'tiny_export', 'scores.onnx', task_options={'output': 'scores'}, opset=17)
 
 
 @pytest.fixture(scope='module')

@@ -5,9 +5,9 @@ import pytest
 import torch
 from mmengine.hooks import EMAHook
 
-from saga_mm.runs.publish import publish_weights
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement.weights import build_enhancer, load_weights, read_weights
+from saga_mm.runs.publish import publish_weights
 
 CONFIG = """
 model = dict(
@@ -50,7 +50,7 @@ def test_a_checkpoint(model):
     image = torch.rand(1, 3, 20, 24)
     assert (load_weights('out/small.npz').enhance(image) - model.enhance(image)).abs().max() < 0.02
 
-    with pytest.raises(SagaError, match=r'out/small\.npz: exists already; --force replaces it'):
+    with pytest.raises(SagaError, match=r'out/small\.npz: exists already; --overwrite replaces it'):
         publish_weights('config.py', 'epoch_3.pth', 'out/small.npz')
     assert publish_weights('config.py', 'epoch_3.pth', 'out/small.npz', full=True, overwrite=True).change == 0
 
