@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from saga_mm.errors import SagaError
 from saga_mm.runs.check_data import CheckOptions, check_data
 from saga_mm.runs.predict import PredictOptions, predict
 from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.runs.train import TrainOptions, train
-from saga_mm.errors import SagaError
 from saga_mm.tasks.own_data import OwnData
 
 TINY = str(Path(__file__).parents[1] / 'tiny_classification.py')
