@@ -7,12 +7,13 @@
 # make campaign    attacks on the tools: kills, full disks, payloads, damaged files, rivals, memory limits (half an hour)
 # make setup   the environment alone;  make lint, make format: ruff;  make clean: removes what was built, keeps environments
 # STACK=original does each of them with the original OpenMMLab libraries, in an environment of its own; PYTHON= picks a Python
+# OPS=1 does each of them with mmcv's compiled operators, in an environment of its own: for GPUs, a quarter of an hour to set up
 
 STACK ?= onedl
 ENV_onedl := .venv
 ENV_original := .venv-original
-ENV := $(ENV_$(STACK))
-ifeq ($(ENV),)
+ENV := $(ENV_$(STACK))$(if $(filter-out 0,$(OPS)),-ops)
+ifeq ($(ENV_$(STACK)),)
 $(error STACK=$(STACK) is not known. Choose STACK=onedl or STACK=original)
 endif
 
@@ -60,7 +61,7 @@ page: setup
 setup:
 	@for python in $(CANDIDATES); do \
 	  if "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
-	    exec "$$python" tools/setup_env.py $(STACK); \
+	    exec "$$python" tools/setup_env.py $(STACK) $(if $(filter-out 0,$(OPS)),--ops); \
 	  fi; \
 	done; \
 	echo 'saga_mm needs Python 3.10, 3.11 or 3.12; tried $(CANDIDATES). Name one: make PYTHON=/path/to/python3.11' >&2; \
