@@ -30,9 +30,11 @@ UV_NAMES = {
     'PIP_FIND_LINKS': 'UV_FIND_LINKS',
     'PIP_CERT': 'SSL_CERT_FILE',
 }
-HAS_COMPILED = 'import sys, torch, mmcv, mmcv._ext; assert not mmcv._ext.__file__.endswith(".py")'
+HAS_COMPILED = 'import mmcv, torch, mmcv._ext; assert not mmcv._ext.__file__.endswith(".py")'
 TRY_ALL = """
-import cv2, mmdet, mmengine, mmseg, saga_mm, torch
+import saga_mm.operators.__main__
+print(saga_mm.operators.__main__.main([]))
+import cv2, mmdet, mmengine, mmseg, torch
 from mmcv.ops import nms
 assert nms(torch.tensor([[0, 0, 8, 8], [0, 0, 8, 7.0]]), torch.tensor([0.9, 0.8]), 0.5)[1].tolist() == [0]
 print(saga_mm.operators.in_use())
@@ -133,7 +135,6 @@ class Environment:
         self.install_libraries()
         say('step 4 of 4: saga_mm itself, and a try')
         self.install('--no-deps', '--no-build-isolation', '-e', '.')
-        self.run(self.python, '-m', 'saga_mm.operators')
         answer = self.ask(TRY_ALL)
         if answer.returncode:
             raise SetupError(f'{answer.stderr}\nThe environment does not work. Remove {self.folder} and try again.')

@@ -1,9 +1,7 @@
-"""The set-up of the environment: when it has nothing to do, what it repairs, what it refuses. Nothing is installed."""
+"""The set-up of the environment: when it has nothing to do, what it asks for, what it refuses. Nothing is installed."""
 
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,145 +10,165 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The two modules of the set-up, working on a scratch repository."""
+def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The set-up, working on a scratch repository."""
     monkeypatch.syspath_prepend(str(TOOLS))
     import setup_env
-    import setup_machine
 
     for name in ('requirements-common.txt', 'requirements.txt', 'requirements-original.txt', 'pyproject.toml'):
         (tmp_path / name).write_bytes((TOOLS.parent / name).read_bytes())
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools' / 'setup_env.py').write_text('')
     monkeypatch.setattr(setup_env, 'ROOT', tmp_path)
-    return setup_env, setup_machine
+    return setup_env
 
 
 @pytest.fixture
-def environment(modules):
+def environment(module):
     """A complete environment, as far as its stamp goes."""
-    made = modules[0].Environment('onedl')
-    made.python.parent.mkdir(parents=True)
-    made.python.symlink_to(sys.executable)
+    made = module.Environment('onedl')
+    (made.folder / 'bin').mkdir(parents=True)
+    Path(made.python).symlink_to(sys.executable)
     made.stamp.write_text(made.fingerprint())
     return made
 
 
-def test_complete_environment_is_left_alone(modules, environment, capsys):
-    assert modules[0].main(['onedl']) == 0
-    assert capsys.readouterr().out == ''
+@pytest.fixture
+def installer(module, monkeypatch):
+    """Records the commands of a set-up; what is asked of the environment is answered by ``answers``."""
+    commands, answers = [], {module.TRY_ALL: 'operators: some'}
+
+    def run(self, *command):
+        commands.append(' '.join(command).replace(self.python, 'python'))
+        if any(word in commands[-1] for word in answers.get('fails', ())):
+            raise module.SetupError(commands[-1])
+
+    def ask(self, code):
+        answer = answers.get(code)
+        return subprocess.CompletedProcess([], answer is None, answer or '', 'why not')
+
+    def create(self):
+        commands.append(f'create {self.folder.name}')
+        if not self.folder.exists():
+            (self.folder / 'bin').mkdir(parents=True)
+            Path(self.python).symlink_to(sys.executable)
+
+    monkeypatch.setattr(module.Environment, 'run', run)
+    monkeypatch.setattr(module.Environment, 'ask', ask)
+    monkeypatch.setattr(module.Environment, 'create', create)
+    return commands, answers
+
+
+def test_complete_environment_is_left_alone(module, environment, installer, capsys):
+    assert module.main(['onedl']) == 0
+    assert capsys.readouterr().out == '' and not installer[0]
+
+
+@pytest.mark.parametrize(
+    ('argv', 'folder', 'mmcv'),
+    [
+        (['onedl'], '.venv', '--no-cache-dir onedl-mmcv==2.3.6'),
+        (['original'], '.venv-original', '--no-cache-dir mmcv-lite==2.1.0'),
+    ],
+)
+def test_nothing_is_compiled(module, installer, argv, folder, mmcv):
+    commands, _ = installer
+    assert module.main(argv) == 0
+    assert commands[0] == f'create {folder}'
+    assert commands[2] == 'python -m uv pip install --python python -r requirements-common.txt'
+    assert any(command.endswith(mmcv) for command in commands)
+    assert not any('--no-build-isolation' in command for command in commands if 'mmcv' in command)
+    assert module.Environment(argv[0]).complete()
+    before = len(commands)
+    assert module.main(argv) == 0 and len(commands) == before
+
+
+def test_compiled_operators_have_an_environment_of_their_own(module, installer, capsys):
+    commands, answers = installer
+    assert module.main(['original', '--ops']) == 1
+    assert 'no operators that work: are gcc and g++ installed?' in capsys.readouterr().err
+    assert commands[0] == 'create .venv-original-ops'
+    assert commands[-1].endswith('--no-deps --no-cache-dir --no-build-isolation mmcv==2.1.0')
+    answers[module.LACKS_NVCC] = ''
+    assert module.main(['original', '--ops']) == 1
+    assert 'need nvcc, which is missing' in capsys.readouterr().err
+
+
+def test_compiled_operators_that_work_are_kept(module, installer):
+    commands, answers = installer
+    answers |= {module.HAS_COMPILED: '', 'import mmcv; print(mmcv.__version__)': '2.3.6'}
+    assert module.main(['onedl']) == 0
+    assert not [command for command in commands if 'mmcv' in command]
+
+
+def test_environment_of_this_python_is_used_again_unless_it_is_unfinished(module, installer, environment):
+    commands, answers = installer
+    answers['import pip, sys; print(sys.prefix, sys.version)'] = f'{environment.folder} {sys.version}'
+    environment.stamp.write_text('older')
+    assert module.main([]) == 0 and 'create .venv' not in commands
+    environment.stamp.unlink()
+    environment.unfinished.touch()
+    assert module.main([]) == 0 and 'create .venv' in commands
+    assert not environment.unfinished.exists()
+
+
+def test_pip_goes_on_where_uv_fails(module, installer, capsys):
+    commands, answers = installer
+    answers['fails'] = ('-m uv',)
+    assert module.main([]) == 0
+    assert [command for command in commands if '-m uv' in command] == [commands[2]]
+    assert commands[3] == 'python -m pip install -r requirements-common.txt'
+    assert 'pip goes on' in capsys.readouterr().out
+
+
+def test_failed_set_up_leaves_no_stamp(module, environment, installer, capsys):
+    _, answers = installer
+    environment.stamp.write_text('of an earlier state')
+    answers['fails'] = ('-r requirements-common.txt',)
+    assert module.main([]) == 1
+    assert 'set-up failed: python -m pip install -r requirements-common.txt' in capsys.readouterr().err
+    assert not environment.stamp.exists() and environment.unfinished.exists()
+
+
+def test_failed_command_is_named(module):
+    with pytest.raises(module.SetupError, match=r'this command failed: false 3\nIf it is the network'):
+        module.Environment('onedl').run('false', '3')
+
+
+def test_settings_of_pip_reach_uv(module, monkeypatch):
+    monkeypatch.setenv('PIP_EXTRA_INDEX_URL', 'https://one')
+    monkeypatch.setenv('PIP_INDEX_URL', 'https://two')
+    monkeypatch.setenv('UV_DEFAULT_INDEX', 'https://three')
+    monkeypatch.setenv('PYTHONPATH', 'elsewhere')
+    variables = module.Environment('onedl').variables()
+    assert variables['UV_INDEX'] == 'https://one' and variables['UV_DEFAULT_INDEX'] == 'https://three'
+    assert 'PYTHONPATH' not in variables and variables['MMCV_WITH_OPS'] == '0'
 
 
 @pytest.mark.parametrize('option', ['-h', '--help'])
-def test_help_sets_nothing_up(modules, option, capsys):
-    assert modules[0].main([option]) == 0
+def test_help_sets_nothing_up(module, option, capsys):
+    assert module.main([option]) == 0
     assert 'usage: python tools/setup_env.py' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('file', ['requirements-common.txt', 'requirements.txt', 'pyproject.toml'])
-def test_changed_requirements_reopen_the_set_up(modules, environment, file):
-    with (modules[0].ROOT / file).open('a') as changed:
+def test_changed_requirements_reopen_the_set_up(module, environment, file):
+    with (module.ROOT / file).open('a') as changed:
         changed.write('\n')
     assert not environment.complete()
 
 
-def test_failed_set_up_leaves_no_stamp(modules, environment, monkeypatch, capsys):
-    environment.stamp.write_text('of an earlier state')
-
-    def fail(self):
-        raise modules[0].SetupError('the index is away')
-
-    monkeypatch.setattr(modules[0].Environment, 'make', fail)
-    assert modules[0].main(['onedl']) == 1
-    assert 'the index is away' in capsys.readouterr().err
-    assert not environment.stamp.exists()
-
-
-def test_unfinished_or_moved_environment_is_not_used(environment):
-    assert not environment.usable()
-    (environment.folder / 'bin' / 'activate').write_text('VIRTUAL_ENV=/some/other/place/.venv')
-    assert not environment.usable()
-
-
-def test_folder_of_somebody_else_is_not_removed(modules, environment):
-    with pytest.raises(modules[1].SetupError, match='no virtual environment'):
+def test_folder_of_somebody_else_is_not_removed(module, environment):
+    with pytest.raises(module.SetupError, match='no virtual environment'):
         environment.create()
-    assert environment.python.exists()
+    assert Path(environment.python).exists()
 
 
-def test_half_installed_packages_are_forgotten(environment):
-    packages = environment.folder / 'lib' / 'python3.11' / 'site-packages'
-    for name in ('whole-1.0.dist-info', 'cut-1.0.dist-info', '~emoved'):
-        (packages / name).mkdir(parents=True)
-    (packages / 'whole-1.0.dist-info' / 'RECORD').touch()
-    environment.drop_half_installed()
-    assert [path.name for path in packages.iterdir()] == ['whole-1.0.dist-info']
-
-
-def test_unknown_stack(modules, capsys):
-    assert modules[0].main(['neither']) == 1
+def test_unknown_stack(module, capsys):
+    assert module.main(['neither']) == 1
     assert 'onedl|original' in capsys.readouterr().err
 
 
-def test_missing_compiler_is_named(modules, monkeypatch):
-    monkeypatch.setenv('CXX', 'no-such-compiler -O2')
-    with pytest.raises(modules[1].SetupError, match='no-such-compiler was not found'):
-        modules[1].check_compiler()
-
-
-def test_jobs_follow_memory_and_request(modules, monkeypatch):
-    monkeypatch.delenv('MAX_JOBS', raising=False)
-    monkeypatch.setattr(modules[1], 'free_memory', lambda: 3 * 2**30)
-    assert modules[1].parallel_jobs() == 1
-    monkeypatch.setenv('MAX_JOBS', '7')
-    assert modules[1].parallel_jobs() == 7
-
-
-def test_progress_reads_ninjas_count(modules, tmp_path):
-    log = tmp_path / 'log'
-    log.write_text('  [1/80] c++ -c a.cpp\n  [20/80] c++ -c b.cpp\nwarning: x[3/4] is odd\n')
-    assert modules[1].compile_progress(log, 60) == '20 of 80 files compiled, about 3:00 left'
-
-
-def test_failed_command_shows_the_end_of_its_log(modules, tmp_path):
-    command = [sys.executable, '-c', 'print("why it failed"); raise SystemExit(3)']
-    with pytest.raises(modules[1].SetupError, match='why it failed'):
-        modules[1].run_logged(command, tmp_path / 'log')
-
-
-@pytest.mark.skipif(not Path('/proc/self/cmdline').exists(), reason='counts processes in /proc')
-def test_interruption_ends_the_whole_family(tmp_path):
-    parent = (
-        'import subprocess, sys; subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]])'
-    )
-    code = f"""
-import signal, sys
-from pathlib import Path
-sys.path.insert(0, {str(TOOLS)!r})
-import setup_machine
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-setup_machine.run_logged([sys.executable, '-c', {parent!r}, {str(tmp_path)!r}], Path({str(tmp_path / 'log')!r}))
-"""
-    process = subprocess.Popen([sys.executable, '-c', code], stderr=subprocess.DEVNULL)
-    assert wait_for(lambda: family(tmp_path) >= 3)
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=30)
-    assert wait_for(lambda: family(tmp_path) == 0)
-
-
-def family(marker: Path) -> int:
-    """Number of living processes that name the folder on their command line."""
-    found = 0
-    for path in Path('/proc').glob('[0-9]*/cmdline'):
-        try:
-            found += str(marker).encode() in path.read_bytes()
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    return condition()
+def test_jobs_follow_memory(module, monkeypatch):
+    monkeypatch.setattr(module.os, 'sysconf', {'SC_PHYS_PAGES': 3 * 2**18, 'SC_PAGE_SIZE': 2**12}.get)
+    assert module.parallel_jobs() == 1
