@@ -6,6 +6,7 @@ page share one namespace, in a folder that holds the files which the page names.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -137,6 +138,8 @@ def check_command(words: list[str]) -> None:
             parse_verb(verb_of(tool), options)
         case ['saga-mm', verb, *options]:
             parse_verb(verb, options)
+        case ['python', '-m', package]:
+            assert importlib.util.find_spec(f'{package}.__main__')
         case ['make', *targets]:
             assert {target for target in targets if '=' not in target} <= TARGETS
         case ['pip', 'install', *rest]:
