@@ -19,16 +19,14 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from saga_mm.datasets.demo.photos import read_sample_photo
-from saga_mm.datasets.low_light.darken import SynthesizeLowLight
 from saga_mm.errors import SagaError
 from saga_mm.export import strip_graphs
 from saga_mm.files import write_file
 from saga_mm.models.enhancement.weights import find_weights, load_weights
 from saga_mm.onnx.strips import StripModel
+from saga_mm.pages.uploads import dark_sample
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.version import __version__
 
@@ -71,7 +69,7 @@ def build(folder: Path) -> bool:
     else:
         for name, content in checked_graphs().items():
             write_file(part / 'model' / name, content)
-    write_file(part / 'sample.jpg', sample())
+    write_file(part / 'sample.jpg', dark_sample())
     write_file(part / stamp.name, json.dumps(made_of, indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
@@ -113,13 +111,6 @@ def checked_graphs() -> dict[str, bytes]:
             raise SagaError(f'{WEIGHTS}: strips of {rows} rows differ from Python by {difference} grey levels')
     described = {**plan, 'weights': WEIGHTS, 'version': __version__}
     return {**files, 'plan.json': json.dumps(described, indent=1).encode()}
-
-
-def sample() -> bytes:
-    """A dark photograph to try, made of one that scikit-image ships (CC0)."""
-    darken = SynthesizeLowLight((4, 4), (3000, 3000), (2, 2), headroom=(1, 1), quality=None)
-    dark = darken.darken(read_sample_photo('coffee.png'), np.random.default_rng(0))
-    return cv2.imencode('.jpg', dark, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 
 def _inputs() -> Mapping[str, Path]:

@@ -22,7 +22,7 @@ INSTALLS = {
     'onnxscript': "'saga-mm[onnx]'",
     'onnxruntime': "'saga-mm[onnx]'",
     'pytorch_msssim': "'saga-mm[low-light]'",
-    'gradio': 'gradio',
+    'gradio': "'saga-mm[page]'",
 }
 # what verbs cannot do without, and what parts of them need
 STACK = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'pycocotools')

@@ -81,13 +81,14 @@ class Chromium:
             else:
                 return answer['result']
 
-    def open(self, url: str, before: str = '', size: tuple[int, int] = (1200, 900)) -> 'Page':
+    def open(self, url: str, before: str = '', size: tuple[int, int] = (1200, 900), network: bool = False) -> 'Page':
         """A new page, once it is loaded.
 
         Args:
             url: Its address.
             before: JavaScript that runs before the page's own.
             size: Width and height of the window; below 600 pixels it is a phone.
+            network: Keep what the page asks for in ``events``.
         """
         target = self.call('Target.createTarget', url='about:blank')['targetId']
         page = Page(self, target, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId'])
@@ -96,6 +97,8 @@ class Chromium:
         page.call('Runtime.enable')
         device = {'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': width < 600}
         page.call('Emulation.setDeviceMetricsOverride', **device)
+        if network:
+            page.call('Network.enable')
         if before:
             page.call('Page.addScriptToEvaluateOnNewDocument', source=before)
         page.call('Page.navigate', url=url)

@@ -1,0 +1,262 @@
+"""A page in the browser to try models on: ``saga-mm demo``, and ``app.py`` on Hugging Face Spaces."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+from saga_mm.analysis.gates import KINDS
+from saga_mm.errors import SagaError
+from saga_mm.images.pictures import refuse_programs
+from saga_mm.models.enhancement.weights import shipped_weights
+
+from . import answers
+from .answers import Models
+from .uploads import MOST_BYTES, MOST_PIXELS, dark_samples, shape_samples
+
+HOST, PORT = '127.0.0.1', 7860
+WAITING = 20
+# seconds: how often files of visitors are looked through, and how old they get
+CLEANED_EVERY, OLDEST = 600, 3600
+NAMED = 'Start the page with `--{option} CONFIG CHECKPOINT` to use this tab.'
+CSS = """
+footer { display: none !important; }
+.gradio-container { max-width: 72rem !important; margin: 0 auto !important; }
+@media (max-width: 40rem) {
+  .gradio-container .main { padding: 0.75rem !important; }
+  .gradio-container .contain { max-width: calc(100vw - 1.5rem); }
+  .tab-wrapper button { padding: 0 0.5rem !important; }
+}
+"""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='saga-mm demo',
+        description='Open a page in the browser to enhance, detect, segment, and look inside. Nothing leaves this '
+        'computer.',
+        epilog='Models are named here and not on the page, since a config file is a program.',
+    )
+    model = ('CONFIG', 'CHECKPOINT')
+    parser.add_argument('--detect', nargs=2, metavar=model, help='a detector, for the tab Detect')
+    parser.add_argument('--segment', nargs=2, metavar=model, help='a segmentor, for the tab Segment')
+    parser.add_argument(
+        '--look', nargs='+', metavar='MODEL', help='a config or name of a backbone [CHECKPOINT], for Look inside'
+    )
+    parser.add_argument('--device', help='where models run, such as cuda:0 (default: a GPU if there is one)')
+    parser.add_argument('--host', default=HOST, help=f'the address to listen on (default: {HOST}, this machine alone)')
+    parser.add_argument('--port', type=int, default=PORT, help=f'(default: {PORT})')
+    parser.add_argument('--no-browser', action='store_true', help='print the address, and open no browser')
+    args = parser.parse_args(argv)
+    if args.look and len(args.look) > 2:
+        parser.error('--look takes a config or a name, and perhaps a checkpoint')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the page until it is interrupted.
+
+    Raises:
+        SagaError: gradio is not installed.
+    """
+    args = parse_args(argv)
+    chosen = [None if value is None else tuple(value) for value in (args.detect, args.segment, args.look)]
+    folder = Path(tempfile.mkdtemp(prefix='saga_mm-page-'))
+    try:
+        page = build_page(Models(*chosen, args.device), folder)
+        serve(page, folder, args.host, args.port, not args.no_browser)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def serve(page: Any, folder: Path, host: str, port: int, browser: bool = False, wait: bool = True) -> str:
+    """Serve a page; its address.
+
+    Args:
+        page: Of :func:`build_page`.
+        folder: The folder that it was built with.
+        host: The address to listen on.
+        port: The port.
+        browser: Open it in a browser.
+        wait: Return when it is interrupted.
+    """
+    import gradio
+
+    # gradio serves what visitors sent and what functions returned; these hold neither
+    blocked = [str(path) for path in (Path.home(), Path.cwd()) if path not in (folder, *folder.parents)]
+    page.queue(max_size=WAITING, default_concurrency_limit=1)
+    plain = gradio.themes.Default(
+        primary_hue='blue', font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+    )
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=browser,
+        prevent_thread_lock=not wait,
+        max_file_size=MOST_BYTES,
+        allowed_paths=[],
+        blocked_paths=blocked,
+        show_error=True,
+        footer_links=[],
+        ssr_mode=False,
+        theme=plain,
+        css=CSS,
+    )
+    return address
+
+
+def build_page(models: Models, folder: Path) -> Any:
+    """The page with its tabs.
+
+    Args:
+        models: What it offers.
+        folder: For files of visitors and results; removed by whoever made it.
+
+    Raises:
+        SagaError: gradio is not installed.
+    """
+    # read when gradio is imported
+    os.environ['GRADIO_ANALYTICS_ENABLED'], os.environ['GRADIO_TEMP_DIR'] = 'False', str(folder / 'uploads')
+    try:
+        import gradio
+    except ImportError as error:
+        raise SagaError("saga-mm demo needs gradio: pip install 'saga-mm[page]'") from error
+    refuse_programs()
+    results = folder / 'results'
+    results.mkdir()
+    options = {'title': 'saga_mm', 'analytics_enabled': False, 'delete_cache': (CLEANED_EVERY, OLDEST)}
+    with gradio.Blocks(**options) as page:
+        gradio.Markdown(
+            '# saga_mm\nBrighten dark photographs, find objects and classes, and look into the attention that does it. '
+            f'Pictures of up to {MOST_PIXELS // 10**6} megapixels and {MOST_BYTES >> 20} MB; they are deleted after '
+            'an hour.'
+        )
+        with gradio.Tab('Enhance'):
+            _enhance_tab(gradio, models, results, dark_samples(folder))
+        shapes = shape_samples(folder)
+        with gradio.Tab('Detect'):
+            _detect_tab(gradio, models, shapes)
+        with gradio.Tab('Segment'):
+            _segment_tab(gradio, models, shapes)
+        with gradio.Tab('Look inside'):
+            _look_tab(gradio, models, dark_samples(folder) + shapes)
+    return page
+
+
+def told(gradio: Any, function: Callable) -> Callable:
+    """A function whose :class:`SagaError` the visitor reads, until it is dismissed."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except SagaError as error:
+            raise gradio.Error(str(error), duration=None, title='Not done', print_exception=False) from error
+
+    return call
+
+
+def _photo(gradio: Any, samples: list[str], label: str) -> Any:
+    photo = gradio.File(label=label, file_types=['image'], type='filepath', height=140, elem_classes='photo')
+    if samples:
+        gradio.Examples([[path] for path in samples], [photo], label='Samples')
+    return photo
+
+
+def _enhance_tab(gradio: Any, models: Models, results: Path, samples: list[str]) -> None:
+    with gradio.Row():
+        with gradio.Column(scale=1):
+            photo = _photo(gradio, samples, 'Dark photograph')
+            weights = gradio.Dropdown(shipped_weights(), value='base', label='Weights')
+            strength = gradio.Slider(0, 1.5, 1.0, step=0.05, label='Strength')
+            button = gradio.Button('Enhance', variant='primary', elem_id='enhance')
+        with gradio.Column(scale=2):
+            slider = gradio.ImageSlider(label='Before and after', interactive=False, max_height=600, elem_id='compare')
+            download = gradio.DownloadButton('Download at full size', interactive=False, elem_id='download')
+
+    # gradio finds it among the defaults
+    waiting = gradio.Progress()
+
+    def run(path: str | None, name: str, share: float, progress: Any = waiting) -> tuple[Any, Any]:
+        pair, file = answers.enhance(path, name, share, results, models.device, partial(_tell, progress))
+        return pair, gradio.DownloadButton(value=file, interactive=True)
+
+    button.click(told(gradio, run), [photo, weights, strength], [slider, download])
+
+
+def _tell(progress: Any, share: float, what: str) -> None:
+    progress(share, desc=what)
+
+
+def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
+    if models.detect is None:
+        gradio.Markdown(NAMED.format(option='detect'))
+        return
+    with gradio.Row():
+        with gradio.Column(scale=1):
+            photo = _photo(gradio, samples, 'Picture')
+            threshold = gradio.Slider(0.05, 0.95, 0.5, step=0.05, label='Lowest score')
+            button = gradio.Button('Detect', variant='primary', elem_id='detect')
+        with gradio.Column(scale=2):
+            drawn = gradio.AnnotatedImage(label='Objects', elem_id='objects')
+            table = gradio.Dataframe(headers=['class', 'score', 'box'], label='Objects, the surest first', wrap=True)
+
+    def run(path: str | None, lowest: float) -> Any:
+        return answers.detect(path, models.detect, lowest, models.device)
+
+    button.click(told(gradio, run), [photo, threshold], [drawn, table])
+
+
+def _segment_tab(gradio: Any, models: Models, samples: list[str]) -> None:
+    if models.segment is None:
+        gradio.Markdown(NAMED.format(option='segment'))
+        return
+    with gradio.Row():
+        with gradio.Column(scale=1):
+            photo = _photo(gradio, samples, 'Picture')
+            button = gradio.Button('Segment', variant='primary', elem_id='segment')
+        with gradio.Column(scale=2):
+            drawn = gradio.AnnotatedImage(label='Classes', elem_id='classes')
+            table = gradio.Dataframe(headers=['class', 'share'], label='Share of the pixels')
+
+    def run(path: str | None) -> Any:
+        marked, colours, rows = answers.segment(path, models.segment, models.device)
+        return gradio.AnnotatedImage(value=marked, color_map=colours), rows
+
+    button.click(told(gradio, run), [photo], [drawn, table])
+
+
+def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
+    subjects = [*shipped_weights(), *([Path(models.look[0]).stem] if models.look else [])]
+    titles = {'product of the two': 'product', 'key gate': 'key', 'value gate': 'value'}
+    assert set(titles.values()) == set(KINDS)
+    with gradio.Row():
+        with gradio.Column(scale=1):
+            photo = _photo(gradio, samples, 'Picture')
+            subject = gradio.Dropdown(subjects, value='tiny', label='Model')
+            kind = gradio.Radio(list(titles.items()), value='product', label='Gate')
+            button = gradio.Button('Look inside', variant='primary', elem_id='look')
+        with gradio.Column(scale=2):
+            gallery = gradio.Gallery(label='Gates, from blue (closed) to yellow (open)', columns=3, elem_id='gates')
+            headers = ['layer', 'key gate', 'value gate', 'product', 'rank of state']
+            table = gradio.Dataframe(
+                headers=headers, label='Means of the gates, and effective rank of the state', wrap=True
+            )
+            note = gradio.Markdown()
+
+    def run(path: str | None, name: str, side: str) -> Any:
+        return answers.look_inside(path, name, side, models)
+
+    button.click(told(gradio, run), [photo, subject, kind], [gallery, table, note])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
