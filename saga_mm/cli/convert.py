@@ -13,7 +13,7 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm convert',
-        description='Convert a published PVT, PVTv2, Swin, CSwin, FLatten or RAVLT checkpoint into one that '
+        description='Convert a published PVT, PVTv2, Swin, CSwin, DeiT, FLatten or RAVLT checkpoint into one that '
         "init_cfg=dict(type='Pretrained', checkpoint='DST') loads.",
     )
     made.add_argument('source', metavar='SRC', help='the published file; nothing in it is executed')
@@ -23,6 +23,12 @@ def parser() -> Parser:
         metavar='NAME',
         help='the backbone to convert for (default: that of the file); another of the same architecture, such as '
         'saga_pvt_tiny for pvt_tiny, takes over what both have',
+    )
+    made.add_argument(
+        '--attention',
+        metavar='NAME',
+        help='token mixer of the backbone to convert for, such as saga: projections are taken over, gates start open; '
+        'in Swin, CSwin and RAVLT in the first two stages',
     )
     made.add_argument('--family', help='family of the file, such as flatten_swin (default: recognised by its keys)')
     made.add_argument('--name', help='backbone of the file, such as swin_tiny (default: recognised by its shapes)')
@@ -37,9 +43,18 @@ def main(args: argparse.Namespace) -> None:
 
     out = destination_of(args)
     conversion = convert_file(
-        args.source, out, to=args.to, family=args.family, name=args.name, ema=args.ema, overwrite=args.overwrite
+        args.source,
+        out,
+        to=args.to,
+        family=args.family,
+        name=args.name,
+        ema=args.ema,
+        overwrite=args.overwrite,
+        attention=args.attention,
     )
-    aim = f', for {conversion.target}' if conversion.target != conversion.source else ''
+    changed = conversion.target != conversion.source or args.attention
+    aim = f', for {conversion.target}' if changed else ''
+    aim += f' with {args.attention}' if args.attention else ''
     left = f', not {" or ".join(conversion.left)}' if conversion.left else ''
     print(f'{os.path.basename(args.source)}: {conversion.source} from {conversion.taken}{left}{aim}')
     print(conversion.table())

@@ -80,6 +80,7 @@ def convert_file(
     name: str | None = None,
     ema: bool = False,
     overwrite: bool = False,
+    attention: str | None = None,
 ) -> Conversion:
     """Convert a published checkpoint into one for ``init_cfg=dict(type='Pretrained', checkpoint=destination)``.
 
@@ -92,6 +93,8 @@ def convert_file(
         name: Backbone of the file, such as ``'flatten_swin_tiny'``, instead of recognising it.
         ema: Take averaged weights rather than plain ones if there are both.
         overwrite: Replace an existing destination.
+        attention: Token mixer of the backbone that the result is for, in place of its own. Projections are taken over;
+            what else it has, such as gates, which start open, is left to its initialisation.
 
     Returns:
         What was done; ``meta`` in the file says the same.
@@ -102,9 +105,11 @@ def convert_file(
     path = Path(destination).expanduser()
     _check_destination(Path(source).expanduser(), path, overwrite)
     published = read_published(source, ema)
-    conversion = convert(published, recognise(published, family, name), to, forced=name is not None)
+    source_name = recognise(published, family, name)
+    conversion = convert(published, source_name, to, forced=name is not None, attention=attention)
     meta = {
         'variant': conversion.target,
+        'attention': attention,
         'source': Path(source).name,
         'source_variant': conversion.source,
         'source_key': conversion.taken,
@@ -117,7 +122,9 @@ def convert_file(
     return conversion
 
 
-def convert(published: Published, source: str, to: str | None = None, forced: bool = False) -> Conversion:
+def convert(
+    published: Published, source: str, to: str | None = None, forced: bool = False, attention: str | None = None
+) -> Conversion:
     """Fit the weights of a published file to a backbone.
 
     Args:
@@ -125,13 +132,14 @@ def convert(published: Published, source: str, to: str | None = None, forced: bo
         source: The backbone that it is of.
         to: The backbone that the result is for; ``source`` if not given.
         forced: Whether the user said what the file is; unknown weights in its blocks are then dropped.
+        attention: As of :func:`convert_file`.
 
     Raises:
         SagaError: ``to`` is unknown or of another architecture, or weights are missing, unknown or of another shape.
     """
     target = to or source
     _check_target(source, target)
-    theirs, wanted = skeleton(source).state_dict(), skeleton(target).state_dict()
+    theirs, wanted = skeleton(source).state_dict(), skeleton(target, attention).state_dict()
     ours = to_ours(published, source)
     result = Conversion(source, target, published.taken, published.left)
     problems = Match(matched=result.matched)

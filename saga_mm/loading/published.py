@@ -18,14 +18,18 @@ from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
 from saga_mm.loading.weights import WRITERS, Match, match_weights, prefix_cure
 from saga_mm.models.backbones import create_backbone, named
+from saga_mm.models.backbones.named import VARIANTS
 
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
     'cswin': r'stage1_conv_embed\.',
     'swin': r'layers\.\d+\.blocks\.\d+\.attn\.qkv\.',
+    'vit': r'blocks\.\d+\.attn\.qkv\.',
     'pvt_v2': r'block\d\.\d+\.mlp\.dwconv\.dwconv\.',
     'pvt': r'block\d\.\d+\.attn\.kv\.',
 }
+# linear attention in the first two stages alone, as published
+HYBRID_HOSTS = ('Swin', 'CSwin', 'RAVLT')
 FAMILIES: dict[str, list[str]] = {}
 HOSTS: dict[str, ModuleType] = {}
 for module in named.FAMILIES:
@@ -132,10 +136,26 @@ def unused(published: Published, name: str) -> list[str]:
 
 
 @cache
-def skeleton(name: str) -> torch.nn.Module:
-    """A named backbone without memory for its weights, to compare names and shapes with."""
-    with torch.device('meta'):
-        return create_backbone(name)
+def skeleton(name: str, attention: str | None = None) -> torch.nn.Module:
+    """A named backbone without memory for its weights, to compare names and shapes with.
+
+    Args:
+        name: The backbone.
+        attention: Token mixer in place of its own: in all stages, or in the first two of hosts whose published linear
+            models keep softmax behind them.
+
+    Raises:
+        SagaError: There is no such mixer, or it does not fit.
+    """
+    change: dict[str, Any] = {}
+    if attention is not None:
+        hybrid = VARIANTS[name]['type'] in HYBRID_HOSTS
+        change['attention'] = [attention, attention, 'softmax', 'softmax'] if hybrid else attention
+    try:
+        with torch.device('meta'):
+            return create_backbone(name, **change)
+    except ValueError as error:
+        raise SagaError(f'--attention {attention}: {error}') from error
 
 
 def _has_weights(state: Any) -> bool:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.comparison.costs import measure
 from benchmarks.comparison.data import cut, random_boxes
 from benchmarks.comparison.mixers import CHOICES, MIXERS, RATIO, build_trunk, count, matched_ratio
 from benchmarks.comparison.plan import EPOCHS, RATES, SEARCH_EPOCHS, Results, Run, plan, search
+from benchmarks.comparison.tables import interval, plot_curves, report
 from benchmarks.comparison.training import Job, train
 from saga_mm.ops import Grid
 
@@ -80,3 +82,34 @@ def test_training_is_the_same_twice_and_pairs_see_the_same_pictures():
 def test_names_tell_runs_apart():
     run = Run('camvid', 'pvt', 'saga', 1e-3, 1, 1200, 'pretrained')
     assert run.name == 'camvid_pvt_saga_lr0.001_1200_s1_pretrained'
+
+
+def test_tables_pair_runs_of_one_seed(tmp_path):
+    results = Results(tmp_path)
+    for run in search('pvt', ('linear', 'saga')):
+        results.path(run).write_text(json.dumps({'score': 50 + (run.rate == RATES[1])}))
+    scores = {('linear', 1): 60.0, ('linear', 2): 64.0, ('saga', 1): 62.0, ('saga', 2): 65.0, ('saga', 3): 99.0}
+    layers = [{'layer': '1.1', 'state_effective': 3.0, 'output_effective': 9.0}]
+    for (mixer, seed), score in scores.items():
+        looks = [{'step': 10, 'score': score}]
+        ranks = [{'step': step, 'layers': layers} for step in (0, 10)]
+        content = {'score': score, 'rate': RATES[1], 'parameters': 638656, 'scores': looks, 'ranks': ranks}
+        results.path(Run('classes', 'pvt', mixer, RATES[1], seed, EPOCHS)).write_text(json.dumps(content))
+    text = report(results)
+    # differences 2 and 1: half width 12.706 * 0.7071 / sqrt(2)
+    assert '| saga | 0.001 | 638,656 | 3 | 75.33 | 20.55 | +1.50 ± 6.35 (2) |  |' in text
+    assert '| linear | 0.001 | 638,656 | 2 | 62.00 | 2.83 |  | -1.50 ± 6.35 (2) |' in text
+    assert 'CamVid from random weights: mIoU\n\nNone is finished.' in text and 'Not measured.' in text
+    assert '| saga | 3 | 3.00 | 3.00 | 9.00 | 9.00 |' in text
+    assert plot_curves(results, tmp_path / 'curves.png').stat().st_size > 1000
+    assert plot_curves(results, tmp_path / 'none.png', 'swin') is None
+
+
+def test_intervals_by_hand():
+    assert interval([3.0]) == (3.0, None)
+    assert interval([1.0, 2.0, 3.0]).half == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+
+
+def test_costs_are_ratios_to_linear():
+    rows = measure('swin', ['linear', 'saga'], rounds=1)
+    assert (rows[0]['time'], rows[0]['bytes']) == (1.0, 1.0) and rows[1]['bytes'] > 1

@@ -208,8 +208,8 @@ def test_recognises_every_variant_by_names_and_shapes(name):
         key = key.replace('key_table', 'positional_encoding').replace('.local.', '.dwc.')
         key = key.replace('.mlp.dwconv.', '.mlp.dwconv.dwconv.')
         state[key] = value
-    if 'ravlt' in name:
-        state = published_ravlt(name)
+    if 'ravlt' in name or 'vit' in name:
+        state = (published_ravlt if 'ravlt' in name else published_vit)(name)
     assert recognise(Published('a.pth', 'model', [], state, [])) == name
 
 
@@ -256,3 +256,55 @@ def test_a_swin_without_its_norm_is_an_error():
     state = {key: value for key, value in published_swin('swin_tiny')[1].items() if not key.startswith('norm.')}
     with pytest.raises(SagaError, match=r'2 missing \(out_norms\.3'):
         convert(Published('a.pth', 'model', [], state, []), 'swin_tiny')
+
+
+@pytest.mark.parametrize('attention', ['saga', 'rala', 'mala', 'linear', 'focused'])
+def test_softmax_warms_up_any_linear_mixer(attention, golden, save, tmp_path):
+    case = golden('pvt_tiny')
+    done = convert_file(save(case.state), tmp_path / 'a.pth', attention=attention)
+    parts = {re.search(r'attn\.(\w+)', name)[1] for name in done.fresh}
+    # what a mixer has of its own; none of the projections
+    own = {'saga': {'gates', 'local'}, 'linear': set(), 'focused': {'key_table', 'local', 'scale'}}
+    assert parts == own.get(attention, {'gate', 'lepe'})
+    net = create_backbone('pvt_tiny', attention=attention)
+    missing, unexpected = net.load_state_dict(torch.load(tmp_path / 'a.pth')['state_dict'], strict=False)
+    assert not unexpected and set(missing) == set(done.fresh)
+    assert torch.equal(net.stages[2].blocks[1].attn.kv.weight, case.state['block3.1.attn.kv.weight'])
+
+
+def test_windows_warm_up_a_linear_mixer_in_two_stages(save, tmp_path):
+    _, state = published_swin('swin_tiny')
+    done = convert_file(save(state), tmp_path / 'a.pth', attention='rala')
+    assert {name[:8] for name in done.fresh if '.attn.' in name} == {'stages.0', 'stages.1'}
+    net = create_backbone('swin_tiny', attention=['rala', 'rala', 'softmax', 'softmax'])
+    missing, unexpected = net.load_state_dict(torch.load(tmp_path / 'a.pth')['state_dict'], strict=False)
+    assert not unexpected and set(missing) == set(done.fresh)
+
+
+def test_an_unknown_mixer_is_named(golden, save, tmp_path):
+    with pytest.raises(SagaError, match="--attention sagaa: unknown attention 'sagaa'; choose one of"):
+        convert_file(save(golden('pvt_tiny').state), tmp_path / 'a.pth', attention='sagaa')
+
+
+def published_vit(name):
+    """A published DeiT's weights, zeros, with class token and head."""
+    state = {}
+    for key, value in skeleton(name).state_dict().items():
+        key = re.sub(r'^stages\.(\d+)\.blocks\.0', r'blocks.\1', key).replace('stages.0.embed', 'patch_embed')
+        if '.attn.kv.' in key:
+            continue
+        shape = (3 * len(value), *value.shape[1:]) if '.attn.q.' in key else value.shape
+        if key.endswith(('position.table', 'key_table')):
+            shape = (1, 197, shape[2])
+            key = key.replace('stages.0.position.table', 'pos_embed').replace('key_table', 'positional_encoding')
+        key = key.replace('.attn.q.', '.attn.qkv.').replace('.local.', '.dwc.').replace('out_norms.11.', 'norm.')
+        state[key] = torch.zeros(1).expand(shape)
+    dims = state['pos_embed'].shape[2]
+    return {**state, 'cls_token': torch.zeros(1, 1, dims), 'head.weight': torch.zeros(1, 1).expand(1000, dims)}
+
+
+@pytest.mark.parametrize('name', ['vit_tiny', 'flatten_vit_tiny'])
+def test_a_published_deit_is_converted(name, save, tmp_path):
+    done = convert_file(save(published_vit(name)), tmp_path / 'a.pth')
+    assert done.source == name and not done.fresh and not done.resized
+    assert sorted(done.dropped['of the classifier']) == ['cls_token', 'head.weight']

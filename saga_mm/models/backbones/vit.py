@@ -121,14 +121,16 @@ class ViT(PyramidBackbone):
 def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename the keys of a published DeiT or ViT state dict to those of :class:`ViT`.
 
-    The fused ``qkv`` is split; class token, its position and the head are left out.
+    The fused ``qkv`` is split; class token, its rows in tables, and the head are left out.
     """
     last = max((int(key.split('.')[1]) for key in state if key.startswith('blocks.')), default=0)
     ours: dict[str, torch.Tensor] = {}
     for key, value in state.items():
+        if key == 'pos_embed' or key.endswith('.positional_encoding'):
+            # a class token's row, and perhaps a distillation token's, come first
+            value = value[:, value.shape[1] - int(value.shape[1] ** 0.5) ** 2 :]
         if key == 'pos_embed':
-            # a class token's, and perhaps a distillation token's, come first
-            ours['stages.0.position.table'] = value[:, value.shape[1] - int(value.shape[1] ** 0.5) ** 2 :]
+            ours['stages.0.position.table'] = value
         elif key.startswith('patch_embed.'):
             ours[key.replace('patch_embed.', 'stages.0.embed.')] = value
         elif key.startswith('norm.'):
