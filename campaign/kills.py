@@ -30,8 +30,8 @@ LENGTH = {
     'lowlight': ['train_cfg.max_iters=8', 'default_hooks.checkpoint.max_keep_ckpts=2'],
 }
 WORKERS = (0, 2)
-# how trainings are ended: killed at a moment, inside a write, around a rename; told to end
-WAYS = ('moment', 'write', 'rename', 'moment', 'SIGINT', 'SIGTERM')
+# how trainings are ended: killed at a moment, inside a write, around a rename; told to end, with their workers or alone
+WAYS = ('moment', 'write', 'rename', 'SIGINT', 'SIGTERM', 'SIGTERM of all')
 # facts of a checkpoint that differ from run to run
 TIMED = ('time', 'data_time', 'eta', 'memory', 'experiment_name', 'cfg')
 
@@ -87,9 +87,9 @@ def _training(
             prepare = killed_in_write(drawn) if way == 'write' else killed_at_rename(drawn)
             result = yield start_training(task, workers, folder, *more, prepare=prepare)
         else:
-            sent = getattr(signal, way, signal.SIGKILL)
+            sent = getattr(signal, way.split()[0], signal.SIGKILL)
             running = start_training(task, workers, folder, *more)
-            result = yield running.stop_after(drawn.uniform(0.05, whole[1]), sent)
+            result = yield running.stop_after(drawn.uniform(0.05, whole[1]), sent, way.endswith('all'))
         tally.add(NAME, name, *_after_kill(folder / 'work', result, way))
     result = yield start_training(task, workers, folder, '--resume')
     name = f'{task}, {workers} workers, resumed after {kills}'

@@ -24,9 +24,9 @@ from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
 COUNT = 72
 NAME = 'memory'
-LIMIT = 280
+LIMIT = 600
 # longest side and megabytes beyond what the tool itself takes
-SIDES = (1500, 3000, 5000, 6500)
+SIDES = (1000, 2000, 3000, 4500)
 ROOM = (40, 1200)
 # what the tools take before they open a picture, about
 BASE = {'enhance': 330, 'predict': 560}

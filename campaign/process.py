@@ -73,7 +73,7 @@ class Running:
 
     Attributes:
         limit: Seconds after which it hangs.
-        stop: When a signal is sent, in seconds after the start, and which.
+        stop: When a signal is sent, in seconds after the start, which, and whether to all that the tool started.
     """
 
     words: Sequence[str]
@@ -83,14 +83,14 @@ class Running:
     status: int | None = None
     output: bytes = b''
     limit: float = LIMIT
-    stop: tuple[float, int] | None = None
+    stop: tuple[float, int, bool] | None = None
 
     def is_over(self) -> bool:
         """Whether it has ended; takes what it has printed."""
         while data := self._read():
             self.output += data
         if self.stop is not None and time.monotonic() - self.started > self.stop[0]:
-            self.send(self.stop[1])
+            self.send(*self.stop[1:])
             self.stop = None
         if self.status is None:
             number, status = os.waitpid(self.number, os.WNOHANG)
@@ -102,9 +102,9 @@ class Running:
         """Whether it takes longer than it may."""
         return self.status is None and time.monotonic() - self.started > self.limit
 
-    def stop_after(self, seconds: float, number: int = signal.SIGKILL) -> Running:
+    def stop_after(self, seconds: float, number: int = signal.SIGKILL, to_all: bool = False) -> Running:
         """Have a signal sent so long after the start."""
-        self.stop = seconds, number
+        self.stop = seconds, number, to_all
         return self
 
     def _read(self) -> bytes:
@@ -113,11 +113,13 @@ class Running:
         except BlockingIOError:
             return b''
 
-    def send(self, number: int = signal.SIGKILL) -> None:
-        """Send a signal to the tool and to those that it started; to the tool alone unless it is a kill."""
+    def send(self, number: int = signal.SIGKILL, to_all: bool = False) -> None:
+        """Send a signal to the tool; a kill, or any that is for all, to those that it started as well."""
         if self.status is None:
-            send = os.killpg if number == signal.SIGKILL else os.kill
-            send(self.number, number)
+            send = os.killpg if to_all or number == signal.SIGKILL else os.kill
+            # the group is there a moment after the process
+            with suppress(ProcessLookupError):
+                send(self.number, number)
 
     def wait(self) -> Result:
         """Wait until it ends; what takes longer than it may is killed."""

@@ -33,7 +33,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     rank = os.environ.get('RANK', '0')
     prefix = '' if rank == '0' else f'[rank {rank}] '
     try:
-        main()
+        _call(main)
     except SagaError as error:
         sys.stdout.flush()
         print(f'{prefix}error: {shell_text(error)}', file=sys.stderr)
@@ -63,6 +63,19 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         # the reader of our output is gone (`| head`); without this, Python complains once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _call(main: Callable[[], None]) -> None:
+    """Run ``main``; an interruption that a library turned into an error of its own is one again."""
+    try:
+        main()
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (KeyboardInterrupt, _Stopped)):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 class _Stopped(BaseException):

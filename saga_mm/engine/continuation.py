@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+import numpy as np
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from saga_mm.display.console import say
-from saga_mm.engine.random_streams import PlacedBatches, place_samples, set_streams, set_streams_of_file, streams
+from saga_mm.engine.random_streams import (
+    PlacedBatches,
+    begin_streams,
+    place_samples,
+    set_streams,
+    set_streams_of_file,
+    streams,
+)
+from saga_mm.engine.stopping import outlive_signals
 from saga_mm.files import write_file
 
 RANDOM = 'random'
-VALIDATED = 'last_validation'
+# the file of the last validation that was completed, and the fact of a checkpoint that holds what it found
+VALIDATED, HOLDS = 'last_validation', 'validated'
+BEST = ('best_score', 'best_ckpt')
 
 
 def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
@@ -31,6 +43,8 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
     def build_placed(dataloader: Any, *args: Any, **options: Any) -> Any:
         training = dataloader is runner._train_dataloader
         loader = build(dataloader, *args, **options)
+        if loader.num_workers:
+            loader.worker_init_fn = _Starts(loader.worker_init_fn)
         if training and options.get('seed') is not None:
             place_samples(loader, options['seed'])
             if start is not None and isinstance(loader.batch_sampler, PlacedBatches):
@@ -38,6 +52,22 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
         return loader
 
     runner.build_dataloader = build_placed
+
+
+class _Starts:
+    """What a worker of a loader does first.
+
+    Args:
+        first: What it did without us, if anything.
+    """
+
+    def __init__(self, first: Callable[[int], None] | None) -> None:
+        self.first = first
+
+    def __call__(self, worker: int) -> None:
+        outlive_signals(worker)
+        if self.first is not None:
+            self.first(worker)
 
 
 def _begin(loader: Any, runner: Any, epoch: int, iteration: int) -> None:
@@ -69,6 +99,8 @@ class ContinuationHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         loop = runner.train_loop
+        if runner._resume:
+            _take_over_validation(runner)
         batches = getattr(loop.dataloader, 'batch_sampler', None)
         if isinstance(loop, IterBasedTrainLoop) and loop.iter and isinstance(batches, PlacedBatches):
             loop.dataloader_iterator._epoch = batches.passes
@@ -78,6 +110,13 @@ class ContinuationHook(Hook):
         if self._resumed is not None:
             set_streams_of_file(self._resumed)
             self._resumed = None
+        if get_world_size() > 1:
+            # a checkpoint holds the streams of the first process alone
+            begin_streams(runner.seed, get_rank(), runner.iter)
+
+    def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        # before a hook saves the best
+        runner.message_hub.update_info(HOLDS, runner.iter)
 
     def before_val(self, runner: Any) -> None:
         self._outside = self._resumed or streams()
@@ -112,14 +151,27 @@ class MissedValidationHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         loop = runner.train_loop
-        if runner.val_loop is None or not loop.iter or not self._due(loop) or self._done(runner) == loop.iter:
+        if runner.val_loop is None or not loop.iter or not self._due(loop):
+            return
+        if runner.message_hub.runtime_info.get(HOLDS) == loop.iter:
             return
         say(f'validating what iteration {loop.iter} left, before training goes on')
+        # what checkpoints say of a validation that comes right after its training
+        runner.message_hub.update_info('iter', loop.iter - 1)
+        if isinstance(loop, EpochBasedTrainLoop):
+            runner.message_hub.update_info('epoch', loop.epoch - 1)
         runner.val_loop.run()
 
-    def after_val(self, runner: Any) -> None:
-        if is_main_process() and runner.train_loop is not None:
-            write_file(os.path.join(runner.work_dir, VALIDATED), str(runner.iter))
+    def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        if not is_main_process() or runner.train_loop is None:
+            return
+        info = runner.message_hub.runtime_info
+        found = {
+            'iter': runner.iter,
+            'scalars': {name: float(value) for name, value in (metrics or {}).items() if _is_number(value)},
+            'best': {key: _plain(value) for key, value in info.items() if key.startswith(BEST)},
+        }
+        write_file(os.path.join(runner.work_dir, VALIDATED), json.dumps(found))
 
     @staticmethod
     def _due(loop: Any) -> bool:
@@ -134,8 +186,36 @@ class MissedValidationHook(Hook):
         loop._decide_current_val_interval()
         return step >= loop.val_begin and (step % loop.val_interval == 0 or last)
 
-    @staticmethod
-    def _done(runner: Any) -> int | None:
-        file = Path(runner.work_dir, VALIDATED)
-        text = file.read_text(errors='replace').strip() if file.is_file() else ''
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+def _take_over_validation(runner: Any) -> None:
+    """Where the last validation of a work folder is that of the step which is resumed, take over what it found.
+
+    The checkpoint was saved before it, unless its result was the best.
+    """
+    hub, file = runner.message_hub, Path(runner.work_dir, VALIDATED)
+    if hub.runtime_info.get(HOLDS) == runner.iter or not file.is_file():
+        return
+    try:
+        found = json.loads(file.read_text(errors='replace'))
+        same = isinstance(found, dict) and found['iter'] == runner.iter
+        scalars, best = (found['scalars'], found['best']) if same else ({}, {})
+        numbers = [*scalars.values(), *(value for key, value in best.items() if key.startswith(BEST[0]))]
+        whole = same and all(map(_is_number, numbers)) and all(key.startswith(BEST) for key in best)
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        return
+    if not whole:
+        return
+    for name, value in scalars.items():
+        hub.update_scalar(f'val/{name}', value)
+    for key, value in best.items():
+        # a hook takes the file of that name in its own folder, or none
+        hub.update_info(key, value)
+    hub.update_info(HOLDS, runner.iter)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if _is_number(value) else str(value)

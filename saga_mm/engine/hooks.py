@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.registry import HOOKS
 
 BEST = 'best_'
+# of a checkpoint: files that its successor makes superfluous, and whether a signal ended the training there
+SUPERSEDED, INTERRUPTED = 'superseded', 'interrupted'
 NAMES = 'parameters'
 NAMED = 4
 
@@ -46,6 +49,8 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     _position: dict | None = None
+    _interrupted, _last_iteration = False, -1
+    _of_file: dict[str, Any] = {}  # noqa: RUF012  replaced, never changed
 
     def before_train(self, runner: Any) -> None:
         superfluous = self._take_over_kept(runner)
@@ -55,17 +60,66 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend = _LateRemoval(self.out_dir)
             if is_main_process() and os.path.isdir(self.out_dir):
                 remove_leftovers(self.out_dir)
-                for step in superfluous:
-                    self.file_backend.remove(os.path.join(self.out_dir, self.filename_tmpl.format(step)))
-                self.file_backend.remove_superfluous(set())
+                self._remove_superseded(runner, superfluous)
+
+    def _remove_superseded(self, runner: Any, steps: list[int]) -> None:
+        """Remove what a killed training had no time to remove, if it is that of this folder which is resumed."""
+        resumed = os.path.abspath(runner._load_from) if runner._resume and runner._load_from else ''
+        if os.path.dirname(resumed) != os.path.abspath(self.out_dir):
+            return
+        names = self._of_file.get(SUPERSEDED)
+        kept = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values(), resumed}
+        names = [name for name in names if self._is_own_name(name)] if isinstance(names, list) else []
+        for name in [*names, *map(self.filename_tmpl.format, steps)]:
+            if (path := os.path.join(os.path.abspath(self.out_dir), name)) not in kept:
+                self.file_backend.remove(path)
+        self.file_backend.remove_superfluous(set())
+        if self._of_file.get(INTERRUPTED) is True and self._is_own_name(os.path.basename(resumed)):
+            # when its successor is complete
+            self.file_backend.remove(resumed)
+
+    def _is_own_name(self, name: Any) -> bool:
+        """Whether a name is one that this hook gives to checkpoints."""
+        if not isinstance(name, str):
+            return False
+        ending = os.path.splitext(self.filename_tmpl)[1]
+        step = re.fullmatch(rf'(?:epoch_\d+_)?(?:epoch|iter)_\d+{re.escape(ending)}', name)
+        best = name.startswith(BEST) and name.endswith(ending) and os.path.basename(name) == name
+        return step is not None or best
+
+    def save_interrupted(self, runner: Any, name: str, position: dict[str, int]) -> str | None:
+        """Save where a training is ended between two checkpoints, to be removed when it has gone on to the next.
+
+        Args:
+            runner: mmengine's.
+            name: Of the file, without its ending.
+            position: Epochs and iterations that are done.
+
+        Returns:
+            The file to go on from; None where checkpoints are no local files.
+        """
+        if not isinstance(self.file_backend, _LateRemoval):
+            return None
+        last = getattr(self, 'last_ckpt', None)
+        if last is not None and self._last_iteration == position['iter']:
+            return last
+        self._interrupted = True
+        name += os.path.splitext(self.filename_tmpl)[1]
+        self._write_checkpoint(runner, name, dict(position))
+        return os.path.join(self.out_dir, name)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if self._position is not None:
             checkpoint['meta'].update(self._position)
+        if isinstance(self.file_backend, _LateRemoval):
+            checkpoint['meta'][SUPERSEDED] = self.file_backend.superfluous()
+            checkpoint['meta'][INTERRUPTED] = self._interrupted
         if 'optimizer' in checkpoint and _saves_files(runner):
             checkpoint['meta'][NAMES] = parameter_names(runner.optim_wrapper, runner.model)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if runner._resume:
+            self._of_file = {key: checkpoint['meta'].get(key) for key in (SUPERSEDED, INTERRUPTED)}
         if runner._resume and 'optimizer' in checkpoint and _saves_files(runner):
             names = checkpoint['meta'].get(NAMES)
             check_optimizer_state(runner.optim_wrapper, checkpoint['optimizer'], runner.model, names)
@@ -128,6 +182,10 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = os.path.join(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._last_iteration = meta['iter']
+        self._write_checkpoint(runner, name, meta)
+
+    def _write_checkpoint(self, runner: Any, name: str, meta: dict[str, Any]) -> None:
         with self._safely(runner) as writer:
             writer.save_checkpoint(
                 self.out_dir,
@@ -141,7 +199,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 **self.args,
             )
             if is_main_process():
-                write_file(os.path.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+                write_file(os.path.join(runner.work_dir, 'last_checkpoint'), os.path.join(self.out_dir, name))
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
         with self._safely(runner) as writer:
@@ -188,6 +246,10 @@ class _LateRemoval(LocalBackend):
 
     def rmtree(self, dir_path: str | Path) -> None:
         """Folders are not removed: none of them is a checkpoint of ours."""
+
+    def superfluous(self) -> list[str]:
+        """The names of files that are removed when their successors are written."""
+        return [os.path.basename(path) for path in self._superfluous]
 
     def remove_superfluous(self, written: set[str]) -> None:
         for path in self._superfluous:

@@ -56,6 +56,14 @@ def set_streams_of_file(state: Any) -> None:
         say(f'warning: the random state in the checkpoint is none ({error}); random numbers start anew')
 
 
+def begin_streams(*numbers: int) -> None:
+    """Have the random streams of this process begin at some numbers."""
+    seed = int(np.random.SeedSequence([abs(int(number)) for number in numbers]).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
     """Random streams that begin at some numbers; those of outside go on afterwards as if nothing had been drawn."""

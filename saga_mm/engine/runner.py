@@ -22,6 +22,7 @@ import saga_mm.engine.hooks  # noqa: F401  registers what configs of earlier run
 from saga_mm.engine.continuation import ContinuationHook, MissedValidationHook, place_training_data
 from saga_mm.engine.one_value import OneValueHook
 from saga_mm.engine.progress_hook import ProgressHook
+from saga_mm.engine.stopping import StopHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
 from saga_mm.loading.build import config_mistakes
@@ -58,6 +59,7 @@ def build_runner(
     runner.register_hook(OneValueHook())
     runner.register_hook(ContinuationHook())
     runner.register_hook(MissedValidationHook())
+    runner.register_hook(StopHook())
     place_training_data(runner, start)
     runner.register_hook(PrepareModelHook(prepare_model, place))
     return runner

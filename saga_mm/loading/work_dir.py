@@ -190,7 +190,12 @@ def _time(path: Path) -> float:
         return 0
 
 
-def _step(path: Path) -> int | None:
-    """The epoch or iteration in a file's name."""
+def _step(path: Path) -> tuple[int, int] | None:
+    """The epoch or iteration in a file's name, and the iteration beyond a complete epoch."""
+    if path.name.startswith('best_'):
+        return None
+    within = re.search(r'epoch_(\d+)_iter_(\d+)\.pth$', path.name)
+    if within:
+        return int(within[1]), int(within[2])
     number = re.search(r'(\d+)\.pth$', path.name)
-    return int(number[1]) if number and not path.name.startswith('best_') else None
+    return (int(number[1]), 0) if number else None

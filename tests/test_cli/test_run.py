@@ -118,3 +118,17 @@ def test_a_signal_ends_a_tool_with_a_line_and_without_temporary_files(tmp_path, 
     error = tool.communicate(timeout=60)[1]
     assert tool.returncode == 128 + number and error.split('\n') == ['', f'Ended by {name}: Continue so.', '']
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_that_a_library_made_an_error_of_its_own_is_one(capsys):
+    """mmengine formats configs within ``except:``."""
+
+    def main() -> None:
+        try:
+            raise KeyboardInterrupt
+        except BaseException:
+            raise SyntaxError('failed to format') from None
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(main, interrupted='Stopped here.')
+    assert end.value.code == 130 and capsys.readouterr().err == '\nStopped here.\n'
