@@ -24,6 +24,21 @@ def parser() -> Parser:
         metavar='CHECKPOINT',
         help='continue from a checkpoint, or from the newest one in a folder (default: the work folder)',
     )
+    made.add_argument(
+        '--weights',
+        metavar='FILE',
+        help='start from these weights: of the whole model or of its backbone, a file of a publisher too, or a work '
+        'folder for the best in it',
+    )
+    made.add_argument(
+        '--epochs',
+        type=int,
+        metavar='N',
+        help='train for so long; warm-up, schedule, validations and checkpoints follow',
+    )
+    made.add_argument('--iters', type=int, metavar='N', help='the same in iterations')
+    made.add_argument('--batch-size', type=int, metavar='N', help='images of each process in an iteration')
+    made.add_argument('--lr', type=float, metavar='RATE', help='highest learning rate, in place of that of the config')
     made.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
     made.add_argument(
         '--auto-scale-lr', action='store_true', help='fit the learning rate to the number of images a step'
@@ -36,6 +51,7 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Train."""
+    from saga_mm.runs.length import Length
     from saga_mm.runs.train import TrainOptions, train
 
     train(
@@ -46,6 +62,8 @@ def main(args: argparse.Namespace) -> None:
             launcher=args.launcher,
             own_data=own_data_of(args),
             resume=args.resume,
+            weights=args.weights,
+            length=Length(args.epochs, args.iters, args.batch_size, args.lr),
             amp=args.amp,
             auto_scale_lr=args.auto_scale_lr,
         )

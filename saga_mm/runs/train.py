@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
+from saga_mm.runs.length import Length, fit_length
 from saga_mm.runs.prepare import RunOptions, check, check_load_from, read
+from saga_mm.runs.start import start_from
 from saga_mm.tasks import start_verb, task_of
+
+FITS = {'train_cfg.max_epochs': '--epochs', 'train_cfg.max_iters': '--iters'}
 
 
 @dataclass
@@ -33,11 +37,15 @@ class TrainOptions(RunOptions):
 
     Attributes:
         resume: A file to continue from, a folder for the newest one in it, ``'auto'`` for the work folder, or None.
+        weights: Weights to start from: of the whole model, of its backbone, or published ones of its backbone.
+        length: Another length, batch or rate than the config's.
         amp: Train in mixed precision.
         auto_scale_lr: Fit the learning rate to the number of images a step.
     """
 
     resume: str | None = None
+    weights: str | None = None
+    length: Length = field(default_factory=Length)
     amp: bool = False
     auto_scale_lr: bool = False
 
@@ -51,6 +59,7 @@ def train(options: TrainOptions) -> Any:
     Raises:
         SagaError: Something was wrong before the training started.
     """
+    options.length.check()
     cfg = read(options, training=True)
     busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
     with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
@@ -62,9 +71,14 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         set_amp(cfg)
     if options.auto_scale_lr:
         set_auto_scale_lr(cfg)
+    if options.weights is not None:
+        if options.resume is not None:
+            raise SagaError('--weights: does not go with --resume, which goes on from a checkpoint')
+        start_from(cfg, options.weights)
     model = build_model(cfg)
     check(cfg, model, training=True, launcher=options.launcher)
     start = _set_start(cfg, model, options.resume)
+    _fit(cfg, options, start)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
     del model
@@ -74,6 +88,26 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         runner.train()
     _summarise(runner, options)
     return runner
+
+
+def _fit(cfg: Config, options: TrainOptions, start: tuple[int, int] | None) -> None:
+    """Fit the config to the length that is asked for, and say what does not fit."""
+    if fitted := fit_length(cfg, options.length):
+        say(f'{fitted}; warm-up, schedule, validations and checkpoints follow')
+    else:
+        for key in set(options.cfg_options or ()) & {'train_cfg.max_epochs', 'train_cfg.max_iters'}:
+            say(f'warning: {key} leaves the schedule of the learning rate as it is; {FITS[key]} fits it as well')
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if options.length.batch_size and not options.length.lr and not options.auto_scale_lr and base:
+        say(f'warning: the learning rate is for batches of {base}; --auto-scale-lr or --lr fits it')
+    if cfg.get('needs_pretrained') and start is None and not _is_pretrained(cfg):
+        say(f'warning: {cfg.filename} is made for a pretrained backbone, and starts without: name one with --weights')
+
+
+def _is_pretrained(cfg: Config) -> bool:
+    init = (cfg.model.get('backbone') or {}).get('init_cfg') or {}
+    kinds = [part.get('type') for part in (init if isinstance(init, (list, tuple)) else [init])]
+    return bool(cfg.get('load_from')) or 'Pretrained' in kinds
 
 
 def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, int] | None:

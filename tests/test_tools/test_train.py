@@ -12,6 +12,8 @@ import torch
 from saga_mm.errors import SagaError
 from saga_mm.files import locked_folder
 from saga_mm.loading.checkpoint import load_checkpoint
+from saga_mm.loading.config import load_config
+from saga_mm.runs.length import Length
 from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.runs.train import TrainOptions, train
 from saga_mm.tasks.own_data import OwnData
@@ -60,6 +62,21 @@ def test_resume_continues_where_it_stopped(inside, tiny, tmp_path, capsys):
     )
 
 
+def test_a_short_training_from_weights(inside, tiny, tmp_path, capsys):
+    change = {'needs_pretrained': True}
+    options = TrainOptions(
+        tiny, change, str(tmp_path / 'out'), weights=str(WORK), length=Length(epochs=1, batch_size=3, lr=1e-4)
+    )
+    runner = train(options)
+    out = capsys.readouterr().out
+    assert runner.iter == 2 and '1 epochs of 2 iterations; warm-up, schedule, ' in out
+    assert re.search(r'--weights .*best_\S+\.pth: \d+ weights fit\n', out) and 'made for a pretrained' not in out
+    # the copy of the config is that of the short training
+    copied = load_config(tmp_path / 'out' / 'tiny.py')
+    assert copied.train_cfg.max_epochs == 1 and copied.param_scheduler[0].end == 2
+    assert copied.optim_wrapper.optimizer.lr == 1e-4 and copied.train_dataloader.batch_size == 3
+
+
 def test_resume_passes_over_broken_files(inside, tiny, tmp_path, capsys):
     shutil.copy(WORK / 'epoch_2.pth', tmp_path)
     (tmp_path / 'epoch_3.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:1000])
@@ -94,6 +111,8 @@ def wrong(inside: Path, tmp_path: Path) -> dict[str, tuple[dict, str]]:
         'resume': (dict(resume=str(tmp_path / 'shape.pth')), 'is of another model than this MaskRCNN'),
         'best': (dict(resume=str(next(WORK.glob('best_*.pth')))), 'holds no optimizer'),
         'amp': (dict(amp=True), '--amp: mixed precision needs a GPU'),
+        'weights': (dict(weights=str(WORK), resume='auto'), '--weights: does not go with --resume'),
+        'length': (dict(length=Length(epochs=-1)), '--epochs -1: must be more than 0'),
         'own': (dict(own_data=OwnData(train_ann='a.json')), '--train-ann needs --val-ann as well'),
         'json': (dict(own_data=OwnData(train_ann=str(tmp_path / 'nan.json'), val_ann='b.json')), r'nan\.json'),
         'launcher': (dict(launcher='pytorch'), '--launcher pytorch: LOCAL_RANK is not set'),

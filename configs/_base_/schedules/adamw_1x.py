@@ -8,3 +8,5 @@ param_scheduler = [
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4))
 # the learning rate is for 8 GPUs with 2 images each; --auto-scale-lr fits it to what is at hand
 auto_scale_lr = dict(enable=False, base_batch_size=16)
+# recipes for a backbone with weights of ImageNet; a training that starts without is warned of
+needs_pretrained = True

@@ -18,3 +18,5 @@ optim_wrapper = dict(
 )
 # the learning rate is for 8 GPUs with 2 images each; --auto-scale-lr fits it to what is at hand
 auto_scale_lr = dict(enable=False, base_batch_size=16)
+# recipes for a backbone with weights of ImageNet; a training that starts without is warned of
+needs_pretrained = True

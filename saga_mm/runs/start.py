@@ -1,0 +1,60 @@
+"""Weights that a training starts from, whatever they are of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+
+from saga_mm.display.console import say
+from saga_mm.errors import SagaError
+from saga_mm.loading.build import build_model
+from saga_mm.loading.checkpoint import load_checkpoint, state_of
+from saga_mm.loading.convert import convert_file
+from saga_mm.loading.weights import match_weights
+from saga_mm.loading.work_dir import find_best
+
+CONVERTED = 'pretrained.pth'
+
+
+def start_from(cfg: Config, weights: str) -> None:
+    """Have a training start from weights of its model, of its backbone, or from published ones of its backbone.
+
+    Args:
+        cfg: The config, changed in place. Converted weights are written into its work folder.
+        weights: The file, or a work folder, of which the best are taken.
+
+    Raises:
+        SagaError: The file cannot be read, or nothing in it is for the model.
+    """
+    file = Path(find_best(weights))
+    model = build_model(cfg)
+    state = state_of(load_checkpoint(file))
+    match = match_weights(model, state)
+    if match.matched:
+        cfg.load_from = str(file)
+        say(f'--weights {file}: {match}')
+        return
+    backbone = getattr(model, 'backbone', None)
+    if backbone is None:
+        raise SagaError(f'--weights {file}: nothing in it is for this {type(model).__name__}')
+    match = match_weights(backbone, state)
+    if not match.matched:
+        file = _convert(file, Path(cfg.work_dir))
+        match = match_weights(backbone, state_of(load_checkpoint(file)))
+    if not match.matched:
+        raise SagaError(f'--weights {weights}: nothing in it is for this {type(backbone).__name__}')
+    cfg.model.backbone.init_cfg = {'type': 'Pretrained', 'checkpoint': os.path.abspath(file)}
+    say(f'--weights {weights} for the backbone: {match}')
+
+
+def _convert(file: Path, folder: Path) -> Path:
+    """Published weights in the names of this package."""
+    made = folder / CONVERTED
+    try:
+        conversion = convert_file(file, made, overwrite=True)
+    except SagaError as error:
+        raise SagaError(f'--weights {file}: is neither of this model nor of a known backbone: {error}') from error
+    say(f'{file}: weights of {conversion.source}, converted into {made}')
+    return made
