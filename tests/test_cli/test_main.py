@@ -133,5 +133,5 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     assert (err, status) == ('', 0)
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line)
     assert {'saga_mm', 'Python', 'PyTorch', 'stack', 'operators', 'engines', 'GPU', 'memory', 'caches'} <= set(lines)
-    assert lines['train'] == 'ready' and lines['demo'] == 'lacks gradio: pip install gradio'
+    assert lines['train'] == 'ready' and lines['demo'] == "lacks gradio: pip install 'saga-mm[page]'"
     assert "videos (enhance): lacks av: pip install 'saga-mm[video]'" in out
