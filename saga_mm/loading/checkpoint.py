@@ -6,6 +6,7 @@ A ``.pth`` file is a pickle, and a pickle can call anything. Everything here goe
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
@@ -23,9 +24,12 @@ from saga_mm.files import is_draft, write_file
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.loading.torch_file import read_torch_file
 from saga_mm.models.names import strip_in_place, without_wrappers
+from saga_mm.text_files import read_text
 
 _kept: dict[str, dict[str, Any]] = {}
 
+# what mmengine downloads from
+DOWNLOADED = ('http', 'https', 'torchvision', 'openmmlab', 'open-mmlab', 'mmcls', 'modelzoo')
 # keys under which published files keep averaged weights
 AVERAGED = ('model_ema', 'state_dict_ema', 'ema_state_dict')
 
@@ -69,6 +73,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
+def is_remote(path: str) -> bool:
+    """Whether a path is an address that the stack downloads from.
+
+    Raises:
+        SagaError: It is the address of another kind of storage, such as ``s3://``.
+    """
+    scheme, found, _ = path.partition('://')
+    if not found:
+        return False
+    if scheme.lower() not in DOWNLOADED:
+        raise SagaError(f'checkpoint {path}: {scheme}:// is not read; download the file, and name it')
+    return True
+
+
 def keep(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
     """Give what was read of a file to the next :func:`load_checkpoint` of the same path.
 
@@ -95,6 +113,7 @@ def make_files_safe() -> None:
       remain (model-zoo URLs).
     - Pictures that are PostScript programs are not opened.
     - Files that mmengine and mmcv write appear when they are complete.
+    - Lists of classes and of pictures may have a byte order mark, or be in UTF-16.
 
     The tools call it first of all. Importing ``saga_mm`` does not: a plugin that changes how its host handles files
     could keep the host from its own.
@@ -103,7 +122,7 @@ def make_files_safe() -> None:
     from mmengine.runner import checkpoint as stack
 
     refuse_programs()
-    LocalBackend.put, LocalBackend.put_text = _put, _put_text
+    LocalBackend.put, LocalBackend.put_text, LocalBackend.get_text = _put, _put_text, _get_text
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     stack.CheckpointLoader.register_scheme('', load_from_local, force=True)
@@ -125,6 +144,13 @@ def _put(backend: Any, obj: bytes, filepath: str | os.PathLike[str]) -> None:
 def _put_text(backend: Any, obj: str, filepath: str | os.PathLike[str], encoding: str = 'utf-8') -> None:
     """What mmengine calls to write text."""
     write_file(filepath, obj.encode(encoding))
+
+
+def _get_text(backend: Any, filepath: str | os.PathLike[str], encoding: str = 'utf-8') -> str:
+    """What mmengine calls to read text."""
+    if encoding != 'utf-8':
+        return Path(filepath).read_text(encoding=encoding)
+    return io.StringIO(read_text(filepath), newline=None).read()
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def check_load_from(cfg: Config, model: nn.Module) -> None:
     """Say what of ``load_from`` a training does not take over, and refuse a file of which it takes nothing."""
     if cfg.get('load_from'):
         cfg.load_from = os.path.expanduser(cfg.load_from)
-        if '://' not in cfg.load_from:
+        if not is_remote(cfg.load_from):
             _tell(cfg.load_from, check_match(model, load_state(cfg.load_from), cfg.load_from, partly=True))
 
 
@@ -116,7 +116,7 @@ def _check_pretrained_part(name: str, module: nn.Module, init: Mapping[str, Any]
     source = init.get('checkpoint')
     if not isinstance(source, str):
         raise SagaError(f"model.{name}.init_cfg: 'Pretrained' needs checkpoint='FILE'")
-    if '://' in source:
+    if is_remote(source):
         return
     state = load_state(source)
     if init.get('prefix'):

@@ -4,7 +4,7 @@ import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 
 from saga_mm.errors import SagaError
-from saga_mm.text_files import require_utf8
+from saga_mm.text_files import read_text
 
 from .coco import CocoSummary, check_coco
 from .problems import Problems, short_list
@@ -149,9 +149,7 @@ def coco_classes(cfg: Mapping) -> list[str] | None:
         classes = CocoDataset.METAINFO['classes']
     if isinstance(classes, str):
         if osp.isfile(classes):
-            require_utf8(classes)
-            with open(classes, encoding='utf-8') as file:
-                return [line.rstrip('\n\r') for line in file]
+            return read_text(classes).splitlines()
         raise SagaError(f"metainfo['classes'] is the string {classes!r}. Write a tuple: ({classes!r},) with a comma.")
     if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes) or not classes:
         raise SagaError(f"metainfo['classes'] must be a tuple of names, not {classes!r}.")

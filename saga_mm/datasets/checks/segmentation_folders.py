@@ -11,7 +11,7 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import leaves_folder
-from saga_mm.text_files import require_utf8
+from saga_mm.text_files import read_text
 
 from .coco_config import ignores_orientation, is_remote, pipeline_steps, type_name
 from .problems import Problems
@@ -115,7 +115,7 @@ def _build(kind: type, cfg: Mapping[str, Any]) -> Any:
     if isinstance(classes, str) and not os.path.isfile(classes):
         raise SagaError(f"metainfo['classes'] is the string {classes!r}. Write a tuple: ({classes!r},) with a comma.")
     if isinstance(classes, str):
-        require_utf8(classes)
+        read_text(classes)
     if not classes:
         raise SagaError(f"{kind.__name__}: has no classes. Set metainfo=dict(classes=('road', ...)) in the config.")
     root = cfg.get('data_root')
@@ -143,7 +143,7 @@ def _list_images(dataset: Any, img_dir: str, mask_dir: str | None) -> list[MaskP
     if dataset.ann_file and not os.path.exists(dataset.ann_file):
         raise SagaError(f'{dataset.ann_file}, the list of images in {img_dir}, does not exist. Correct ann_file.')
     if dataset.ann_file and os.path.isfile(dataset.ann_file):
-        require_utf8(dataset.ann_file)
+        read_text(dataset.ann_file)
     records = dataset.load_data_list()
     if not records:
         raise SagaError(_no_images(dataset, img_dir))
