@@ -23,3 +23,8 @@ def import_all() -> None:
         for name in MODULES:
             with suppress(ImportError):
                 importlib.import_module(name)
+    with suppress(ImportError):
+        import OpenImageIO
+
+        # a forked process would wait for threads that are not there
+        OpenImageIO.attribute('threads', 1)

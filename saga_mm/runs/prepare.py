@@ -15,7 +15,7 @@ from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import check_optimizer
-from saga_mm.loading.checkpoint import load_state, make_files_safe
+from saga_mm.loading.checkpoint import is_remote, load_state, make_files_safe
 from saga_mm.loading.config import load_config
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.quiet import silence_noise

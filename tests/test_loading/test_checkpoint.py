@@ -11,7 +11,7 @@ from mmengine.optim import OneCycleParamScheduler
 from mmengine.runner import checkpoint as stack
 
 from saga_mm.errors import SagaError
-from saga_mm.loading.checkpoint import load_checkpoint, load_state, make_files_safe
+from saga_mm.loading.checkpoint import is_remote, load_checkpoint, load_state, make_files_safe
 
 WEIGHTS = {'layer.weight': torch.arange(6.0).reshape(2, 3)}
 
@@ -199,3 +199,18 @@ def test_downloads_are_read_the_same_way(tmp_path, monkeypatch, safe):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', lambda *_, **__: fail())
     with pytest.raises(SagaError, match='could not be downloaded: no route to host'):
         stack._load_checkpoint('https://example.org/other.pth')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-32'])
+def test_lists_of_classes_are_read_whatever_their_byte_order_mark(tmp_path, safe, encoding):
+    from mmengine.fileio import list_from_file
+
+    (tmp_path / 'classes.txt').write_bytes('Straße\r\n空\r\n'.encode(encoding))
+    assert list_from_file(str(tmp_path / 'classes.txt')) == ['Straße', '空']
+
+
+def test_addresses_that_nothing_downloads_from_are_named():
+    assert is_remote('https://a.example/b.pth') and not is_remote('work_dirs/a.pth')
+    for address in ('s3://bucket/a.pth', 'gs://a.pth', 'petrel://a.pth'):
+        with pytest.raises(SagaError, match=rf'checkpoint {address}: .* is not read; download the file, and name it'):
+            is_remote(address)

@@ -92,7 +92,8 @@ class LowLightInferencer:
                 - an array ``(H, W, 3)`` RGB, with a fourth channel for opacity, or gray, ``(H, W)``: uint8, uint16, or
                   floating point in [0, 1]
                 - an image of Pillow's
-                - a path of a photograph or of a folder; see :meth:`save` for what is kept
+                - a path of a photograph or of a folder: ``NAME_enhanced`` is written beside each photograph, as by
+                  :meth:`save`, which can also be told where to write
                 - a list of these
             strength: 0 gives the image as it is, 1 the model's answer, more brightens more.
             brightness: Mean luminance that the answer shall have, in (0, 1); ``'auto'`` for what the model predicts.

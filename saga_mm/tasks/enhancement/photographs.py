@@ -119,15 +119,17 @@ def save_photos(
     """See :meth:`LowLightInferencer.save`."""
     jobs, skipped, refused = find_jobs([source], out, overwrite)
     failed = [*map(str, refused)]
-    failed += [f'{job.source}: {job.target} exists already; overwrite=True replaces it' for job in skipped]
+    failed += [f'{job.source}: {job.target} exists already; save(..., overwrite=True) replaces it' for job in skipped]
     sheets = _name_sheets(jobs) if compare else {}
+    cause: Exception | None = None
     for job in jobs:
         try:
             run_job(inferencer, job, finish, sheets.get(job), overwrite)
         except Exception as error:
             failed.append(_reason(job, error))
+            cause = cause or error
     if failed:
-        raise SagaError('\n'.join(failed))
+        raise SagaError('\n'.join(failed)) from cause
     return Path(out or source).expanduser() if source.is_dir() else jobs[0].target
 
 

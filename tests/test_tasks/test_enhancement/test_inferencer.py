@@ -305,3 +305,18 @@ def test_what_cannot_be_wanted_is_one_line(tmp_path, monkeypatch, options, said)
 def test_a_brightness_beyond_reach_is_one_line(inferencer):
     with pytest.raises(SagaError, match=r'brightness=0\.5: cannot be reached'):
         inferencer(np.full((16, 16, 3), 255, np.uint8), brightness=0.5)
+
+
+def test_a_bug_keeps_its_cause_and_what_exists_its_cure(inferencer, tmp_path, monkeypatch):
+    Image.new('RGB', (9, 7)).save(tmp_path / 'a.png')
+    inferencer(tmp_path / 'a.png')
+    with pytest.raises(SagaError, match=r'exists already; save\(\.\.\., overwrite=True\) replaces it'):
+        inferencer(tmp_path / 'a.png')
+
+    def break_down(*_: object, **__: object) -> None:
+        raise ZeroDivisionError('a bug')
+
+    monkeypatch.setattr(inferencer, 'strips', break_down)
+    with pytest.raises(SagaError, match='a bug') as caught:
+        inferencer.save(tmp_path / 'a.png', tmp_path / 'b.png')
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
