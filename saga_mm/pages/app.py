@@ -189,7 +189,7 @@ def _enhance_tab(gradio: Any, models: Models, results: Path, samples: list[str])
         pair, file = answers.enhance(path, name, share, results, models.device, partial(_tell, progress))
         return pair, gradio.DownloadButton(value=file, interactive=True)
 
-    button.click(told(gradio, run), [photo, weights, strength], [slider, download])
+    button.click(told(gradio, run), [photo, weights, strength], [slider, download], api_name='enhance')
 
 
 def _tell(progress: Any, share: float, what: str) -> None:
@@ -212,7 +212,7 @@ def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
     def run(path: str | None, lowest: float) -> Any:
         return answers.detect(path, models.detect, lowest, models.device)
 
-    button.click(told(gradio, run), [photo, threshold], [drawn, table])
+    button.click(told(gradio, run), [photo, threshold], [drawn, table], api_name='detect')
 
 
 def _segment_tab(gradio: Any, models: Models, samples: list[str]) -> None:
@@ -231,7 +231,7 @@ def _segment_tab(gradio: Any, models: Models, samples: list[str]) -> None:
         marked, colours, rows = answers.segment(path, models.segment, models.device)
         return gradio.AnnotatedImage(value=marked, color_map=colours), rows
 
-    button.click(told(gradio, run), [photo], [drawn, table])
+    button.click(told(gradio, run), [photo], [drawn, table], api_name='segment')
 
 
 def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
@@ -255,7 +255,7 @@ def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
     def run(path: str | None, name: str, side: str) -> Any:
         return answers.look_inside(path, name, side, models)
 
-    button.click(told(gradio, run), [photo, subject, kind], [gallery, table, note])
+    button.click(told(gradio, run), [photo, subject, kind], [gallery, table, note], api_name='look')
 
 
 if __name__ == '__main__':

@@ -159,14 +159,13 @@ class Page:
             raise RuntimeError(answer['exceptionDetails'].get('exception', {}).get('description', 'JavaScript failed'))
         return answer['result'].get('value')
 
-    def wait_for(self, expression: str, timeout: float = TIMEOUT) -> Any:
-        """The first value of an expression that is true."""
+    def wait_for(self, expression: str, timeout: float = TIMEOUT) -> None:
+        """Wait until an expression is true."""
         end = time.monotonic() + timeout
-        while not (value := self.evaluate(expression)):
+        while not self.evaluate(f'Boolean({expression})'):
             if time.monotonic() > end:
                 raise TimeoutError(f'{expression} did not become true; the page says {self.text()[:500]!r}')
             time.sleep(0.05)
-        return value
 
     def text(self) -> str:
         """What is seen of the page's words."""
