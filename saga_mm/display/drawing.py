@@ -14,9 +14,14 @@ from mmengine.hooks import Hook
 from PIL import Image, ImageDraw
 
 from saga_mm.display.fonts import drawn_names, pillow_font
-from saga_mm.display.overlay import add_legend, class_shares, overlay
+from saga_mm.display.overlay import add_legend, overlay
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
+
+# bytes a pixel of a picture that is saved with a legend: itself, with the legend, and their copy in the encoder
+SAVING_BYTES = 12
+# rows that classes are laid over at a time
+ROWS = 256
 
 
 class OutputNames:
@@ -105,12 +110,45 @@ def draw_maps(image: np.ndarray, maps: Sequence[np.ndarray], metainfo: Mapping[s
         metainfo: ``classes`` and ``palette``.
         path: Where to save.
     """
-    classes, palette = metainfo['classes'], metainfo['palette']
-    picture = np.hstack([overlay(image, each, palette) for each in maps])
-    shares = np.sum([class_shares(each, len(classes)) for each in maps], axis=0)
-    shown = [index for index in np.argsort(-shares, kind='stable') if shares[index]]
-    legend = add_legend(picture, [classes[index] for index in shown], [palette[index] for index in shown])
-    write_image(path, Image.fromarray(legend).save, quality=92)
+    height, width = image.shape[:2]
+    drawing = MapDrawing(height, len(maps) * width, metainfo)
+    for number, each in enumerate(maps):
+        drawing.add(image, each, left=number * width)
+    drawing.save(path)
+
+
+class MapDrawing:
+    """A picture with class maps laid over it, which grows by rows from the top and is saved with a legend below.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        metainfo: ``classes`` and ``palette``.
+
+    Attributes:
+        held_bytes: About how much it takes until it is saved.
+    """
+
+    def __init__(self, height: int, width: int, metainfo: Mapping[str, Any]) -> None:
+        self.classes, self.palette = metainfo['classes'], metainfo['palette']
+        self.picture = np.empty((height, width, 3), np.uint8)
+        self.shares = np.zeros(len(self.classes), np.int64)
+        self.held_bytes = SAVING_BYTES * height * width
+
+    def add(self, image: np.ndarray, classes: np.ndarray, top: int = 0, left: int = 0) -> None:
+        """Lay a map ``(h, w)`` over a part ``(h, w, 3)``, uint8 RGB, and put it where it belongs."""
+        height, width = classes.shape
+        for start in range(0, height, ROWS):
+            part = slice(start, start + ROWS)
+            drawn = overlay(np.ascontiguousarray(image[part]), classes[part], self.palette)
+            self.picture[top + start : top + start + len(drawn), left : left + width] = drawn
+            self.shares += np.bincount(classes[part].ravel(), minlength=len(self.classes))[: len(self.classes)]
+
+    def save(self, path: Path) -> None:
+        """Save as the kind of picture that the path's ending names; the classes that are met are named below."""
+        shown = [index for index in np.argsort(-self.shares, kind='stable') if self.shares[index]]
+        names, colours = [self.classes[index] for index in shown], [self.palette[index] for index in shown]
+        write_image(path, add_legend(self.picture, names, colours).save, quality=92)
 
 
 def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:

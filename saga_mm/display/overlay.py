@@ -35,7 +35,7 @@ def class_shares(classes: np.ndarray, count: int) -> list[float]:
     return (np.bincount(classes.ravel(), minlength=count)[:count] / max(1, classes.size)).tolist()
 
 
-def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
+def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequence[int]]) -> Image.Image:
     """A picture with a white strip below it that names colours.
 
     Args:
@@ -64,7 +64,7 @@ def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequ
     for left, top, name, colour, font in places:
         draw.rectangle((left, height + top, left + size, height + top + size), fill=colour)
         draw.text((left + 1.3 * size, height + top - size // 6), name, fill='black', font=font)
-    return np.asarray(canvas)
+    return canvas
 
 
 def palette(count: int) -> list[tuple[int, int, int]]:

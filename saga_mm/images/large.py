@@ -43,8 +43,11 @@ class RowReader:
     Attributes:
         height: Rows.
         width: Columns.
-        held_bytes: About how much of the decoded picture stays in memory beside the rows that ``read`` returns.
+        held_bytes: About how much it will hold beside the rows that ``read`` returns, and does not hold yet.
+        is_decoded: Whether the whole picture is in memory.
     """
+
+    is_decoded = False
 
     def __init__(self, height: int, width: int, held_bytes: int) -> None:
         self.height, self.width, self.held_bytes = height, width, held_bytes
@@ -80,7 +83,8 @@ def open_rows(path: str | Path) -> RowReader:
     """Open a picture to be read in windows of rows, with the values that ``read_picture`` gives.
 
     Decoded as it is read: JPEG, PNG and TIFF (stripped, tiled, BigTIFF, any compression), grey, coloured, CMYK, with
-    transparency or palette, of 8 or 16 bits. Some kinds need more memory, which ``held_bytes`` counts:
+    transparency or palette, of 8 or 16 bits. Some kinds need more memory, which ``held_bytes`` counts where it is not
+    taken at once:
 
     - Progressive JPEG: its coefficients, up to 6 bytes a pixel. Interlaced PNG: the picture in its own samples.
     - TIFF: two rows of tiles, or a compressed strip.
@@ -126,11 +130,23 @@ def decoding_bytes(path: str | Path) -> int:
     return 0 if header.orientation <= 2 else 2 * 3 * pixels
 
 
+def pixel_count(path: str | Path) -> int:
+    """How many pixels the header of a picture claims; 0 for what is none."""
+    try:
+        with any_size(), open_picture(path) as image:
+            return image.width * image.height
+    except (OSError, SyntaxError, ValueError, EOFError):
+        file = open_tiff(path)
+        return 0 if file is None else file.spec().width * file.spec().height
+
+
 class _HeldReader(RowReader):
     """A picture ``(H, W, 3)`` that is in memory."""
 
+    is_decoded = True
+
     def __init__(self, picture: np.ndarray) -> None:
-        super().__init__(*picture.shape[:2], held_bytes=picture.nbytes)
+        super().__init__(*picture.shape[:2], held_bytes=0)
         self.picture = picture
 
     def _rows(self, start: int, stop: int) -> np.ndarray:

@@ -68,7 +68,7 @@ def same(path, **options) -> bool:
 
 def whole(path) -> bool:
     with open_rows(path) as reader:
-        return reader.held_bytes == reader.height * reader.width * 3
+        return reader.is_decoded
 
 
 def save_tiles(path, pixels: np.ndarray, **attributes) -> None:

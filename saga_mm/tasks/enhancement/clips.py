@@ -19,10 +19,12 @@ from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.tasks.enhancement.camera import enhance_camera
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-from saga_mm.tasks.enhancement.video import EnhancedVideo, enhance_video
+from saga_mm.tasks.enhancement.video import EnhancedVideo, codec_bytes, enhance_video
 
 # pixels of the longest side before and after
 COMPARED_SIDE = 1920
+# bytes a pixel of a frame that are taken to reduce it, before and after
+DRAWING_BYTES = 60
 
 
 def enhance_moving(
@@ -55,7 +57,7 @@ def enhance_moving(
     options = {'finish': finish, 'max_memory': inferencer.budget}
     if job.kind == 'video':
         with ExitStack() as stack:
-            show = None if compared is None else stack.enter_context(_Comparison(compared, job.source)).add
+            show = None if compared is None else stack.enter_context(_Comparison(compared, job.source))
             done = enhance_video(job.source, job.target, inferencer.model, tell=tell, show=show, **options)
         return _text(done)
     if job.target is None:
@@ -97,7 +99,11 @@ def _text(done: EnhancedVideo) -> str:
 
 
 class _Comparison:
-    """A video of before and after, side by side."""
+    """A video of before and after, side by side.
+
+    Attributes:
+        held_bytes: About how much it holds.
+    """
 
     def __init__(self, path: Path, source: Path) -> None:
         with VideoReader(source) as video:
@@ -106,9 +112,11 @@ class _Comparison:
         height, width, _ = _side_by_side(black, black).shape
         # drawn in 8 bits, as brightness of today's screens
         sdr = {'bits': 8, 'colours': () if kind.is_hdr else kind.colours}
-        self._writer = VideoWriter(path, kind._replace(height=height, width=width, **sdr))
+        drawn = kind._replace(height=height, width=width, **sdr)
+        self.held_bytes = codec_bytes(drawn) + DRAWING_BYTES * kind.height * kind.width
+        self._writer = VideoWriter(path, drawn)
 
-    def add(self, frame: Frame, answer: np.ndarray) -> None:
+    def __call__(self, frame: Frame, answer: np.ndarray) -> None:
         """The next frame, before and after."""
         self._writer.write(_side_by_side(frame.pixels, answer), frame.time)
 

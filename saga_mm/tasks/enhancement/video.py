@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from saga_mm.images.photo import is_grey
-from saga_mm.images.video import Frame, VideoReader
+from saga_mm.images.video import Frame, VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
@@ -28,6 +28,11 @@ LUMA = (0.299, 0.587, 0.114)
 CODEC_BYTES = 150
 # how close the mean luminance comes to what it shall be, and in how many steps at most
 GAIN_ERROR, GAIN_STEPS = 2e-5, 4
+
+
+def codec_bytes(kind: VideoKind) -> int:
+    """What reading or writing a video holds: twice as much for samples of 16 bits in memory."""
+    return CODEC_BYTES * kind.height * kind.width * (1 if kind.bits == 8 else 2)
 
 
 class VideoEnhancer:
@@ -171,14 +176,14 @@ def enhance_video(
         decay: As of :class:`VideoEnhancer`.
         max_memory: As of :class:`VideoEnhancer`.
         tell: Called with the share that is done, up to 1.
-        show: Called with each frame before and after.
+        show: Called with each frame before and after; may say by ``held_bytes`` what it holds.
 
     Raises:
         SagaError: No frame can be read, the file cannot be written, or the memory is too small.
     """
     with VideoReader(source) as reader, VideoWriter(target, reader.kind, reader.sounds) as writer:
         kind, count = reader.kind, 0
-        held = CODEC_BYTES * kind.height * kind.width
+        held = codec_bytes(kind) + getattr(show, 'held_bytes', 0)
         enhance = VideoEnhancer(model, finish, decay, max_memory, held, Path(target).parent)
         for frame in reader.read(writer.copy):
             answer = enhance(frame.pixels)

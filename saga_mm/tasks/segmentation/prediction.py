@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from saga_mm.display.drawing import draw_maps, save_map
+from saga_mm.display.drawing import MapDrawing, draw_maps, save_map
 from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import ArgumentError, SagaError
-from saga_mm.images.large import RowReader, decoding_bytes, open_rows
+from saga_mm.images.large import RowReader, decoding_bytes, open_rows, pixel_count
 from saga_mm.images.large_writer import write_rows
 from saga_mm.images.notes import read_geo, write_world_file
 from saga_mm.images.pictures import read_picture
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MAPS = 'maps'
 LARGEST_DRAWN = 2048
+# bytes a pixel of a picture that is read, labelled, drawn and saved in one piece
+WHOLE_BYTES = 40
 # seconds before a picture gets a bar of its own, and the part of the time before its first row is written
 DELAY, MODEL_SHARE = 2.0, 0.9
 
@@ -93,6 +95,7 @@ class SegmentationWriter(Writer):
     def write(self, picture: Path) -> dict[str, Any]:
         self._require_memory(picture)
         if not self.own_size and not self.predictor.keeps_size:
+            self._require_whole(picture)
             return self._write_whole(picture, read_picture(picture))
         with open_rows(picture) as rows:
             if self.own_size or self.predictor.is_large(rows.height, rows.width):
@@ -112,6 +115,19 @@ class SegmentationWriter(Writer):
                 f'use, and the program may take {budget.allowed / 2**20:,.0f}MB; save it as JPEG, PNG or TIFF, upright'
             )
 
+    def _require_whole(self, picture: Path) -> None:
+        """Refuse a picture that is resized for the model, and so read and drawn in one piece, beyond a given limit."""
+        budget = getattr(self.predictor, 'budget', None)
+        if budget is None or not budget.is_given:
+            return
+        need, used = WHOLE_BYTES * pixel_count(picture), used_bytes(torch.device('cpu'))
+        if used + need > budget.allowed:
+            raise SagaError(
+                f'{picture}: is done in one piece, since the config resizes it; that takes about {need / 2**20:,.0f}MB '
+                f'beside {used / 2**20:,.0f}MB in use, and the program may take {budget.allowed / 2**20:,.0f}MB; '
+                '--own-size does it in strips'
+            )
+
     def _write_whole(self, picture: Path, image: np.ndarray) -> dict[str, Any]:
         found = self.predictor(image)
         metainfo = self.predictor.metainfo
@@ -123,25 +139,26 @@ class SegmentationWriter(Writer):
     def _write_rows(self, picture: Path, rows: RowReader) -> dict[str, Any]:
         drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
         count, metainfo = len(self.predictor.classes), self.predictor.metainfo
-        pixels, small, start = np.zeros(count, np.int64), [], 0
+        pixels, start = np.zeros(count, np.int64), 0
         size = rows.height, rows.width
         step = -(-max(size) // LARGEST_DRAWN)
+        drawing = MapDrawing(*(-(-side // step) for side in size), metainfo)
         with (
-            open_rows(picture) as again,
+            # what is in memory is not decoded once more
+            nullcontext(rows) if rows.is_decoded else open_rows(picture) as again,
             write_rows(target, *size, metainfo['palette']) as maps,
             _rows_shown(picture, rows.height) as show,
         ):
-            for labels in segment_strips(self.predictor.model, rows, self.predictor.budget, self.out):
+            held = drawing.held_bytes + (0 if again is rows else again.held_bytes)
+            for labels in segment_strips(self.predictor.model, rows, self.predictor.budget, self.out, held):
                 maps.write(labels)
                 pixels += np.bincount(labels.ravel(), minlength=count)[:count]
                 shown = again.read(start, start + len(labels))
                 first = -start % step
-                # copies, so that no view keeps a strip alive
-                small.append((shown[first::step, ::step, ::-1].copy(), labels[first::step, ::step].copy()))
+                drawing.add(shown[first::step, ::step, ::-1], labels[first::step, ::step], -(-start // step))
                 start += len(labels)
                 show(start)
-        image, found = (np.concatenate(parts) for parts in zip(*small))
-        draw_maps(np.ascontiguousarray(image), [found], metainfo, drawn)
+        drawing.save(drawn)
         return self._entry(picture, drawn, target, size, (pixels / pixels.sum()).tolist())
 
     def _entry(

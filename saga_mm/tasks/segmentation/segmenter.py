@@ -81,8 +81,8 @@ class Segmenter(Predictor):
             parts = segmentor_parts(self.model, 1, height, width)
         except ValueError:
             return False
-        # the picture as it is read, as the model takes it, and labels
-        return not self.budget.takes_whole(parts, held=(3 + 3 * 4 + 8) * height * width)
+        # the picture as it is read, as the model takes it, labels, and what is drawn
+        return not self.budget.takes_whole(parts, held=(3 + 3 * 4 + 8 + 12) * height * width)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Find the class of each pixel of a picture.

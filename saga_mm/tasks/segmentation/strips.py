@@ -40,6 +40,7 @@ def segment_strips(
     image: BgrRows | np.ndarray,
     max_memory: int | MemoryBudget | None = None,
     folder: str | Path | None = None,
+    held_bytes: int = 0,
 ) -> Iterator[np.ndarray]:
     """Segment an image at its own size, exactly as in one piece.
 
@@ -49,6 +50,7 @@ def segment_strips(
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
             None for half of what is free; or a budget, which can tell afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
+        held_bytes: What the caller will hold of what is yielded.
 
     Yields:
         Labels ``(rows, W)`` of the next rows from the top: uint8, or uint16 for more than 256 classes.
@@ -58,7 +60,8 @@ def segment_strips(
     """
     rows = prepare_rows(image, model)
     parts = parts_in_strips(segmentor_parts, model, rows.height, rows.width)
-    runner = MemoryBudget.of(model, max_memory).plan(parts, rows, getattr(image, 'held_bytes', 0), folder)
+    held = held_bytes + getattr(image, 'held_bytes', 0)
+    runner = MemoryBudget.of(model, max_memory).plan(parts, rows, held, folder)
     with torch.no_grad():
         scores = segment_rows(model, rows, runner)
         for labels in label_rows(model.decode_head, scores, (rows.height, rows.width)):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saga_mm.errors import SagaError
 from saga_mm.tasks.prediction import Pictures
 from saga_mm.tasks.segmentation import prediction
 
@@ -33,3 +34,64 @@ def test_in_strips_the_map_of_any_number_of_classes_is_that_of_the_whole(tmp_pat
     assert all(np.array_equal(np.asarray(found), labels) for found in maps)
     assert maps[0].mode == maps[1].mode == ('P' if count <= 256 else 'I;16')
     assert entries[0] == entries[1]
+
+
+@pytest.fixture
+def writer(tmp_path, monkeypatch):
+    """A writer in strips of 7 rows, whose labels are those of a pattern."""
+    labels = (np.add.outer(np.arange(61), np.arange(47)) // 5 % 3).astype(np.uint8)
+    metainfo = {'classes': ('a', 'b', 'c'), 'palette': [(250, 0, 0), (0, 250, 0), (0, 0, 250)]}
+    allowed = SimpleNamespace(is_given=True, allowed=2**40)
+    predictor = SimpleNamespace(model=None, budget=allowed, keeps_size=True, classes=('a', 'b', 'c'), metainfo=metainfo)
+    predictor.is_large = lambda *size: True
+    held = []
+
+    def strips(model, rows, budget, folder, held_bytes):
+        held.append(held_bytes)
+        for start in range(0, 61, 7):
+            yield labels[start : start + 7]
+
+    monkeypatch.setattr(prediction, 'segment_strips', strips)
+    made = prediction.SegmentationWriter(predictor, Pictures([], tmp_path, tmp_path / 'out'), False)
+    made.labels, made.held = labels, held
+    return made
+
+
+def save(path, turned: bool = False) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3 if turned else 1
+    Image.fromarray(pixels[::-1, ::-1] if turned else pixels).save(path, exif=exif)
+    return pixels
+
+
+@pytest.mark.parametrize('longest', [2048, 61, 30, 20, 7])
+def test_what_is_drawn_in_strips_is_every_nth_pixel_of_the_whole(tmp_path, monkeypatch, writer, longest):
+    pixels, step = save(tmp_path / 'a.png'), -(-61 // longest)
+    monkeypatch.setattr(prediction, 'LARGEST_DRAWN', longest)
+    entry = writer.write(tmp_path / 'a.png')
+    metainfo = writer.predictor.metainfo
+    whole = tmp_path / 'whole.jpg'
+    prediction.draw_maps(np.ascontiguousarray(pixels[::step, ::step]), [writer.labels[::step, ::step]], metainfo, whole)
+    drawn = np.asarray(Image.open(writer.out / entry['drawn']))
+    assert np.array_equal(drawn, np.asarray(Image.open(whole)))
+    assert writer.held[0] >= 10 * (61 // step) * (47 // step)
+
+
+def test_a_picture_that_is_decoded_whole_is_decoded_once(tmp_path, monkeypatch, writer):
+    save(tmp_path / 'a.png', turned=True)
+    opened, open_rows = [], prediction.open_rows
+    monkeypatch.setattr(prediction, 'open_rows', lambda path: opened.append(path) or open_rows(path))
+    writer.write(tmp_path / 'a.png')
+    assert len(opened) == 1
+    save(tmp_path / 'b.png')
+    writer.write(tmp_path / 'b.png')
+    assert len(opened) == 3 and writer.held[1] > writer.held[0]
+
+
+def test_a_picture_that_the_config_resizes_is_held_against_the_limit(tmp_path, monkeypatch, writer):
+    save(tmp_path / 'a.png')
+    writer.predictor.keeps_size = False
+    writer.predictor.budget.allowed = 1000
+    with pytest.raises(SagaError, match=r'a\.png: is done in one piece.*--own-size does it in strips'):
+        writer.write(tmp_path / 'a.png')
