@@ -23,8 +23,8 @@ from saga_mm.images.video import VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.tasks.device import find_device
 from saga_mm.tasks.enhancement.video import VideoEnhancer
-from saga_mm.tasks.predictor import find_device
 
 from .flicker import Flicker, measure_flicker, static_scene
 from .machine import described, full_machine

@@ -160,7 +160,8 @@ class Environment:
         if kept:
             say("mmcv's operators are compiled already")
             return
-        with suppress(SetupError):
+        if self.ops or any(self.folder.glob('lib/python*/site-packages/mmcv/_ext.*.so')):
+            # none where some are wanted, or some for another torch
             self.run(self.python, '-m', 'pip', 'uninstall', '-y', 'mmcv', 'mmcv-lite', 'onedl-mmcv')
         # what an installer built before and kept may hold operators for another torch, or none
         how = ('--no-deps', '--no-cache-dir')

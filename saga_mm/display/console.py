@@ -5,15 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-
 # verbs whose tool has another name
 TOOLS = {'check-data': 'check_dataset', 'publish': 'publish_weights', 'convert': 'convert_checkpoint'}
 
 
 def is_speaker() -> bool:
     """Whether this process is the one that prints; launchers number processes before they know of each other."""
-    return is_main_process() and os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
+    group = sys.modules.get('torch.distributed')
+    if group is not None and group.is_available() and group.is_initialized() and group.get_rank() != 0:
+        return False
+    return os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
@@ -16,11 +17,13 @@ EMPTY = ('lastresort', 'adobeblank', 'adobe-blank')
 
 def shown(text: str) -> str:
     """The text, with numbers for the letters that DejaVu Sans lacks where no font on this machine has all of them."""
-    return text if font_file(text) else _numbers(text)
+    return text if not _has_matplotlib() or font_file(text) else _numbers(text)
 
 
 def pillow_font(text: str, size: float) -> ImageFont.FreeTypeFont:
-    """A font for :func:`shown` of a text."""
+    """A font for :func:`shown` of a text; without Matplotlib the one of Pillow, which has Latin letters."""
+    if not _has_matplotlib():
+        return ImageFont.load_default(size)
     return ImageFont.truetype(font_file(text) or str(_dejavu()), size)
 
 
@@ -114,6 +117,11 @@ def _family(file: str) -> str:
 
     fontManager.addfont(file)
     return FT2Font(file).family_name
+
+
+@cache
+def _has_matplotlib() -> bool:
+    return find_spec('matplotlib') is not None
 
 
 @cache

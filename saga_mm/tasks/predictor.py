@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
 from saga_mm.display.overlay import palette
 from saga_mm.engines import use_engine
-from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import LOADERS, leaf_datasets
 from saga_mm.loading.stack import require_stack
 from saga_mm.loading.trained import Trained
 from saga_mm.tasks import task_of
+from saga_mm.tasks.device import find_device
 from saga_mm.tasks.own_data import class_counts, set_num_classes
 from saga_mm.tasks.task import Task
 
@@ -123,17 +123,3 @@ class Predictor:
         ]
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', self.task.scope)):
             return Compose([{'type': f'{self.task.scope}.LoadImageFromNDArray'}, *steps])
-
-
-def find_device(name: str | None) -> torch.device:
-    """The device of this name, or a GPU if there is one.
-
-    Raises:
-        SagaError: It is not there.
-    """
-    try:
-        device = torch.device(name or get_device())
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ArgumentError('device', name, f'is not there ({str(error).splitlines()[0]})') from error
-    return device

@@ -7,9 +7,9 @@ from operator import mul
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.attention import TokenMixer, build_attention
 from saga_mm.models.padding import Size, by_size, coarser, picture_sizes, reads_padding, trains_batch_norm, watch_stack
 from saga_mm.ops import contiguous_map

@@ -3,8 +3,7 @@
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.model import BaseModule
-
+from saga_mm.foundation import BaseModule
 from saga_mm.registry import MODELS
 
 from . import cswin, pvt, pvt_v2, ravlt, swin, vit

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel, ImgDataPreprocessor
 from torch import nn
 
+from saga_mm.foundation import BaseModel, ImgDataPreprocessor
 from saga_mm.registry import MODELS
 
 from .mixing import mix_batch

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.init import init_truncated
 from saga_mm.registry import MODELS
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
+from saga_mm.foundation import BaseDataPreprocessor, BaseModel
 from saga_mm.models.backbones.chunks import engine_for, run_on
 from saga_mm.ops import round_up
 from saga_mm.registry import MODELS

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.openmmlab.layers import ResizedRows, SumRows
 from saga_mm.ops import ceil_div, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.backbones.base import Attention, resolve_arch
 from saga_mm.models.backbones.stage import Stage
 from saga_mm.models.openmmlab.layers import SumRows

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.attention import CrossWindowAttention, WindowAttention, build_attention
 from saga_mm.models.init import init_weights
 from saga_mm.models.padding import Size, by_size, level_sizes, watch_stack

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.foundation import BaseModule
 from saga_mm.models.init import init_weights
 from saga_mm.registry import MODELS
 

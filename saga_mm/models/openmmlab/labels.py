@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import nn
 
+from saga_mm.foundation import print_log
 from saga_mm.models.backbones.chunks import engine_for, run_on, whole_reason
 from saga_mm.ops import captures_graph, map_to_tokens
 from saga_mm.rows import MemoryBudget, MemoryRows, Part, Rows, Span

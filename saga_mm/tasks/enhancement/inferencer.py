@@ -17,8 +17,8 @@ from saga_mm.models.enhancement.weights import load_weights
 from saga_mm.onnx.file import is_onnx
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size
+from saga_mm.tasks.device import find_device
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer
-from saga_mm.tasks.predictor import find_device
 
 from .strips import RgbRows, enhance_strips
 

@@ -1,0 +1,26 @@
+"""Where a model runs."""
+
+from __future__ import annotations
+
+import torch
+
+from saga_mm.errors import ArgumentError
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of this name, or a GPU if there is one.
+
+    Raises:
+        ArgumentError: It is not there.
+    """
+    try:
+        device = torch.device(name or _best())
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ArgumentError('device', name, f'is not there ({str(error).splitlines()[0]})') from error
+    return device
+
+
+def _best() -> str:
+    backends = {'cuda': torch.cuda, 'npu': getattr(torch, 'npu', None), 'mps': torch.backends.mps}
+    return next((name for name, backend in backends.items() if backend and backend.is_available()), 'cpu')
