@@ -266,7 +266,7 @@ def test_refused_to_write(model, tmp_path):
 
 
 def test_weights_are_packed_with_the_package(file, tmp_path):
-    for name in ('pyproject.toml', '.gitignore', 'saga_mm/version.py'):
+    for name in ('pyproject.toml', '.gitignore', 'model-index.yml', 'saga_mm/version.py'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     target = tmp_path / 'saga_mm' / FOLDER.name / 'base.npz'
