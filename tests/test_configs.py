@@ -10,7 +10,7 @@ from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
-# classification is in test_imagenet_configs.py
+# imagenet is in test_imagenet_configs.py
 FILES = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob('*.py')
@@ -99,7 +99,18 @@ def low_light_batch(model):
     return {'inputs': [sample.gt_img // 4 for sample in samples], 'data_samples': samples}
 
 
-BATCHES = {'mmdet': detection_batch, 'mmseg': segmentation_batch, 'saga_mm': low_light_batch}
+def classification_batch(model):
+    from saga_mm.datasets.classification.sample import ClassSample
+
+    samples = [ClassSample(gt_label=torch.tensor(label)) for label in (1, 4)]
+    images = [torch.randint(256, (3, 64, 64), dtype=torch.uint8) for _ in samples]
+    return {'inputs': images, 'data_samples': samples}
+
+
+def batch_of(cfg, model):
+    if cfg.model.type == 'saga_mm.ImageClassifier':
+        return classification_batch(model)
+    return {'mmdet': detection_batch, 'mmseg': segmentation_batch, 'saga_mm': low_light_batch}[cfg.default_scope](model)
 
 
 @pytest.mark.usefixtures('stack')
@@ -114,7 +125,7 @@ def test_builds_and_takes_a_training_step(file):
     if cfg.default_scope != 'saga_mm':
         widths = [conv.conv.in_channels for conv in laterals] if laterals else model.decode_head.in_channels
         assert tuple(widths) == model.backbone.embed_dims[-len(widths) :]
-    batch = BATCHES[cfg.default_scope](model)
+    batch = batch_of(cfg, model)
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     total, _ = model.parse_losses(losses)
     assert total.isfinite()

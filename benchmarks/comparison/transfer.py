@@ -1,0 +1,161 @@
+"""What pretraining brings: python -m benchmarks.comparison.transfer --data DATA --out RESULTS
+
+A classifier is trained on Imagenette. A segmentor on CamVid and a detector on 80 images of COCO are trained from its
+backbone and from random weights, at equal steps, by the commands that users have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.model_tables import markdown
+from saga_mm.errors import SagaError
+from saga_mm.files import locked_folder, write_file
+
+from .plan import SEEDS
+from .tables import interval
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs' / 'transfer'
+CLASSIFIER = 'classifier_saga-pvt-mini_30e_imagenette-64px'
+# what is measured, and its scale
+MEASURES = {
+    CLASSIFIER: ('top1', 1),
+    'upernet_saga-pvt-mini_1k_camvid-144x192': ('mIoU', 1),
+    'mask-rcnn_saga-pvt-mini_fpn_1k_coco-tiny': ('coco/bbox_mAP', 100),
+}
+FOLDERS = {'imagenette': 'classes_small', 'camvid': 'camvid', 'coco_tiny': 'coco_tiny'}
+LAST_LOSSES = 5
+
+
+class Step(NamedTuple):
+    """One training.
+
+    Attributes:
+        config: Its config's name.
+        seed: Its seed.
+        pretrained: Whether it starts from the classifier of the same seed.
+    """
+
+    config: str
+    seed: int
+    pretrained: bool = False
+
+    @property
+    def name(self) -> str:
+        return f'{self.config}_s{self.seed}' + '_pretrained' * self.pretrained
+
+
+def steps() -> Iterator[Step]:
+    """All trainings, in order."""
+    for seed in SEEDS:
+        yield Step(CLASSIFIER, seed)
+        for config in list(MEASURES)[1:]:
+            yield Step(config, seed)
+            yield Step(config, seed, pretrained=True)
+
+
+def command(step: Step, out: Path) -> list[str]:
+    """The command of a training."""
+    options = [f'randomness.seed={step.seed}']
+    if step.pretrained:
+        weights = out / Step(CLASSIFIER, step.seed).name / 'epoch_30.pth'
+        options.append(f'load_from={weights}')
+    config = CONFIGS / f'{step.config}.py'
+    parts = ('tools/train.py', str(config), '--work-dir', str(out / step.name), '--resume', 'auto')
+    return [sys.executable, str(ROOT / parts[0]), *parts[1:], '--cfg-options', *options]
+
+
+def figures(folder: Path, measure: str, scale: float) -> dict[str, float]:
+    """The last figure of an evaluation and the mean of the last losses, from the logs of a work folder.
+
+    Raises:
+        SagaError: The logs hold none.
+    """
+    rows = [
+        json.loads(line)
+        for log in sorted(folder.glob('*/vis_data/scalars.json'))
+        for line in log.read_text().splitlines()
+    ]
+    scores, losses = ([row[key] for row in rows if key in row] for key in (measure, 'loss'))
+    if not scores or not losses:
+        raise SagaError(f'{folder}: its logs hold no {measure}, or no loss')
+    return {'score': scale * scores[-1], 'loss': float(np.mean(losses[-LAST_LOSSES:]))}
+
+
+def run(step: Step, data: Path, out: Path) -> None:
+    """Train, in a folder with the data sets under the names that the configs have for them.
+
+    Raises:
+        SagaError: The training failed; its output was printed.
+    """
+    place = out / 'place'
+    (place / 'data').mkdir(parents=True, exist_ok=True)
+    for name, folder in FOLDERS.items():
+        link = place / 'data' / name
+        if not link.is_symlink():
+            link.symlink_to((data / folder).resolve())
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command(step, out.resolve()), cwd=place, env=environment)
+    if done.returncode:
+        raise SagaError(f'{step.name}: the training ended with status {done.returncode}')
+    found = figures(out / step.name, *MEASURES[step.config])
+    write_file(out / f'{step.name}.json', json.dumps({**step._asdict(), **found}, indent=1))
+
+
+def table(out: Path) -> str:
+    """Scores with random and with pretrained weights, and the mean of the paired differences."""
+    rows = []
+    for config, (measure, _) in MEASURES.items():
+        found: dict[bool, dict[int, dict[str, Any]]] = {False: {}, True: {}}
+        for step in steps():
+            path = out / f'{step.name}.json'
+            if step.config == config and path.is_file():
+                found[step.pretrained][step.seed] = json.loads(path.read_text())
+        cells = [_spread([run['score'] for run in runs.values()]) for runs in found.values()]
+        pairs = [
+            found[True][seed]['score'] - found[False][seed]['score'] for seed in found[True] if seed in found[False]
+        ]
+        losses = [
+            '' if not runs else f'{np.mean([run["loss"] for run in runs.values()]):.3f}' for runs in found.values()
+        ]
+        difference = f'{interval(pairs)} ({len(pairs)})' if pairs else ''
+        rows.append((config, measure.rpartition('/')[2], *cells, difference, *losses))
+    header = ('config', 'score', 'random', 'pretrained', 'difference', 'last losses, random', 'pretrained')
+    return markdown(header, rows)
+
+
+def _spread(scores: list[float]) -> str:
+    if len(scores) < 2:
+        return ''.join(f'{score:.2f} (1)' for score in scores)
+    return f'{np.mean(scores):.2f} ± {np.std(scores, ddof=1):.2f} ({len(scores)})'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--data', type=Path, help='folder with classes_small, camvid and coco_tiny; without it, the table'
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder of the results, which are not run again')
+    args = parser.parse_args()
+    if args.data is None:
+        print(table(args.out))
+        return
+    args.out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(args.out, f'--out {args.out}: another transfer is running in this folder'):
+        for step in steps():
+            if not (args.out / f'{step.name}.json').is_file():
+                run(step, args.data, args.out)
+
+
+if __name__ == '__main__':
+    main()
