@@ -56,8 +56,8 @@ def parser() -> Parser:
         '--weights',
         default='base',
         metavar='NAME',
-        help='base, tiny (fast, for videos), photos (free of research terms), or a file of your own, one of '
-        'saga-mm export too (default: base)',
+        help='base, tiny (fast, for videos), lol and lol-tiny (trained on LOL-v1: for research only), or a file of '
+        'your own, one of saga-mm export too (default: base)',
     )
     add_engine_options(made)
     add_device(made)

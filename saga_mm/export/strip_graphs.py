@@ -74,6 +74,8 @@ class Plan:
             raise SagaError('strips in ONNX are for SAGAUNet with EnhancementHead and no neck')
         if model.exposure is not None:
             raise SagaError('exposure: is a state of the whole image, which strips in ONNX do not have')
+        if model.edges != 'zeros':
+            raise SagaError(f'edges={model.edges}: strips in ONNX need zeros')
         self.unit = 2 ** len(trunk.encoder)
         if model.pad_divisor != self.unit:
             raise SagaError(f'pad_divisor={model.pad_divisor}: strips in ONNX need {self.unit}')

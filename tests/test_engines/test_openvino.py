@@ -207,16 +207,20 @@ def test_levels_that_share_a_state(cache):
     assert engine.reasons == {}
 
 
-def enhancer() -> LowLightEnhancer:
-    model = LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': 'tiny'}).eval()
+EXPOSED = {'exposure': {'type': 'saga_mm.Exposure'}, 'edges': 'replicate'}
+
+
+def enhancer(**options: object) -> LowLightEnhancer:
+    model = LowLightEnhancer({'type': 'saga_mm.SAGAUNet', 'arch': 'tiny'}, **options).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     return model
 
 
-def test_enhancers_whole_and_in_strips(cache):
-    model, engine, image = enhancer(), OpenVINOEngine(cache=cache), torch.rand(1, 3, 61, 43)
+@pytest.mark.parametrize('options', [{}, EXPOSED], ids=['plain', 'exposed'])
+def test_enhancers_whole_and_in_strips(cache, options):
+    model, engine, image = enhancer(**options), OpenVINOEngine(cache=cache), torch.rand(1, 3, 61, 43)
     with torch.inference_mode():
         wanted = model.enhance(image)
         runner = RowRunner(rows=2, engine=engine)

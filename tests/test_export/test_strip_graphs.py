@@ -64,6 +64,7 @@ def strips():
         ({'trunk': {'attention': {'type': 'saga', 'sr_ratio': 2}}}, 'SAGAAttention'),
         ({'pad_divisor': 16}, 'pad_divisor=16'),
         ({'exposure': {'type': 'saga_mm.Exposure'}}, 'exposure'),
+        ({'edges': 'replicate'}, 'edges=replicate'),
     ],
 )
 def test_a_model_that_does_not_run_so_is_refused_by_name(options, message):

@@ -26,7 +26,7 @@ def page(browser, site):
 
 @pytest.fixture(scope='module')
 def enhance():
-    return LowLightInferencer('tiny', 'cpu')
+    return LowLightInferencer('lol-tiny', 'cpu')
 
 
 def dark(height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -64,6 +64,9 @@ class LowLightEnhancer(BaseModel):
             ``'replicate'`` for its outermost rows and columns, so that these come out as bright as others.
         data_preprocessor: Config; :class:`LowLightPreprocessor` unless given.
         init_cfg: Initialisation config of mmengine.
+
+    Attributes:
+        licence: Of weights that were loaded from a file that names one.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class LowLightEnhancer(BaseModel):
             raise ValueError(f'pad_divisor must be a number from 1 to {LARGEST_DIVISOR}, got {pad_divisor!r}')
         self.pad_divisor = pad_divisor
         self.exposure = MODELS.build(exposure) if exposure else None
+        self.licence = ''
         if edges not in EDGES:
             raise ValueError(f'edges={edges!r} must be one of {", ".join(EDGES)}')
+        self.edges = edges
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and any(layer.padding):
                 layer.padding_mode = edges

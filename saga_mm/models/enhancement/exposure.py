@@ -1,5 +1,6 @@
 """Exposure: one curve for all of an image, chosen so that the mean luminance is what is asked for or predicted."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ class Exposure(RowStep, nn.Module):
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, 1)
         nn.init.zeros_(self.fc2.weight)
-        nn.init.constant_(self.fc2.bias, float(torch.tensor(USUAL).logit()))
+        nn.init.constant_(self.fc2.bias, math.log(USUAL / (1 - USUAL)))
 
     @property
     def step_modules(self) -> Sequence[nn.Module]:

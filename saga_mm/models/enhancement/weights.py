@@ -82,6 +82,9 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
     Args:
         name: One of :func:`shipped_weights`, or a file that :func:`save_weights` wrote.
 
+    Returns:
+        The model; its ``licence`` is what the file says of it.
+
     Raises:
         SagaError: There is no such file, it is damaged or of another kind, or its model is none that this version has.
     """
@@ -99,6 +102,7 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
             model = build_enhancer(config)
             # values of float16 are cast by the copy
             model.load_state_dict(state)
+            model.licence = str(header.get('licence', ''))
             return model.eval()
     except _OtherModel:
         pass

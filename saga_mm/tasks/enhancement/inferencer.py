@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # modes of Pillow whose arrays are taken as they are
 TAKEN = ('L', 'LA', 'RGB', 'RGBA', 'I;16')
+# in the licence of weights, what is said where they are used
+RESEARCH = 'research only'
 # the brightness that a model predicts
 AUTO = 'auto'
 # of a picture to match, read at a time
@@ -40,9 +43,9 @@ class LowLightInferencer:
     result. An enhancer that was exported to ONNX runs under ONNX Runtime, always in one piece.
 
     Args:
-        weights: Weights that come with the package, ``'base'``, ``'tiny'`` or ``'photos'`` (on clean terms), or a file
-            of one's own: weights (``tools/publish_weights.py`` makes them of a training's checkpoint), or an ``.onnx``
-            file (of ``tools/export.py``).
+        weights: Weights that come with the package, ``'base'``, ``'tiny'``, ``'lol'`` or ``'lol-tiny'`` (for research
+            only, which is said on the screen), or a file of one's own: weights (``saga-mm publish`` makes them of a
+            training's checkpoint), or an ``.onnx`` file (of ``saga-mm export``).
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         max_memory: What the program may take, libraries included (on a GPU: of its memory), such as ``'2GB'``; None for
             half of what is free.
@@ -73,7 +76,10 @@ class LowLightInferencer:
             self.budget = MemoryBudget(torch.device('cpu'), memory)
             return
         self.device = find_device(device)
-        self.model = use_engine(load_weights(weights).to(self.device), engine, precision)
+        model = load_weights(weights)
+        if RESEARCH in model.licence.lower():
+            print(f'weights {weights}: {model.licence}', file=sys.stderr, flush=True)
+        self.model = use_engine(model.to(self.device), engine, precision)
         self.budget = MemoryBudget.of(self.model, memory)
 
     def __call__(

@@ -151,6 +151,12 @@ def test_weights_that_come_with_the_package(name):
     assert find_weights(name).stat().st_size <= 6 * 2**20
 
 
+@pytest.mark.parametrize('name', shipped_weights())
+def test_weights_whose_name_says_lol_are_for_research_alone(name):
+    licence = load_weights(name).licence
+    assert ('research only' in licence) == name.startswith('lol')
+
+
 @pytest.mark.parametrize('parts', ['this_and_that', 'subprocess.Popen', 'saga_mm.Nothing'])
 @pytest.mark.parametrize('place', ['type', 'attention', 'list', 'option'])
 def test_only_parts_of_saga_mm_are_built(file, parts, place):

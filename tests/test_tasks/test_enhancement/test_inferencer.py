@@ -11,7 +11,7 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.images.photo_writer import LUMA
 from saga_mm.models.enhancement.finish import Finish
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weights import build_enhancer, read_weights, save_weights
 from saga_mm.rows import MemoryBudget, RowRunner, Storage
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
 
@@ -320,3 +320,12 @@ def test_a_bug_keeps_its_cause_and_what_exists_its_cure(inferencer, tmp_path, mo
     with pytest.raises(SagaError, match='a bug') as caught:
         inferencer.save(tmp_path / 'a.png', tmp_path / 'b.png')
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize('licence', ['research only, as the data', 'CC0-1.0', ''])
+def test_terms_of_research_are_said_where_weights_are_used(weights, tmp_path, capsys, licence):
+    header, state = read_weights(weights)
+    save_weights(tmp_path / 'w.npz', header['model'], state, torch.float32, licence)
+    LowLightInferencer(tmp_path / 'w.npz', 'cpu')
+    said = capsys.readouterr().err
+    assert said == (f'weights {tmp_path / "w.npz"}: {licence}\n' if 'research' in licence else '')
