@@ -94,7 +94,7 @@ def _fit(cfg: Config, options: TrainOptions, start: tuple[int, int] | None) -> N
     """Fit the config to the length that is asked for, and say what does not fit."""
     if fitted := fit_length(cfg, options.length):
         say(f'{fitted}; warm-up, schedule, validations and checkpoints follow')
-    else:
+    elif start is None:
         for key in set(options.cfg_options or ()) & {'train_cfg.max_epochs', 'train_cfg.max_iters'}:
             say(f'warning: {key} leaves the schedule of the learning rate as it is; {FITS[key]} fits it as well')
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
