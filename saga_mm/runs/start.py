@@ -41,7 +41,8 @@ def start_from(cfg: Config, weights: str) -> None:
         raise SagaError(f'--weights {file}: nothing in it is for this {type(model).__name__}')
     match = match_weights(backbone, state)
     if not match.matched:
-        file = _convert(file, Path(cfg.work_dir))
+        attention = cfg.model.backbone.get('attention')
+        file = _convert(file, Path(cfg.work_dir), attention if isinstance(attention, str) else None)
         match = match_weights(backbone, state_of(load_checkpoint(file)))
     if not match.matched:
         raise SagaError(f'--weights {weights}: nothing in it is for this {type(backbone).__name__}')
@@ -49,11 +50,11 @@ def start_from(cfg: Config, weights: str) -> None:
     say(f'--weights {weights} for the backbone: {match}')
 
 
-def _convert(file: Path, folder: Path) -> Path:
-    """Published weights in the names of this package."""
+def _convert(file: Path, folder: Path, attention: str | None) -> Path:
+    """Published weights in the names of this package, for a backbone of this attention."""
     made = folder / CONVERTED
     try:
-        conversion = convert_file(file, made, overwrite=True)
+        conversion = convert_file(file, made, overwrite=True, attention=None if attention == 'softmax' else attention)
     except SagaError as error:
         raise SagaError(f'--weights {file}: is neither of this model nor of a known backbone: {error}') from error
     say(f'{file}: weights of {conversion.source}, converted into {made}')

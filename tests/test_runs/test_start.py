@@ -48,9 +48,9 @@ def test_published_weights_are_converted(cfg, tmp_path, capsys, golden):
     assert made == tmp_path / 'pretrained.pth'
     out = capsys.readouterr().out
     assert 'weights of pvt_v2_b0, converted into' in out and 'for the backbone: ' in out
-    # a softmax backbone takes all of it, one of another attention what both have
-    plain = create_backbone('pvt_v2_b0')
-    assert set(load_state(made)) == set(plain.state_dict())
+    # all that both attentions have was taken over
+    own, state = create_backbone('pvt_v2_b0', attention='saga').state_dict(), load_state(made)
+    assert set(state) <= set(own) and len(state) > 0.8 * len(own)
 
 
 def test_weights_of_something_else(cfg, tmp_path):
