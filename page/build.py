@@ -26,7 +26,7 @@ from saga_mm.export import strip_graphs
 from saga_mm.files import write_file
 from saga_mm.models.enhancement.weights import find_weights, load_weights
 from saga_mm.onnx.strips import StripModel
-from saga_mm.pages.uploads import dark_sample
+from saga_mm.pages.uploads import NIGHT, dark_sample
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.version import __version__
 
@@ -117,7 +117,8 @@ def checked_graphs() -> dict[str, bytes]:
 def _inputs() -> Mapping[str, Path]:
     """What the folder is made of, as far as it changes; layers are covered by the check against Python."""
     sources = {f'page/{name}': HERE / name for name in (*SOURCES, 'build.py')}
-    return {**sources, 'graphs': Path(strip_graphs.__file__), 'weights': find_weights(WEIGHTS)}
+    photo = {'sample': Path(str(NIGHT))} if NIGHT.is_file() else {}
+    return {**sources, **photo, 'graphs': Path(strip_graphs.__file__), 'weights': find_weights(WEIGHTS)}
 
 
 def _digest(path: Path) -> str:

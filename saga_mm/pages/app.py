@@ -29,9 +29,10 @@ NAMED = 'Start the page with `--{option} CONFIG CHECKPOINT` to use this tab.'
 CSS = """
 footer { display: none !important; }
 .gradio-container { max-width: 72rem !important; margin: 0 auto !important; }
+/* a table scrolls by itself, and does not widen the page */
+.table-wrap { contain: inline-size; }
 @media (max-width: 40rem) {
   .gradio-container .main { padding: 0.75rem !important; }
-  .gradio-container .contain { max-width: calc(100vw - 1.5rem); }
   .tab-wrapper button { padding: 0 0.5rem !important; }
 }
 """
@@ -207,7 +208,9 @@ def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
             button = gradio.Button('Detect', variant='primary', elem_id='detect')
         with gradio.Column(scale=2):
             drawn = gradio.AnnotatedImage(label='Objects', elem_id='objects')
-            table = gradio.Dataframe(headers=['class', 'score', 'box'], label='Objects, the surest first', wrap=True)
+            table = gradio.Dataframe(
+                elem_classes='table', headers=['class', 'score', 'box'], label='Objects, the surest first', wrap=True
+            )
 
     def run(path: str | None, lowest: float) -> Any:
         return answers.detect(path, models.detect, lowest, models.device)
@@ -245,7 +248,7 @@ def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
             kind = gradio.Radio(list(titles.items()), value='product', label='Gate')
             button = gradio.Button('Look inside', variant='primary', elem_id='look')
         with gradio.Column(scale=2):
-            gallery = gradio.Gallery(label='Gates, from blue (closed) to yellow (open)', columns=3, elem_id='gates')
+            gallery = gradio.Gallery(label='Gates, from blue (closed) to yellow (open)', columns=2, elem_id='gates')
             headers = ['layer', 'key gate', 'value gate', 'product', 'rank of state']
             table = gradio.Dataframe(
                 headers=headers, label='Means of the gates, and effective rank of the state', wrap=True

@@ -113,10 +113,18 @@ def test_each_part_has_a_name_for_screen_readers_and_keys_reach_it(page):
     assert {'enhance', 'download'} <= reached
 
 
-def test_a_phone_sees_all_of_it_without_scrolling_sideways(browser, server):
+def test_a_phone_sees_all_of_it_without_scrolling_sideways(browser, server, tmp_path):
+    widths = '[innerWidth, document.documentElement.scrollWidth].join()'
     with browser.open(f'{server.address}/', size=(390, 844)) as phone:
         phone.wait_for('document.getElementById("enhance")')
-        assert phone.evaluate('[innerWidth, document.documentElement.scrollWidth].join()') == '390,390'
+        assert phone.evaluate(widths) == '390,390'
+        phone.evaluate('[...document.querySelectorAll("[role=tab]")].at(-1).click()')
+        phone.wait_for('document.querySelector("[role=tabpanel]:has(#look) .photo input[type=file]")')
+        phone.choose('[role=tabpanel]:has(#look) .photo input[type=file]', [save_dark(tmp_path / 'photo.png')])
+        phone.wait_for('document.querySelector("[role=tabpanel]:has(#look) .photo").innerText.includes("photo")')
+        phone.evaluate('document.getElementById("look").click()')
+        phone.wait_for('document.querySelector("#gates img") && document.body.innerText.includes("encoder 3.1")')
+        assert phone.evaluate(widths) == '390,390'
 
 
 def test_the_page_asks_no_other_server(browser, server):
