@@ -36,3 +36,4 @@ TRANSFORMS = _child(
     'saga_mm.datasets.low_light.transforms',
     'saga_mm.datasets.classification.transforms',
 )
+DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'saga_mm.datasets.classification.sampler')

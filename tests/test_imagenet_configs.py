@@ -112,6 +112,8 @@ def test_follows_the_published_schedule(file):
         clipped = 0
     assert (cfg.optim_wrapper.get('clip_grad') or {}).get('max_norm', 0) == clipped
     assert ('EMAHook' in str(cfg.get('custom_hooks'))) == (host in ('cswin', 'ravlt') or (host == 'vit' and not mixer))
+    repeated = cfg.train_dataloader.sampler.type == 'saga_mm.RepeatedSampler'
+    assert repeated == (host in ('ravlt', 'vit'))
     steps = {step['type'].rpartition('.')[2]: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps['RandAugment']['magnitude_level'] == 9 and steps['RandomErasing']['erase_prob'] == 0.25
     augments = {each['type']: each['alpha'] for each in cfg.model.train_cfg.augments}

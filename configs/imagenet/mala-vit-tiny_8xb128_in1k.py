@@ -19,3 +19,4 @@ model = dict(
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'.position.table': dict(decay_mult=0.0), '.class_token': dict(decay_mult=0.0)})
 )
+train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))

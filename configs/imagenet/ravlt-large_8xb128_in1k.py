@@ -1,4 +1,4 @@
-"""As published but for the repetition of each picture in an epoch; the number of GPUs is not known."""
+"""As published; the number of GPUs there is not known."""
 
 _base_ = [
     '../_base_/models/imagenet_classifier.py',
@@ -19,3 +19,4 @@ model = dict(
     head=dict(type='saga_mm.ConvClsHead', in_channels=640),
 )
 custom_hooks = [dict(type='EMAHook', momentum=8e-5)]
+train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))

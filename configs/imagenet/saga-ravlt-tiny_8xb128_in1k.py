@@ -19,3 +19,4 @@ model = dict(
     head=dict(type='saga_mm.ConvClsHead', in_channels=512),
 )
 custom_hooks = [dict(type='EMAHook', momentum=8e-5)]
+train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))

@@ -1,4 +1,4 @@
-"""DeiT, as published but for the repetition of each picture in an epoch."""
+"""DeiT, as published."""
 
 _base_ = [
     '../_base_/models/imagenet_classifier.py',
@@ -21,3 +21,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'.position.table': dict(decay_mult=0.0), '.class_token': dict(decay_mult=0.0)})
 )
 custom_hooks = [dict(type='EMAHook', momentum=8e-5)]
+train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))
