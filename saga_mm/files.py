@@ -51,7 +51,7 @@ class Draft:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self._handle: int | None = None
         self._process = os.getpid()
         try:
@@ -107,6 +107,15 @@ class Draft:
         self.discard()
         if isinstance(error, OSError):
             raise write_error(self.path, error) from error
+
+
+def user_path(name: str | os.PathLike[str]) -> Path:
+    """A path as a user writes it: ``~`` is the home folder, and a file may be called ``~x.png``."""
+    path = Path(name)
+    # nobody's home: the name of a file
+    with suppress(RuntimeError):
+        return path.expanduser()
+    return path
 
 
 def write_file(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> None:

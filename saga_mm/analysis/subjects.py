@@ -14,6 +14,7 @@ from torch import nn
 
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.files import user_path
 from saga_mm.images.pictures import find_images, read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
@@ -122,7 +123,7 @@ def split_files(files: Sequence[str]) -> tuple[str | None, list[str]]:
     Raises:
         SagaError: There is no picture.
     """
-    first = Path(files[0]).expanduser()
+    first = user_path(files[0])
     is_work_dir = first.is_dir() and next(first.glob('*.pth'), None) is not None
     checkpoint = files[0] if is_work_dir or files[0].lower().endswith(WEIGHTS) else None
     pictures = list(files[1:] if checkpoint else files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from saga_mm.cli.extras import cure
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
+
+# errors of the system in what a user names: what cannot be read or written, and names that it does not take
+OF_USERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 
 
 def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> None:
@@ -45,12 +49,19 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         sys.stdout.flush()
         print(f'{prefix}error: {error.name} is not installed, and this needs it: {how}', file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # the reader of our output is gone (`| head`); without this, Python complains once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
-        if error.errno not in FULL:
+        told = error.errno in FULL or (error.errno in OF_USERS and error.filename)
+        if not told:
             raise
         sys.stdout.flush()
         # without a name it is what the tool prints
-        reason = write_error(error.filename, error) if error.filename else f'the output: {error.strerror}'
+        reason = f'{error.filename or "the output"}: {error.strerror}'
+        if error.errno in FULL and error.filename:
+            reason = str(write_error(error.filename, error))
         print(f'{prefix}error: {reason}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -59,10 +70,6 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     except _Stopped as stop:
         print(f'\n{prefix}{stop}: {interrupted}', file=sys.stderr)
         sys.exit(128 + stop.number)
-    except BrokenPipeError:
-        # the reader of our output is gone (`| head`); without this, Python complains once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
 
 
 def _call(main: Callable[[], None]) -> None:

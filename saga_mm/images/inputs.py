@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 
-from .content import VIDEO, VIDEO_SUFFIXES, kind_of_content
+from .content import VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
 from .large import any_size
 from .metadata import DAMAGE
 from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
@@ -72,7 +73,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     """
     found: list[tuple[Path | int, Path]] = []
     refused: list[SagaError] = []
-    out = None if output is None else Path(output).expanduser()
+    out = None if output is None else user_path(output)
     for name in inputs:
         try:
             found += _expand(str(name), len(inputs) > 1, out, refused)
@@ -80,7 +81,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
             refused.append(error)
     found = _without_results(found)
     to_file = out is not None and _is_file(out, str(output))
-    if to_file and (len(found) > 1 or any(Path(name).expanduser().is_dir() for name in inputs)):
+    if to_file and (len(found) > 1 or any(user_path(name).is_dir() for name in inputs)):
         raise SagaError(f'{output}: is one file for {len(found)} results; name a folder')
     if out is not None and not to_file and out.exists() and not out.is_dir():
         raise SagaError(f'{output}: is a file; name a folder, or a file that ends in .jpg, .png, .tif or .mp4')
@@ -95,14 +96,19 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
             (skipped if exists and not overwrite else jobs).append(job)
         except SagaError as error:
             refused.append(error)
+        except OSError as error:
+            # a name that is too long with its ending, for instance
+            refused.append(SagaError(f'{job.source}: its output {job.target}: {error.strerror}'))
     return Jobs(jobs, skipped, refused)
 
 
 def _expand(name: str, several: bool, out: Path | None, refused: list[SagaError]) -> list[tuple[Path | int, Path]]:
     """Sources, each with its place below an output folder; ``refused`` gets a line for each that cannot be done."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return [(inner, path.name / below if several else below) for inner, below in _in_folder(path, out, refused)]
+    if path.exists() and not path.is_file():
+        raise SagaError(f'{name}: is {refusal_of(path, path.parent)}')
     if path.exists():
         return [(path, Path(path.name))]
     if name.isdecimal():

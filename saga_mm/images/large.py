@@ -12,12 +12,14 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.images.headers import reason_of
 from saga_mm.images.pictures import (
     DECODING_BYTES,
     OTHER_DECODING_BYTES,
     from_deep,
     image_library,
+    library_name,
     open_picture,
     open_tiff,
     read_picture,
@@ -98,7 +100,7 @@ def open_rows(path: str | Path) -> RowReader:
         SagaError: There is no file, it is no picture or a damaged one, or larger than its format's library reads
             (65,500 pixels a side for JPEG, a million for PNG).
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise SagaError(f'{path}: no such picture')
     with any_size():
@@ -198,7 +200,7 @@ class StreamReader(RowReader):
         settings = library.ImageSpec()
         # else colours come multiplied by their opacity
         settings.attribute('oiio:UnassociatedAlpha', 1)
-        file = library.ImageInput.open(str(path), settings)
+        file = library.ImageInput.open(library_name(path), settings)
         if file is None:
             raise SagaError(f'{path}: cannot be read as a picture ({reason_of(library.geterror(), str(path))})')
         return cls(path, header, file) if _same_values(header, file.spec()) else None

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from saga_mm.errors import SagaError
-from saga_mm.files import Draft, write_error
+from saga_mm.files import Draft, user_path, write_error
 
 TILE = 256
 # offsets of a plain TIFF file have 32 bits; its pixels may grow a little when they are compressed
@@ -128,7 +128,7 @@ def write_rows(
     Raises:
         SagaError: The name has another ending, or the file cannot be created.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     kinds = {'.png': _PngWriter, '.tif': _TiffWriter, '.tiff': _TiffWriter}
     if path.suffix.lower() not in kinds:
         raise SagaError(f'{path}: large pictures are written as {", ".join(kinds)}; name it so')

@@ -12,12 +12,13 @@ import numpy as np
 from PIL import ImageCms, ImageOps
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind, read_kind
 from .large import BLOCK, Header, StreamReader, any_size, read_header
 from .metadata import DAMAGE
-from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, open_picture, upright
+from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, library_name, open_picture, upright
 
 # modes of Pillow whose samples OpenImageIO reads as they are meant; empty is what Pillow does not know
 STREAMED = ('', '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'I;16B', 'I', 'F')
@@ -84,7 +85,7 @@ class PhotoRows:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.kind, self._mode = read_kind(self.path)
         self._streams: list[_Stream] = []
         stream = self._open_stream()
@@ -165,7 +166,7 @@ class _Stream(StreamReader):
         library = image_library()
         settings = library.ImageSpec()
         settings.attribute('oiio:UnassociatedAlpha', 1)
-        file = library.ImageInput.open(str(path), settings)
+        file = library.ImageInput.open(library_name(path), settings)
         if file is None:
             raise SagaError(f'{path}: cannot be read as a picture ({reason_of(library.geterror(), str(path))})')
         spec = file.spec()

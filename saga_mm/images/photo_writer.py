@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from saga_mm.errors import SagaError
-from saga_mm.files import Draft, library_error
+from saga_mm.files import Draft, library_error, user_path
 from saga_mm.images.headers import reason_of
 
 from .kind import PhotoKind
@@ -82,7 +82,7 @@ def open_photo_writer(path: str | Path, photo: Source) -> PhotoWriter:
     Raises:
         SagaError: The format is none that is written, or too small for the picture; the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     kind = photo.kind
     name = WRITTEN.get(path.suffix.lower()) if path.suffix else kind.format
     if name not in WRITTEN.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 
 from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
 
@@ -137,7 +139,7 @@ def find_images(source: str | Path, leave_out: str | Path | None = None) -> list
     Raises:
         SagaError: There is nothing at the path, or no picture in the folder.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -203,6 +205,25 @@ def image_library() -> ModuleType:
     return OpenImageIO
 
 
+_links: list[tempfile.TemporaryDirectory] = []
+
+
+def library_name(path: str | os.PathLike[str]) -> str:
+    """A name of a file for OpenImageIO, which takes UTF-8 alone: of a file with another name, that of a link to it."""
+    name = str(path)
+    try:
+        name.encode('utf-8')
+        return name
+    except UnicodeEncodeError:
+        # the link is there as long as the process, because files are opened again
+        if not _links:
+            _links.append(tempfile.TemporaryDirectory(prefix='saga_mm-'))
+        ending = Path(name).suffix if Path(name).suffix.isascii() else ''
+        link = Path(_links[0].name, f'{len(os.listdir(_links[0].name))}{ending}')
+        link.symlink_to(os.path.abspath(path))
+        return str(link)
+
+
 def open_tiff(path: str | Path) -> Any:
     """A TIFF file opened by OpenImageIO, transparency apart from colours; None for other files."""
     try:
@@ -214,7 +235,7 @@ def open_tiff(path: str | Path) -> Any:
     library = image_library()
     settings = library.ImageSpec()
     settings.attribute('oiio:UnassociatedAlpha', 1)
-    source = library.ImageInput.open(str(path), settings)
+    source = library.ImageInput.open(library_name(path), settings)
     if source is None:
         # an error that nobody asks for is printed at exit
         library.geterror()

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from saga_mm.archives import ArchiveError
 from saga_mm.errors import SagaError
-from saga_mm.files import is_draft, write_file
+from saga_mm.files import is_draft, user_path, write_file
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.loading.torch_file import read_torch_file
 from saga_mm.models.names import strip_in_place, without_wrappers
@@ -47,7 +47,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         SagaError: The file is missing, damaged, no checkpoint, or would run code when read.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     if (kept := _kept.pop(os.path.abspath(file), None)) is not None:
         return kept
     if file.is_dir():

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.text_files import require_utf8
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def find_config(name: str | os.PathLike[str]) -> Path:
     Raises:
         SagaError: There is no such file, or it is not of a type that holds configs.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     relative = Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
     candidates = [path, *(root / relative for root in config_roots() if not path.is_absolute())]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)

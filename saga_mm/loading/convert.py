@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
-from saga_mm.files import write_file
+from saga_mm.files import user_path, write_file
 from saga_mm.loading.published import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused
 from saga_mm.loading.weights import Match
 from saga_mm.models.backbones.named import VARIANTS
@@ -102,8 +102,8 @@ def convert_file(
     Raises:
         SagaError: The source cannot be read or lacks weights, or the destination cannot be written.
     """
-    path = Path(destination).expanduser()
-    _check_destination(Path(source).expanduser(), path, overwrite)
+    path = user_path(destination)
+    _check_destination(user_path(source), path, overwrite)
     published = read_published(source, ema)
     source_name = recognise(published, family, name)
     conversion = convert(published, source_name, to, forced=name is not None, attention=attention)

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.logging import HistoryBuffer
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.loading.checkpoint import keep, load_checkpoint
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
@@ -128,7 +129,7 @@ def find_best(path: str | Path) -> Path:
     Raises:
         SagaError: There is no such file, or the folder has no checkpoint.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_dir():
         if not path.exists():
             raise SagaError(f'checkpoint {path}: no such file')

@@ -12,7 +12,7 @@ from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.export import write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
 from saga_mm.export.subject import ExportSubject, with_facts
-from saga_mm.files import Draft
+from saga_mm.files import Draft, user_path
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import find_config, load_config
 from saga_mm.loading.stack import require_stack_for
@@ -152,7 +152,7 @@ def _configured(options: ExportOptions) -> ExportSubject:
 
 
 def _destination(options: ExportOptions) -> Path:
-    path = Path(options.out or f'{Path(options.source).stem}{SUFFIX}').expanduser()
+    path = user_path(options.out or f'{Path(options.source).stem}{SUFFIX}')
     if path.suffix != SUFFIX:
         raise SagaError(f'{path}: name the file to write {path.stem}{SUFFIX}')
     if path.is_dir():

@@ -14,7 +14,7 @@ from saga_mm.display.console import say
 from saga_mm.display.progress import progress_bar
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
-from saga_mm.files import write_file
+from saga_mm.files import user_path, write_file
 from saga_mm.images.pictures import find_images, scan_folder
 from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
@@ -75,8 +75,8 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     prediction, cfg = _start(options)
     silence_noise()
     checkpoint = None if options.checkpoint is None else find_best(options.checkpoint)
-    source = Path(options.source).expanduser()
-    out = Path(options.out or Path('work_dirs', 'predict', source.resolve().stem)).expanduser()
+    source = user_path(options.source)
+    out = user_path(options.out or Path('work_dirs', 'predict', source.resolve().stem))
     pictures = find_images(source, leave_out=out)
     left_out = _left_out(source, out)
     root = source if source.is_dir() else source.parent

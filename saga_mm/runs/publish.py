@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
 from saga_mm.loading.config import load_config
 from saga_mm.loading.weights import check_match
@@ -71,7 +72,7 @@ def publish_weights(
     kind = str(cfg.get('model', {}).get('type', 'nothing')).rpartition('.')[2]
     if kind != 'LowLightEnhancer':
         raise SagaError(f'config {config}: is of a {kind}; only a LowLightEnhancer has weights of this kind')
-    path = Path(destination).expanduser()
+    path = user_path(destination)
     if path.exists() and not overwrite:
         raise SagaError(f'{path}: exists already; --overwrite replaces it')
     source = find_best(checkpoint)

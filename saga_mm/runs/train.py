@@ -17,7 +17,7 @@ from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
 from saga_mm.engine.runner import build_runner, log_file
 from saga_mm.errors import SagaError
-from saga_mm.files import full_disk_named, locked_folder
+from saga_mm.files import full_disk_named, locked_folder, user_path
 from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weights import check_match
@@ -156,7 +156,7 @@ def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
 
 def _file_to_resume(cfg: Config, resume: str) -> Path | None:
     """The checkpoint meant by ``--resume``; None if the work folder has none yet."""
-    named = Path(cfg.work_dir if resume == 'auto' else resume).expanduser()
+    named = user_path(cfg.work_dir if resume == 'auto' else resume)
     if not named.is_dir():
         return named
     newest, broken = find_newest(named)

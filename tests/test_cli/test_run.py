@@ -1,3 +1,4 @@
+import errno
 import io
 import signal
 import subprocess
@@ -132,3 +133,27 @@ def test_an_interruption_that_a_library_made_an_error_of_its_own_is_one(capsys):
     with pytest.raises(SystemExit) as end:
         run_tool(main, interrupted='Stopped here.')
     assert end.value.code == 130 and capsys.readouterr().err == '\nStopped here.\n'
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'said'),
+    [
+        (PermissionError(errno.EACCES, 'Permission denied', 'a/b.png'), 2, 'error: a/b.png: Permission denied\n'),
+        (OSError(errno.ENAMETOOLONG, 'File name too long', 'aa.png'), 2, 'error: aa.png: File name too long\n'),
+    ],
+)
+def test_what_the_system_refuses_a_user_is_one_line(capsys, error, status, said):
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(main)
+    assert end.value.code == status and capsys.readouterr().err == said
+
+
+def test_a_reader_of_the_output_that_has_gone_is_no_error():
+    words = 'from saga_mm.cli.run import run_tool; run_tool(lambda: [print("x" * 1000) for _ in range(2000)])'
+    process = subprocess.Popen([sys.executable, '-c', words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b'' and process.wait() == 141

@@ -246,3 +246,18 @@ def test_bad_inputs_beside_good_ones(folder, tmp_path):
     assert [job.source.name for job in jobs] == ['b.jpg']
     first, second, third = lines(refused)
     assert 'none.jpg: no such picture' in first and 'empty: has no pictures' in second and 'earlier results' in third
+
+
+def test_names_that_shells_and_systems_do_not_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new('RGB', (4, 3)).save('~x.png')
+    assert [job.source.name for job in find_jobs(['~x.png']).jobs] == ['~x.png']
+    long = 'n' * 250 + '.png'
+    Image.new('RGB', (4, 3)).save(long)
+    jobs, _, refused = find_jobs([tmp_path])
+    assert [job.source.name for job in jobs] == ['~x.png']
+    (line,) = map(str, refused)
+    assert line.startswith(str(tmp_path / long)) and line.endswith('File name too long')
+    os.mkfifo('pipe.png')
+    (line,) = map(str, find_jobs(['pipe.png']).refused)
+    assert line == 'pipe.png: is a pipe or a device, not a file'

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from saga_mm.errors import SagaError
 from saga_mm.images.kind import PhotoKind, jpeg_quality, photo_size
+from saga_mm.images.large import open_rows
 from saga_mm.images.photo import Photo, PhotoRows, read_photo
 from saga_mm.images.photo_writer import open_photo_writer, write_photo
 from saga_mm.images.pictures import read_picture
@@ -579,3 +580,17 @@ def test_grey_that_is_stored_in_colour(tmp_path, name):
         with PhotoRows(path) as rows:
             rows.read(0, 20)
             assert rows.is_grey is expected
+
+
+@pytest.mark.parametrize('kind', ['png', 'jpg', 'tif'])
+def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'a.{kind}')
+    name = os.fsdecode(os.fsencode(tmp_path) + b'/bad\xff\xfe.' + kind.encode())
+    os.rename(tmp_path / f'a.{kind}', name)
+    photo = read_photo(name)
+    with open_rows(name) as rows:
+        assert rows.read(0, 9).shape == (9, 7, 3)
+    write_photo(name, photo, photo.pixels)
+    again = read_photo(name)
+    assert np.allclose(again.pixels, photo.pixels, atol=0 if kind != 'jpg' else 0.2)

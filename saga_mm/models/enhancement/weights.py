@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
-from saga_mm.files import write_file
+from saga_mm.files import user_path, write_file
 from saga_mm.models.names import first_broken, without_wrappers
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
@@ -65,7 +65,7 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     Raises:
         SagaError: There is neither.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return path
     if path.is_dir():
@@ -164,7 +164,7 @@ def save_weights(
             ``dtype``, or the file cannot be written.
     """
     state = without_wrappers(state)
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.suffix != SUFFIX:
         raise SagaError(f'{path}: weights are written as {SUFFIX}; name it so')
     config = enhancer_config(config)

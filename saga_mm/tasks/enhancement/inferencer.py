@@ -13,6 +13,7 @@ import torch
 
 from saga_mm.engines import use_engine
 from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.files import user_path
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, check_finish
 from saga_mm.models.enhancement.weights import load_weights
 from saga_mm.onnx.file import is_onnx
@@ -166,7 +167,7 @@ class LowLightInferencer:
     ) -> Path:
         from saga_mm.tasks.enhancement.photographs import save_photos
 
-        return save_photos(self, Path(source).expanduser(), out, finish, compare, overwrite)
+        return save_photos(self, user_path(source), out, finish, compare, overwrite)
 
     def strips(
         self, image: RgbRows, finish: Finish = AS_IT_IS, folder: str | Path | None = None, held_bytes: int = 0
@@ -238,7 +239,7 @@ def _mean_luminance(path: str | os.PathLike[str]) -> float:
     from saga_mm.images.photo_writer import LUMA
 
     try:
-        with PhotoRows(Path(path).expanduser()) as photo:
+        with PhotoRows(user_path(path)) as photo:
             cuts = [(start, min(start + MATCHED_ROWS, photo.height)) for start in range(0, photo.height, MATCHED_ROWS)]
             total = sum(float((photo.read(*cut) @ LUMA).sum(dtype=np.float64)) for cut in cuts)
             level = total / (photo.height * photo.width)

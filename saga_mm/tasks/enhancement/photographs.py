@@ -17,6 +17,7 @@ from saga_mm.display.before_after import BeforeAfter
 from saga_mm.display.progress import Lines, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
+from saga_mm.files import user_path
 from saga_mm.images.inputs import COMPARED, ENDING, Job, find_jobs
 from saga_mm.images.kind import photo_size
 from saga_mm.images.notes import write_world_file
@@ -130,7 +131,7 @@ def save_photos(
             cause = cause or error
     if failed:
         raise SagaError('\n'.join(failed)) from cause
-    return Path(out or source).expanduser() if source.is_dir() else jobs[0].target
+    return user_path(out or source) if source.is_dir() else jobs[0].target
 
 
 def run_job(
