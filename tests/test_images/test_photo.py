@@ -584,7 +584,7 @@ def test_grey_that_is_stored_in_colour(tmp_path, name):
 
 @pytest.mark.parametrize('kind', ['png', 'jpg', 'tif'])
 def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path, kind):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype(np.uint8)
+    pixels = np.full((9, 7, 3), (40, 90, 140), np.uint8)
     Image.fromarray(pixels).save(tmp_path / f'a.{kind}')
     name = os.fsdecode(os.fsencode(tmp_path) + b'/bad\xff\xfe.' + kind.encode())
     os.rename(tmp_path / f'a.{kind}', name)
@@ -593,4 +593,4 @@ def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path, kind):
         assert rows.read(0, 9).shape == (9, 7, 3)
     write_photo(name, photo, photo.pixels)
     again = read_photo(name)
-    assert np.allclose(again.pixels, photo.pixels, atol=0 if kind != 'jpg' else 0.2)
+    assert np.allclose(again.pixels, photo.pixels, atol=0 if kind != 'jpg' else 0.01)
