@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from saga_mm.analysis.gates import KINDS
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.models.enhancement.weights import shipped_weights
 
@@ -88,15 +89,28 @@ def serve(page: Any, folder: Path, host: str, port: int, browser: bool = False, 
         port: The port.
         browser: Open it in a browser.
         wait: Return when it is interrupted.
+
+    Raises:
+        SagaError: Something else listens on the port, or there is no such address.
     """
     import gradio
 
+    with socket.socket() as probe:
+        # as the server will
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            problem = getattr(error, 'strerror', None) or 'must be from 0 to 65535'
+            raise ArgumentError('port', port, f'{host} cannot listen on it ({problem}); choose another') from error
     # gradio serves what visitors sent and what functions returned; these hold neither
     blocked = [str(path) for path in (Path.home(), Path.cwd()) if path not in (folder, *folder.parents)]
     page.queue(max_size=WAITING, default_concurrency_limit=1)
     plain = gradio.themes.Default(
         primary_hue='blue', font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
     )
+    if wait:
+        print(f'http://{host}:{port}  (Ctrl+C ends)', flush=True)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -106,6 +120,7 @@ def serve(page: Any, folder: Path, host: str, port: int, browser: bool = False, 
         allowed_paths=[],
         blocked_paths=blocked,
         show_error=True,
+        quiet=True,
         footer_links=[],
         ssr_mode=False,
         theme=plain,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saga_mm.errors import SagaError
 from saga_mm.pages import app
 from saga_mm.pages.answers import Models
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
@@ -87,6 +88,13 @@ def test_a_photograph_is_enhanced_and_downloaded_as_python_writes_it(page, tmp_p
     expected = LowLightInferencer('base')(np.asarray(Image.open(source)))
     assert answer.shape == (157, 203, 3)
     assert np.abs(answer - expected).max() <= 2
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(server, tmp_path):
+    port = int(server.address.rpartition(':')[2])
+    for taken in (port, 70000):
+        with pytest.raises(SagaError, match=f'^port={taken}: .* choose another$'):
+            app.serve(server.page, tmp_path, '127.0.0.1', taken, wait=False)
 
 
 def test_a_file_that_is_no_picture_is_refused_by_its_name_and_without_the_folder(page, tmp_path):
