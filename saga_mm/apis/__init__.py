@@ -8,12 +8,14 @@ from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 
 if TYPE_CHECKING:
     from saga_mm.images.large import open_rows
+    from saga_mm.tasks.classification.prediction import Classifier
     from saga_mm.tasks.detection.detector import Detector
     from saga_mm.tasks.segmentation.segmenter import Segmenter
     from saga_mm.tasks.segmentation.strips import segment_strips
 
 # these need the stack, or OpenCV
 LATER = {
+    'Classifier': 'saga_mm.tasks.classification.prediction',
     'Detector': 'saga_mm.tasks.detection.detector',
     'Segmenter': 'saga_mm.tasks.segmentation.segmenter',
     'open_rows': 'saga_mm.images.large',
@@ -21,6 +23,7 @@ LATER = {
 }
 
 __all__ = [
+    'Classifier',
     'Detector',
     'LowLightInferencer',
     'Segmenter',

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from saga_mm.apis import Classifier
 from saga_mm.errors import SagaError
+from saga_mm.images.pictures import read_picture
 from saga_mm.runs.check_data import CheckOptions, check_data
 from saga_mm.runs.predict import PredictOptions, predict
 from saga_mm.runs.test import EvalOptions, evaluate
@@ -75,6 +77,10 @@ def test_predict_lists_classes(tmp_path):
     scores = [entry['score'] for entry in found['images'][0]['predictions']]
     assert {entry['class'] for entry in found['images'][0]['predictions']} == {'blue', 'green', 'red'}
     assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-3)
+    classifier = Classifier(TINY, WORK / 'epoch_1.pth')
+    by_name = classifier(read_picture('val/red/0.png'))
+    listed = {entry['class']: entry['score'] for entry in found['images'][0]['predictions']}
+    assert list(by_name) == list(listed) and by_name == pytest.approx(listed, abs=1e-4)
     assert json.loads((tmp_path / 'out' / 'predictions.json').read_text())['classes'] == ['blue', 'green', 'red']
 
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from saga_mm.display.drawing import draw_beside
 from saga_mm.images.pictures import read_picture
 from saga_mm.tasks.classification import CLASSIFICATION
@@ -23,6 +25,11 @@ class Classifier(Predictor):
     """An image classifier with its weights, for one picture at a time; arguments as of :class:`Predictor`."""
 
     task = CLASSIFICATION
+
+    def __call__(self, image: np.ndarray) -> dict[str, float]:
+        """Probability of each class, the most probable first, for an image ``(H, W, 3)`` uint8, RGB."""
+        scores, labels = self.predict(image).pred_score.sort(descending=True)
+        return {self.classes[label]: score for score, label in zip(scores.tolist(), labels.tolist(), strict=True)}
 
 
 class ClassificationPrediction(Prediction):
