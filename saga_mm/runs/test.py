@@ -22,6 +22,7 @@ from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
+from saga_mm.operators import in_use
 from saga_mm.runs.prepare import RunOptions, check, read
 from saga_mm.tasks import MODES, TASKS, start_verb, task_of
 from saga_mm.tasks.predictor import Place
@@ -82,6 +83,8 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         runner.register_hook(DrawHook(options.show_dir, images, evaluation.draw, evaluation.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')
+    if cfg.get('default_scope') == 'mmdet':
+        say(in_use())
     with config_mistakes(cfg), full_disk_named(cfg.work_dir):
         metrics = runner.test()
     if options.explain:

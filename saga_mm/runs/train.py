@@ -22,6 +22,7 @@ from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weights import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
+from saga_mm.operators import in_use
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.runs.length import Length, fit_length
 from saga_mm.runs.prepare import RunOptions, check, check_load_from, read
@@ -176,6 +177,8 @@ def _introduce(cfg: Config, model: nn.Module) -> None:
     backbone = getattr(model, 'backbone', None)
     with_backbone = f' with {type(backbone).__name__}' if backbone is not None else ''
     say(f'{cfg.filename}: {type(model).__name__}{with_backbone}, {count / 1e6:.1f} million parameters, on {where}')
+    if cfg.get('default_scope') == 'mmdet':
+        say(in_use())
     say(f'results go to {cfg.work_dir}')
 
 

@@ -12,7 +12,6 @@ from saga_mm.datasets.checks.coco_survey import survey_coco
 from saga_mm.datasets.coco_reader import use_coco_file
 from saga_mm.display.console import is_speaker, say
 from saga_mm.display.overlay import palette
-from saga_mm.operators import in_use
 from saga_mm.tasks.data import DataReport, TaskData
 from saga_mm.tasks.own_data import OwnData, evaluators_of, only_dataset, set_num_classes
 
@@ -30,7 +29,6 @@ class DetectionData(TaskData):
 
     def prepare(self) -> None:
         use_coco_file()
-        say(in_use())
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train_ann': 'the training images'} if training else {}
