@@ -135,7 +135,7 @@ def test_what_depends_on_the_data_is_refused(fn):
 
 def test_operators_of_mmcv_are_refused():
     ops = pytest.importorskip('mmcv.ops')
-    with pytest.raises(UntraceableError, match='compiled operator|cannot be traced'):
+    with pytest.raises(UntraceableError, match=r'compiled operator|cannot be traced'):
         measure_cost(lambda boxes, scores: ops.nms(boxes, scores, 0.5), image(10, 4), image(10))
 
 
