@@ -12,18 +12,21 @@ from saga_mm.version import __version__
 
 if TYPE_CHECKING:
     from saga_mm.engines import explain, use_engine
+    from saga_mm.hub import load, save
     from saga_mm.models.backbones import create_backbone, list_backbones
 
 LATER = {
     'create_backbone': 'saga_mm.models.backbones',
     'explain': 'saga_mm.engines',
     'list_backbones': 'saga_mm.models.backbones',
+    'load': 'saga_mm.hub',
+    'save': 'saga_mm.hub',
     'use_engine': 'saga_mm.engines',
 }
 
 operators.install()
 
-__all__ = ['SagaError', '__version__', 'create_backbone', 'explain', 'list_backbones', 'use_engine']
+__all__ = ['SagaError', '__version__', 'create_backbone', 'explain', 'list_backbones', 'load', 'save', 'use_engine']
 
 
 def __getattr__(name: str) -> Any:

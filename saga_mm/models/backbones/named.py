@@ -36,4 +36,7 @@ def create_backbone(name: str, **overrides: Any) -> BaseModule:
         near = get_close_matches(name, VARIANTS) or list(VARIANTS)
         raise ValueError(f'unknown backbone {name!r}; did you mean {", ".join(near)}?')
     options = {**VARIANTS[name], **overrides}
-    return MODELS.get(options.pop('type'))(**options)
+    model = MODELS.build(options)
+    # for saga_mm.save
+    model.built_of = options
+    return model

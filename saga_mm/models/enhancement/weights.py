@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
@@ -91,17 +91,18 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
     path = find_weights(name)
     header, state = read_weights(path)
     config = header['model']
-    _require_known(path, config)
+    require_known(path, config)
     if (broken := first_broken(state)) is not None:
         raise SagaError(
             f'weights {path}: {broken} holds NaN or infinity; publish them anew, from an earlier checkpoint'
         )
     try:
-        shapes = _shapes(config, len(state))
+        shapes = shapes_of(lambda: build_enhancer(config), len(state))
         if shapes == {name: value.shape for name, value in state.items()}:
             model = build_enhancer(config)
             # values of float16 are cast by the copy
             model.load_state_dict(state)
+            model.built_of = config
             model.licence = str(header.get('licence', ''))
             return model.eval()
     except _OtherModel:
@@ -168,7 +169,7 @@ def save_weights(
     if path.suffix != SUFFIX:
         raise SagaError(f'{path}: weights are written as {SUFFIX}; name it so')
     config = enhancer_config(config)
-    _require_known(path, config)
+    require_known(path, config)
     wanted = {name: value.shape for name, value in build_enhancer(config).state_dict().items()}
     given = {name: value.shape for name, value in state.items()}
     if wanted != given:
@@ -183,7 +184,7 @@ def save_weights(
 
 def enhancer_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Of a model's config, what is needed to run it, in plain values."""
-    return {key: _plain(config[key]) for key in PARTS if config.get(key) is not None}
+    return {key: plain_config(config[key]) for key in PARTS if config.get(key) is not None}
 
 
 def build_enhancer(config: Mapping[str, Any]) -> LowLightEnhancer:
@@ -204,7 +205,7 @@ class _WithoutRandomNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _shapes(config: Mapping[str, Any], count: int) -> dict[str, torch.Size]:
+def shapes_of(build: Callable[[], nn.Module], count: int) -> dict[str, torch.Size]:
     """Shapes of the tensors of a model by name, found without memory for them.
 
     Raises:
@@ -225,7 +226,7 @@ def _shapes(config: Mapping[str, Any], count: int) -> dict[str, torch.Size]:
     ]
     try:
         with torch.device('meta'), _WithoutRandomNumbers():
-            model = build_enhancer(config)
+            model = build()
     finally:
         for hook in hooks:
             hook.remove()
@@ -235,20 +236,20 @@ def _shapes(config: Mapping[str, Any], count: int) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain_config(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items() if key != 'init_cfg'}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain_config(inner) for key, inner in value.items() if key != 'init_cfg'}
+    return [plain_config(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _require_known(path: Path, value: Any, key: str = '') -> None:
+def require_known(path: Path, value: Any, key: str = '') -> None:
     """Only parts of saga_mm: a registry would import and call whatever a name with dots leads to."""
     if isinstance(value, Mapping):
         for inner, part in value.items():
-            _require_known(path, part, inner)
+            require_known(path, part, inner)
     elif isinstance(value, list):
         for part in value:
-            _require_known(path, part, key)
+            require_known(path, part, key)
     elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
         raise SagaError(f'{path}: {key}={value!r} is no part of saga_mm {__version__}, and no others are run')
     elif isinstance(value, str):
