@@ -12,12 +12,12 @@ from saga_mm.errors import SagaError
 from saga_mm.models.enhancement import weights as module
 from saga_mm.models.enhancement.weights import (
     FOLDER,
-    _shapes,
     build_enhancer,
     find_weights,
     load_weights,
     read_weights,
     save_weights,
+    shapes_of,
     shipped_weights,
 )
 
@@ -131,7 +131,7 @@ def test_other_trunks_and_necks(tmp_path):
 def test_shapes_are_found_without_memory(backbone, dims):
     config = {'backbone': backbone, 'head': {'in_channels': dims, 'strides': [4, 8, 16, 32], 'channels': 16}}
     state = build_enhancer(config).state_dict()
-    assert _shapes(config, len(state)) == {name: value.shape for name, value in state.items()}
+    assert shapes_of(lambda: build_enhancer(config), len(state)) == {name: value.shape for name, value in state.items()}
 
 
 def test_by_name(file, monkeypatch):
