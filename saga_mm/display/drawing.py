@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from PIL import Image, ImageDraw
 
 from saga_mm.display.fonts import drawn_names, pillow_font
-from saga_mm.display.overlay import add_legend, overlay
+from saga_mm.display.overlay import overlay, with_legend
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
 
@@ -148,7 +148,7 @@ class MapDrawing:
         """Save as the kind of picture that the path's ending names; the classes that are met are named below."""
         shown = [index for index in np.argsort(-self.shares, kind='stable') if self.shares[index]]
         names, colours = [self.classes[index] for index in shown], [self.palette[index] for index in shown]
-        write_image(path, add_legend(self.picture, names, colours).save, quality=92)
+        write_image(path, with_legend(self.picture, names, colours).save, quality=92)
 
 
 def draw_beside(pictures: Mapping[str, np.ndarray], path: Path) -> None:

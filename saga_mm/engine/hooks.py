@@ -67,6 +67,9 @@ class AtomicCheckpointHook(CheckpointHook):
         resumed = os.path.abspath(runner._load_from) if runner._resume and runner._load_from else ''
         if os.path.dirname(resumed) != os.path.abspath(self.out_dir):
             return
+        if self.last_ckpt is None and self._is_own_name(os.path.basename(resumed)):
+            # a validation that is made up for, with the best result, is written into it
+            self.last_ckpt = os.path.join(self.out_dir, os.path.basename(resumed))
         names = self._of_file.get(SUPERSEDED)
         kept = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values(), resumed}
         names = [name for name in names if self._is_own_name(name)] if isinstance(names, list) else []

@@ -31,7 +31,7 @@ def no_other_fonts(monkeypatch: pytest.MonkeyPatch):
 
 
 def legend(name: str) -> np.ndarray:
-    return np.asarray(add_legend(np.zeros((64, 256, 3), np.uint8), [name], [(255, 0, 0)]))
+    return add_legend(np.zeros((64, 256, 3), np.uint8), [name], [(255, 0, 0)])
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -164,3 +164,21 @@ def test_the_streams_of_each_process_depend_on_its_number_and_the_step():
         drawn.setdefault(place, []).append(torch.rand(3).tolist())
     assert drawn[1, 0, 5][0] == drawn[1, 0, 5][1]
     assert len({tuple(values[0]) for values in drawn.values()}) == 3
+
+
+def test_a_validation_that_is_made_up_for_leaves_what_the_uninterrupted_training_leaves(tmp_path):
+    run(tmp_path, epochs=1)
+    file = tmp_path / 'epoch_1.pth'
+    whole = load_checkpoint(file)
+    before = load_checkpoint(file)
+    for fact in ('best_score', 'best_ckpt', 'validated'):
+        del before['message_hub']['runtime_info'][fact]
+    del before['message_hub']['log_scalars']['val/acc']
+    torch.save(before, file)
+    (tmp_path / VALIDATED).unlink()
+    run(tmp_path, epochs=1, load_from=str(file), resume=True)
+    again = load_checkpoint(file)
+    assert again['message_hub']['log_scalars']['val/acc'].data[0].tolist() == [1.0]
+    facts = ('best_score', 'best_ckpt', 'validated', 'epoch', 'iter')
+    first, second = (checkpoint['message_hub']['runtime_info'] for checkpoint in (whole, again))
+    assert {fact: first[fact] for fact in facts} == {fact: second[fact] for fact in facts}
