@@ -12,6 +12,9 @@ from saga_mm.errors import SagaError
 INTERRUPTED = 'Interrupted; what was measured is written.'
 # options that go with `video`; the others are refused
 VIDEO = ('layer', 'sizes', 'device', 'only', 'repeats', 'threads', 'out')
+# options of one layer, and what --trace runs nothing of
+ONE_LAYER = {'stages': 'op', 'hosts': 'backbone'}
+TIMED = ('compile', 'repeats', 'min_seconds', 'threads', 'memory')
 
 
 def parser() -> Parser:
@@ -51,6 +54,12 @@ def main(args: argparse.Namespace) -> int:
     """Measure; the status says whether all computed what they should."""
     if find_spec('benchmarks') is None:
         raise SagaError('benchmark: needs a checkout of saga_mm, whose folder benchmarks/ is not in the package')
+    unused = [name for name in vars(args) if not _is_used(name, args)]
+    given = [name for name in unused if getattr(args, name) != parser().get_default(name)]
+    if given:
+        option = 'no-memory' if given[0] == 'memory' else given[0].replace('_', '-')
+        mode = '--trace' if args.trace and args.layer != 'video' and given[0] in TIMED else args.layer
+        raise SagaError(f'--{option}: does not go with {mode}; leave it out')
     if args.layer == 'video':
         _measure_video(args)
         return 0
@@ -61,15 +70,16 @@ def main(args: argparse.Namespace) -> int:
     return run(Options(**vars(args)))
 
 
+def _is_used(name: str, args: argparse.Namespace) -> bool:
+    if args.layer == 'video':
+        return name in VIDEO
+    return ONE_LAYER.get(name, args.layer) == args.layer and not (args.trace and name in TIMED)
+
+
 def _measure_video(args: argparse.Namespace) -> None:
     from benchmarks.options import parse_sizes
     from benchmarks.video_report import report_video
 
-    usual = parser()
-    given = [key for key in vars(args) if key not in VIDEO and getattr(args, key) != usual.get_default(key)]
-    if given:
-        option = 'no-memory' if given[0] == 'memory' else given[0].replace('_', '-')
-        raise SagaError(f'--{option}: does not go with video; leave it out')
     size, *others = parse_sizes(args.sizes or '720x1280')
     if others:
         raise SagaError(f'--sizes {args.sizes}: video is measured at one size')

@@ -12,7 +12,7 @@ from saga_mm.loading.quiet import quiet_imports
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-CURE = '`make setup` installs everything; the README says how to do it by hand'
+CURE = "`make setup` in a checkout, or pip install 'saga-mm[onedl]', installs what is needed"
 
 
 def require_stack(*packages: str) -> None:

@@ -108,6 +108,8 @@ def compare(options: EvalOptions) -> Comparison:
     """
     if options.show_dir is not None:
         raise SagaError('--show-dir: does not go with --mode, which measures and draws nothing; test without --mode')
+    if options.launcher != 'none':
+        raise SagaError(f'--launcher {options.launcher}: does not go with --mode, which runs in one process')
     if options.out:
         _check_out(options.out, ('.json',))
     checkpoint = find_best(options.checkpoint)
@@ -145,7 +147,8 @@ def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Pa
 def _check_out(out: str, suffixes: tuple[str, ...] = ('.json', '.pkl')) -> None:
     path = Path(out)
     if path.suffix not in suffixes:
-        raise SagaError(f'--out {out}: name a .json file for figures and results, or a .pkl file for raw predictions')
+        kinds = {'.json': 'a .json file for figures and results', '.pkl': 'a .pkl file for raw predictions'}
+        raise SagaError(f'--out {out}: name {", or ".join(kinds[suffix] for suffix in suffixes)}')
     if path.is_dir():
         raise SagaError(f'--out {out}: is a folder; name a file')
     try:

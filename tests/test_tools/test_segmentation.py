@@ -231,6 +231,8 @@ def test_options_that_do_not_go_together_are_named(inside, tmp_path):
     options = EvalOptions(TINY, checkpoint=CHECKPOINT)
     for change, said in [
         (dict(show_dir=str(tmp_path / 'shown')), '--show-dir: does not go with --mode'),
+        (dict(launcher='pytorch'), '--launcher pytorch: does not go with --mode'),
+        (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file'),
         (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
         (dict(task_options={'max_memory': 'much'}), 'max_memory=much: is no size'),
     ]:
