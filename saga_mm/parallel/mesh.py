@@ -32,6 +32,7 @@ class Mesh:
 
     Attributes:
         sent: Bytes that this process has sent so far, by what they were.
+        calls: How often it has waited for others.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Mesh:
         self.index, self.bands, self.group = index, bands, group
         self.data, self.replicas, self.everyone = data, replicas, everyone or group
         self.sent: Counter[str] = Counter()
+        self.calls = 0
 
     def everybody(self) -> Mesh:
         """All processes as the bands of one mesh, for what is one over all images."""
@@ -91,6 +93,7 @@ class Mesh:
     def move(self, x: torch.Tensor, give: Sequence[int], take: Sequence[int], what: str) -> torch.Tensor:
         """As :meth:`exchange`, without gradients."""
         own = give[self.index]
+        self.calls += 1
         self.sent[what] += (x.shape[0] - own) * x[:1].nbytes if x.shape[0] else 0
         if self.group is None:
             return x.clone()
@@ -98,6 +101,7 @@ class Mesh:
 
     def add(self, x: torch.Tensor, what: str) -> torch.Tensor:
         """As :meth:`total`, without gradients."""
+        self.calls += 1
         # what a ring sends
         self.sent[what] += 2 * x.nbytes * (self.bands - 1) // self.bands
         if self.group is None:

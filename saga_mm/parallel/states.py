@@ -67,7 +67,9 @@ def _gather_alike(leaves: list[Any], mesh: Mesh) -> list[list[Any]]:
 
 def _gather_growing(leaves: list[torch.Tensor], mesh: Mesh) -> list[list[torch.Tensor]]:
     """The leaves of every band, whose shapes differ with its rows."""
-    shape = torch.tensor([side for leaf in leaves for side in leaf.shape], device=leaves[0].device)
+    # a model without memory has shapes all the same
+    device = 'cpu' if leaves[0].is_meta else leaves[0].device
+    shape = torch.tensor([side for leaf in leaves for side in leaf.shape], device=device)
     shapes = []
     for sides in mesh.gather(shape, WHAT):
         left = iter(sides.tolist())

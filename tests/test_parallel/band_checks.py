@@ -18,6 +18,7 @@ from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.openmmlab import segment_rows
 from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement
+from saga_mm.parallel.counting import count_bytes
 from saga_mm.rows import ImageRows, RowRunner, Storage
 from saga_mm.tasks.enhancement.bands import enhance_bands
 from saga_mm.tasks.segmentation.bands import segment_bands
@@ -181,6 +182,18 @@ def labels_of_a_picture(mesh: Mesh) -> None:
     rows = torch.tensor(float(len(labels)))
     assert mesh.total(rows, 'test') == 141
     model.double()
+
+
+@check
+def counted_bytes_are_sent(mesh: Mesh) -> None:
+    net, x = HOSTS['PVT'](attention='saga', out_indices=(0, 1)).eval(), torch.randn(1, 3, 96, 40)
+    before, calls = mesh.sent.copy(), mesh.calls
+    with torch.no_grad():
+        net.forward_rows(image_rows(x), BandRunner(Bands(mesh, 96, 8)))
+    waited, sent = mesh.calls - calls, {what: mesh.sent[what] - before[what] for what in ('state', 'halo')}
+    halos = mesh.total(torch.tensor([float(sent['halo'])]), 'test')
+    count = count_bytes(net, net.forward_rows, (96, 40), mesh.bands, unit=8)
+    assert (sent['state'] * mesh.bands, int(halos), waited) == (count.states, count.halos, count.calls)
 
 
 class Float:

@@ -30,7 +30,9 @@ def test_processes_together(name, world, outcomes):
         assert outcomes[f'{world}-{rank}'].get(name, 'did not run') is None, outcomes[f'{world}-{rank}'].get(name)
 
 
-@pytest.mark.parametrize('name', [name for name in PROCESSES['CHECKS'] if 'mixers' not in name and 'told' not in name])
+@pytest.mark.parametrize(
+    'name', [name for name in PROCESSES['CHECKS'] if 'mixers' not in name and 'told' not in name and 'sent' not in name]
+)
 def test_one_process_by_itself(name):
     if name in ('a_band_lower_than_the_halo', 'what_no_band_can_hold_is_refused'):
         pytest.skip('for several bands')
