@@ -1,10 +1,12 @@
 """One image over many devices: bands of rows, one a process."""
 
 from .bands import BandRows, Bands
+from .claims import SharedWork
 from .detection import detector_maps
 from .enhancement import enhancer_losses
 from .gradients import sum_gradients
-from .mesh import Mesh, check_agreement, make_mesh, start_processes
+from .launch import Process, this_process
+from .mesh import Mesh, check_agreement, gather_objects, make_mesh, start_processes
 from .plan import plan_bands, unit_of
 from .runner import BandRunner, BandTrainer, gather_map
 from .segmentation import segmentor_losses
@@ -15,14 +17,18 @@ __all__ = [
     'BandTrainer',
     'Bands',
     'Mesh',
+    'Process',
+    'SharedWork',
     'check_agreement',
     'detector_maps',
     'enhancer_losses',
     'gather_map',
+    'gather_objects',
     'make_mesh',
     'plan_bands',
     'segmentor_losses',
     'start_processes',
     'sum_gradients',
+    'this_process',
     'unit_of',
 ]

@@ -6,12 +6,15 @@ import datetime
 import os
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as functional
 
 from saga_mm.errors import SagaError
+
+from .launch import this_process
 
 TIMEOUT = 600.0
 
@@ -167,10 +170,12 @@ def start_processes(device: torch.device | str = 'cpu', timeout: float = TIMEOUT
     Raises:
         SagaError: Not all processes came.
     """
-    world = int(os.environ.get('WORLD_SIZE', 1))
+    world = this_process().count
     if world == 1 or dist.is_initialized():
         return
     backend = 'nccl' if torch.device(device).type == 'cuda' else 'gloo'
+    if backend == 'nccl':
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
         dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
     except (RuntimeError, ValueError) as error:
@@ -191,13 +196,7 @@ def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
     Raises:
         SagaError: On every process: the fact, and who says what.
     """
-    if mesh.everyone is None:
-        return
-    told: list[dict[str, str] | None] = [None] * dist.get_world_size(mesh.everyone)
-    try:
-        dist.all_gather_object(told, facts, mesh.everyone)
-    except RuntimeError as error:
-        raise _lost(mesh, error) from error
+    told = gather_objects(mesh, facts)
     for name in facts:
         for rank, other in enumerate(told):
             if other.get(name) != told[0].get(name):
@@ -207,8 +206,21 @@ def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
                 )
 
 
+def gather_objects(mesh: Mesh, value: Any) -> list[Any]:
+    """Plain values of all processes of a mesh, in order; nobody goes on before all have come."""
+    if mesh.everyone is None:
+        return [value]
+    told = [None] * dist.get_world_size(mesh.everyone)
+    try:
+        dist.all_gather_object(told, value, mesh.everyone)
+    except RuntimeError as error:
+        raise _lost(mesh, error) from error
+    return told
+
+
 def _lost(mesh: Mesh, error: Exception) -> SagaError:
-    reason = ' '.join(str(error).split())[:160]
+    # a library's advice comes after the first sentence
+    reason = ' '.join(str(error).split()).split('. This is')[0][-160:]
     return SagaError(
         f'{mesh.name} waits for a process that has ended or does not answer ({reason}); look for the first error '
         'above, and for a machine out of memory, and start all processes again'

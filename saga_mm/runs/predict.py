@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +22,12 @@ from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
+from saga_mm.parallel import this_process
+from saga_mm.runs.together import file_facts, predict_one, predict_together
 from saga_mm.tasks import start_exported, start_verb
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place
+from saga_mm.version import __version__
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -86,21 +88,24 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     writer = prediction.writer(model, place, Pictures(pictures, root, out))
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    results = _Results(options, checkpoint, writer, len(pictures))
-    try:
-        for picture in progress_bar(pictures, len(pictures), 'predicting'):
-            name = os.path.relpath(picture, root)
-            try:
-                done.append({'file': name, **writer.write(picture)})
-            except SagaError as error:
-                failed.append({'file': name, 'reason': shell_text(error)})
-            except Exception as error:
-                # too large for the memory, too thin for the network, ...: the other pictures can still be done
-                reason = ' '.join(str(error).split()) or type(error).__name__
-                failed.append({'file': name, 'reason': f'{picture}: {reason[:200]}'})
-            results.keep(done, failed)
-    finally:
+    results, process = _Results(options, checkpoint, writer, len(pictures)), this_process()
+    if process.count > 1:
+        facts = {'version': __version__, 'config': options.config if cfg is None else cfg.dump()}
+        facts |= {'checkpoint': file_facts(checkpoint), 'options': repr(options.task_options)}
+        entries = predict_together(writer, Pictures(pictures, root, out), source.is_dir(), facts, process)
+        for entry in entries:
+            (failed if 'reason' in entry else done).append(entry)
+        if not process.is_first:
+            return {}
         result = results.write(done, failed)
+    else:
+        try:
+            for picture in progress_bar(pictures, len(pictures), 'predicting'):
+                entry = predict_one(writer, picture, root)
+                (failed if 'reason' in entry else done).append(entry)
+                results.keep(done, failed)
+        finally:
+            result = results.write(done, failed)
     if options.explain and getattr(writer.predictor, 'model', None) is not None:
         say(str(explain(writer.predictor.model, budget=getattr(writer.predictor, 'budget', None))))
     if done:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saga_mm.display.drawing import OutputNames
+from saga_mm.errors import SagaError
 
 if TYPE_CHECKING:
     from saga_mm.loading.trained import Trained
+    from saga_mm.parallel import Mesh
     from saga_mm.tasks.predictor import Place, Predictor
 
 
@@ -50,6 +52,16 @@ class Writer:
     def write(self, picture: Path) -> dict[str, Any]:
         """Predict one picture, write the results and return its entry in the list."""
         raise NotImplementedError
+
+    def share(self, mesh: Mesh) -> None:
+        """Write pictures together with other processes, each of which does a band of rows.
+
+        Raises:
+            SagaError: The task has no such thing.
+        """
+        raise SagaError(
+            'one picture is divided over processes for segmentation alone; start one process, or name a folder'
+        )
 
     def summary(self, done: list[dict[str, Any]]) -> str:
         """What was done, for the screen."""

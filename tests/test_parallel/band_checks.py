@@ -1,8 +1,11 @@
 """What several processes do together, against one process: each check runs on all of them with the same seed."""
 
 import functools
+import tempfile
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmseg.models import build_segmentor
 from mmseg.utils import register_all_modules
+from PIL import Image
 from torch import nn
 
 from saga_mm.errors import SagaError
@@ -17,11 +21,14 @@ from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.openmmlab import segment_rows
-from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement
+from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement, gather_objects
 from saga_mm.parallel.counting import count_bytes
-from saga_mm.rows import ImageRows, RowRunner, Storage
+from saga_mm.rows import ImageRows, MemoryBudget, RowRunner, Storage
 from saga_mm.tasks.enhancement.bands import enhance_bands
+from saga_mm.tasks.prediction import Pictures
 from saga_mm.tasks.segmentation.bands import segment_bands
+from saga_mm.tasks.segmentation.prediction import SegmentationWriter
+from saga_mm.tasks.segmentation.strips import segment_strips
 
 CHECKS: dict[str, Callable[[Mesh], None]] = {}
 # those after which the processes are no use to each other
@@ -181,6 +188,38 @@ def labels_of_a_picture(mesh: Mesh) -> None:
     assert (labels == whole[start : start + len(labels)]).mean() > 0.999
     rows = torch.tensor(float(len(labels)))
     assert mesh.total(rows, 'test') == 141
+    model.double()
+
+
+@check
+def a_picture_written_together(mesh: Mesh) -> None:
+    model = segmentor('semantic-saga-fpn').float()
+    palette = [[i, i, i] for i in range(5)]
+    predictor = SimpleNamespace(
+        model=model,
+        budget=MemoryBudget.of(model),
+        classes=tuple('abcde'),
+        metainfo={'palette': palette, 'classes': tuple('abcde')},
+        keeps_size=True,
+        exported=None,
+    )
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(gather_objects(mesh, own)[0])
+        picture = folder / 'picture.png'
+        if mesh.index == 0:
+            image = np.random.default_rng(0).integers(0, 256, (141, 118, 3), dtype=np.uint8)
+            Image.fromarray(image).save(picture)
+        gather_objects(mesh, None)
+        writer = SegmentationWriter(predictor, Pictures([picture], folder, folder / 'out'), own_size=True)
+        writer.share(mesh)
+        entry = writer.write(picture)
+        if mesh.index == 0:
+            assert abs(sum(entry['shares'].values()) - 1) < 1e-3 and (folder / 'out' / entry['drawn']).is_file()
+            found = np.asarray(Image.open(folder / 'out' / entry['map']))
+            whole = np.concatenate(list(segment_strips(model, image)))
+            assert found.shape == (141, 118) and (found == whole).mean() > 0.999
+            assert not list((folder / 'out').rglob('.saga_mm*'))
+        gather_objects(mesh, None)
     model.double()
 
 

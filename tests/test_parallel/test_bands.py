@@ -14,6 +14,8 @@ from saga_mm.parallel import Bands, Mesh, make_mesh
 HERE = Path(__file__).parent
 PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
 
+ALONE = ['segmentors', 'enhancers', 'a_picture_written_together', 'gradients_of_segmentors', 'gradients_of_enhancers']
+
 
 @pytest.fixture(scope='module')
 def outcomes(tmp_path_factory):
@@ -30,12 +32,8 @@ def test_processes_together(name, world, outcomes):
         assert outcomes[f'{world}-{rank}'].get(name, 'did not run') is None, outcomes[f'{world}-{rank}'].get(name)
 
 
-@pytest.mark.parametrize(
-    'name', [name for name in PROCESSES['CHECKS'] if 'mixers' not in name and 'told' not in name and 'sent' not in name]
-)
+@pytest.mark.parametrize('name', ALONE)
 def test_one_process_by_itself(name):
-    if name in ('a_band_lower_than_the_halo', 'what_no_band_can_hold_is_refused'):
-        pytest.skip('for several bands')
     PROCESSES['CHECKS'][name](Mesh())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from saga_mm.display.before_after import BeforeAfter
-from saga_mm.display.progress import Lines, shows_bars
+from saga_mm.display.progress import Lines, progress_meter, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import user_path
@@ -24,9 +26,11 @@ from saga_mm.images.notes import write_world_file
 from saga_mm.images.photo import PhotoRows
 from saga_mm.images.photo_writer import ENCODING_BYTES, LUMA, PhotoWriter, open_photo_writer
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
+from saga_mm.parallel import Process, SharedWork, this_process
 from saga_mm.rows import watch_rows
 from saga_mm.tasks.enhancement.clips import enhance_moving, video_megapixels
 from saga_mm.tasks.enhancement.inferencer import AUTO, LowLightInferencer, wanted_finish
+from saga_mm.version import __version__
 
 # the part of the work before the first row is written
 MODEL_SHARE = 0.8
@@ -81,9 +85,13 @@ def enhance(options: EnhanceOptions) -> int:
         SagaError: Something was wrong before the first of them.
     """
     finish = wanted_finish(options.strength, options.brightness, options.match, options.denoise)
-    jobs, skipped, refused = find_jobs(options.inputs, options.out, options.overwrite)
+    process = this_process()
+    # what others have done by now is found by its record
+    jobs, skipped, refused = find_jobs(options.inputs, options.out, options.overwrite or process.count > 1)
     chosen = (options.weights, options.device, options.max_memory, options.engine, options.precision)
     inferencer = LowLightInferencer(*chosen) if jobs else None
+    if process.count > 1:
+        return _enhance_together(inferencer, options, finish, jobs, refused, process)
     failed = [str(error) for error in refused]
     for reason in failed:
         print(f'failed   {reason}', flush=True)
@@ -107,6 +115,58 @@ def enhance(options: EnhanceOptions) -> int:
     for reason in failed:
         print(f'  {reason}')
     return len(failed)
+
+
+def _enhance_together(
+    inferencer: LowLightInferencer | None,
+    options: EnhanceOptions,
+    finish: Finish,
+    jobs: Sequence[Job],
+    refused: Sequence[SagaError],
+    process: Process,
+) -> int:
+    """As :func:`enhance`, all jobs divided among processes; the first of them tells how it went."""
+    if any(job.kind == 'camera' for job in jobs):
+        raise SagaError('a camera is recorded by one process; start it without torchrun or srun')
+    sheets = _name_sheets(jobs) if options.compare else {}
+    names = {f'{job.source} {_stamp(job.source)} -> {job.target}': job for job in jobs}
+
+    def do(name: str) -> dict[str, str]:
+        job = names[name]
+        if job.target.exists() and not options.overwrite:
+            return {'skipped': f'{job.source}: {job.target} exists already; --overwrite replaces it'}
+        try:
+            size = run_job(inferencer, job, finish, sheets.get(job), options.overwrite)
+        except Exception as error:
+            return {'failed': _reason(job, error, shell_text)}
+        return {'done': f'{job.source} -> {job.target}  ({size})'}
+
+    records: dict[str, dict[str, str]] = {}
+    if jobs:
+        folder = Path(options.out).expanduser() if options.out else jobs[0].target.parent
+        key = json.dumps([__version__, finish, options.weights, _stamp(Path(options.weights)), options.overwrite])
+        work = SharedWork(folder if folder.is_dir() or not folder.suffix else folder.parent, key)
+        meter = progress_meter(len(names), 'enhancing', unit=' files') if process.is_first else nullcontext(int)
+        with meter as show:
+            records = work.run(list(names), do, process, show)
+    if not process.is_first:
+        return 0
+    lines = [(kind, line) for record in records.values() for kind, line in record.items()]
+    lines += [('failed', str(error)) for error in refused]
+    for kind, line in lines:
+        print(f'{kind:8} {line}')
+    counts = {kind: sum(other == kind for other, _ in lines) for kind in ('done', 'skipped', 'failed')}
+    print(', '.join(f'{count} {kind}' for kind, count in counts.items()), flush=True)
+    return counts['failed']
+
+
+def _stamp(path: Path) -> str:
+    """What changes with a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ''
+    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def save_photos(

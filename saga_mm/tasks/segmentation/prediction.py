@@ -15,17 +15,20 @@ from saga_mm.display.drawing import MapDrawing, draw_maps, save_map
 from saga_mm.display.overlay import class_shares
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.files import Draft, write_error
 from saga_mm.images.large import RowReader, decoding_bytes, open_rows, pixel_count
 from saga_mm.images.large_writer import write_rows
 from saga_mm.images.notes import read_geo, write_world_file
 from saga_mm.images.pictures import read_picture
+from saga_mm.parallel import Mesh, gather_objects
 from saga_mm.rows import watch_rows
 from saga_mm.rows.device_memory import used_bytes
 from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place
+from saga_mm.tasks.segmentation.bands import segment_bands
 from saga_mm.tasks.segmentation.segmenter import Segmenter
-from saga_mm.tasks.segmentation.strips import segment_strips
+from saga_mm.tasks.segmentation.strips import label_type, segment_strips
 
 if TYPE_CHECKING:
     from saga_mm.loading.trained import Trained
@@ -36,6 +39,8 @@ LARGEST_DRAWN = 2048
 WHOLE_BYTES = 40
 # seconds before a picture gets a bar of its own, and the part of the time before its first row is written
 DELAY, MODEL_SHARE = 2.0, 0.9
+# bytes of a map that are read at once from what a process has written
+STITCHED = 2**24
 
 
 class SegmentationPrediction(Prediction):
@@ -91,9 +96,20 @@ class SegmentationWriter(Writer):
         super().__init__(predictor, pictures)
         self.maps = pictures.names(MAPS, '.png')
         self.own_size = own_size
+        self.mesh: Mesh | None = None
+
+    def share(self, mesh: Mesh) -> None:
+        if not self.own_size and not self.predictor.keeps_size:
+            raise SagaError('--own-size: is needed to divide a picture over processes, as the config resizes pictures')
+        if self.predictor.exported is not None:
+            raise SagaError('an exported segmentor does a picture in one piece; start one process, or name a folder')
+        self.mesh = mesh
 
     def write(self, picture: Path) -> dict[str, Any]:
         self._require_memory(picture)
+        if self.mesh is not None:
+            with open_rows(picture) as rows:
+                return self._write_bands(picture, rows, self.mesh)
         if not self.own_size and not self.predictor.keeps_size:
             self._require_whole(picture)
             return self._write_whole(picture, read_picture(picture))
@@ -160,6 +176,52 @@ class SegmentationWriter(Writer):
                 show(start)
         drawing.save(drawn)
         return self._entry(picture, drawn, target, size, (pixels / pixels.sum()).tolist())
+
+    def _write_bands(self, picture: Path, rows: RowReader, mesh: Mesh) -> dict[str, Any]:
+        """As :meth:`_write_rows`, together; the first process makes one map of the bands that all have written."""
+        drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
+        model, budget = self.predictor.model, self.predictor.budget
+        count, size = len(self.predictor.classes), (rows.height, rows.width)
+        step, pixels, small, first = -(-max(size) // LARGEST_DRAWN), np.zeros(count, np.int64), [], None
+        part = Draft(target)
+        try:
+            with (
+                part.temporary.open('wb') as file,
+                open_rows(picture) as again,
+                _rows_shown(picture, rows.height // mesh.bands) if mesh.index == 0 else nullcontext(int) as show,
+            ):
+                memory = int(budget.allowed) if budget.is_given else None
+                for start, labels in segment_bands(model, rows, mesh, memory, self.out):
+                    first = start if first is None else first
+                    file.write(np.ascontiguousarray(labels).data)
+                    pixels += np.bincount(labels.ravel(), minlength=count)[:count]
+                    shown, skip = again.read(start, start + len(labels)), -start % step
+                    small.append((shown[skip::step, ::step, ::-1].copy(), labels[skip::step, ::step].copy()))
+                    show(start + len(labels) - first)
+            bands = gather_objects(mesh, (part.temporary, pixels, small))
+            if mesh.index == 0:
+                pixels = sum(band[1] for band in bands)
+                self._stitch([band[0] for band in bands], target, size)
+                image, found = (np.concatenate(parts) for parts in zip(*(pair for band in bands for pair in band[2])))
+                draw_maps(np.ascontiguousarray(image), [found], self.predictor.metainfo, drawn)
+            # the bands stay until the first process has read them
+            gather_objects(mesh, None)
+        except OSError as error:
+            raise write_error(target, error) from error
+        finally:
+            part.discard()
+        if mesh.index:
+            return {}
+        return self._entry(picture, drawn, target, size, (pixels / pixels.sum()).tolist())
+
+    def _stitch(self, parts: list[Path], target: Path, size: tuple[int, int]) -> None:
+        kind = np.dtype(label_type(self.predictor.model))
+        rows = max(STITCHED // (size[1] * kind.itemsize), 1)
+        with write_rows(target, *size, self.predictor.metainfo['palette']) as maps:
+            for part in parts:
+                with part.open('rb') as file:
+                    while data := file.read(rows * size[1] * kind.itemsize):
+                        maps.write(np.frombuffer(data, kind).reshape(-1, size[1]))
 
     def _entry(
         self, picture: Path, drawn: Path, target: Path, size: tuple[int, int], shares: list[float]

@@ -1,0 +1,74 @@
+"""Predictions by several processes: a folder picture by picture, a single picture in bands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from saga_mm.display.progress import progress_meter
+from saga_mm.errors import SagaError, shell_text
+from saga_mm.parallel import Process, SharedWork, check_agreement, make_mesh, start_processes
+from saga_mm.tasks.prediction import Pictures, Writer
+
+
+def predict_one(writer: Writer, picture: Path, root: Path) -> dict[str, Any]:
+    """The entry of a picture in the list: what was found, or under ``reason`` why it could not be done."""
+    name = os.path.relpath(picture, root)
+    try:
+        return {'file': name, **writer.write(picture)}
+    except SagaError as error:
+        return {'file': name, 'reason': shell_text(error)}
+    except Exception as error:
+        # too large for the memory, too thin for the network, ...: the other pictures can still be done
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        return {'file': name, 'reason': f'{picture}: {reason[:200]}'}
+
+
+def predict_together(
+    writer: Writer, pictures: Pictures, is_folder: bool, facts: dict[str, str], process: Process
+) -> list[dict[str, Any]]:
+    """Entries of all pictures, each made by one process; of a single picture, by all of them.
+
+    Args:
+        writer: What predicts and writes.
+        pictures: All of them.
+        is_folder: Whether the user named a folder.
+        facts: What has to be the same on all processes, by what users call it.
+        process: This one.
+
+    Raises:
+        SagaError: The picture cannot be divided, processes disagree, or one of them is lost.
+    """
+    if not is_folder:
+        (picture,) = pictures.files
+        start_processes(next(writer.predictor.model.parameters()).device)
+        mesh = make_mesh()
+        facts = {name: _short(value) for name, value in facts.items()}
+        check_agreement(mesh, {**facts, 'picture': file_facts(picture)})
+        writer.share(mesh)
+        return [{'file': picture.name, **writer.write(picture)}]
+    names = {f'{os.path.relpath(path, pictures.root)} {file_facts(path)}': path for path in pictures.files}
+    work = SharedWork(pictures.out, json.dumps(facts))
+    meter = progress_meter(len(names), 'predicting', unit=' pictures') if process.is_first else nullcontext(int)
+    with meter as show:
+        records = work.run(list(names), lambda name: predict_one(writer, names[name], pictures.root), process, show)
+    return list(records.values())
+
+
+def file_facts(path: Path | None) -> str:
+    """What tells a file from others without reading it."""
+    if path is None:
+        return 'none'
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path)
+    return f'{path.name} of {found.st_size} bytes'
+
+
+def _short(value: str) -> str:
+    return value if len(value) < 80 else f'one of digest {hashlib.sha256(value.encode()).hexdigest()[:8]}'
