@@ -54,7 +54,7 @@ def count_bytes(
     model.to('meta').eval()
     states = halos = maps = outputs = calls = most = 0
     for index in range(bands):
-        mesh = _Counting(index, bands)
+        mesh = CountingMesh(index, bands)
         runner = _CountingRunner(Bands(mesh, size[0], unit))
         image = ImageRows(lambda start, stop: torch.empty(1, 3, stop - start, size[1], device='meta'), *size)
         for rows in run(image, runner):
@@ -67,7 +67,7 @@ def count_bytes(
     return Count(states, halos, maps, outputs, calls, most)
 
 
-class _Counting(Mesh):
+class CountingMesh(Mesh):
     """A process that is alone and pretends that the others are like it."""
 
     def move(self, x: torch.Tensor, give: Sequence[int], take: Sequence[int], what: str) -> torch.Tensor:
