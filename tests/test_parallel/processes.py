@@ -14,11 +14,12 @@ from mmseg.utils import register_all_modules
 sys.path.insert(0, str(Path(__file__).parent))
 
 from band_checks import CHECKS, LAST
+from data_checks import CHECKS as DATA_CHECKS
 from train_checks import CHECKS as TRAIN_CHECKS
 
 from saga_mm.parallel import make_mesh
 
-CHECKS.update(TRAIN_CHECKS)
+CHECKS.update(TRAIN_CHECKS | DATA_CHECKS)
 WORLDS = (2, 3, 4)
 PATIENCE = 20
 
