@@ -74,7 +74,7 @@ class BandRows(Rows):
         height: Rows of the whole map.
         bands: How maps are divided.
         joined: Make one tensor of the band and of what is fetched. For gradients all processes then have the same
-            graph, also where one of them fetches nothing; it is one copy for all who read.
+            graph, also where one of them fetches nothing; it is one copy for all who read, and is fetched once.
     """
 
     def __init__(self, held: Rows, height: int, bands: Bands, joined: bool = False) -> None:
@@ -82,6 +82,7 @@ class BandRows(Rows):
         self.held, self.bands, self.joined = held, bands, joined
         self.start, self.stop = bands.own(height)
         self._above = self._below = self._all = None
+        self._known = bands.of(height)
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         if self._all is not None:
@@ -115,7 +116,7 @@ class BandRows(Rows):
         give = [_beyond(want, cut, cuts[me]) for want, cut in zip(wanted, cuts)]
         take = [_beyond(wanted[me], cuts[me], cut) for cut in cuts]
         self.release()
-        if all(start >= cut[0] and stop <= cut[1] for (start, stop), cut in zip(wanted, cuts)):
+        if all(start >= known[0] and stop <= known[1] for (start, stop), known in zip(wanted, self._known)):
             return
         # one row at least says how many channels there are
         pieces = [self.held.read(first - self.start, last - self.start) for first, last in give if first < last]
@@ -128,13 +129,13 @@ class BandRows(Rows):
         if self.joined:
             own = self.held.read(0, self.stop - self.start)
             rows = torch.cat([self._above, own, self._below], dim=1)
-            self._all = self.start - above, rows
+            self._all, self._known = (self.start - above, rows), list(wanted)
             own = rows[:, above * self.width :][:, : own.shape[1]]
             self.held = MemoryRows(own.unflatten(1, (-1, self.width)))
 
     def release(self) -> None:
-        """Forget the rows of the others."""
-        self._above = self._below = self._all = None
+        """Forget the rows of the others, where they are no part of the band's own tensor."""
+        self._above = self._below = None
 
     def write(self, start: int, tokens: torch.Tensor) -> None:
         """As of :class:`~saga_mm.rows.MemoryRows`, of this band's rows."""

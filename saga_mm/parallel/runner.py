@@ -89,6 +89,8 @@ class BandTrainer(BandRunner):
         return gather_map(rows, self)
 
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
+        # what will be read is fetched first, so that both keep the same tensor for gradients
+        self._prepare(StepRows(step, x))
         self._prepare(x, step.row_multiple)
         span = self._span(x.height, step.row_multiple)
         return [self.engine.write(step, x.read(*span), x.grid(*span), state)]
