@@ -9,7 +9,7 @@ from torch import nn
 
 from saga_mm.foundation import BaseDataPreprocessor, BaseModel
 from saga_mm.models.backbones.chunks import engine_for, run_on
-from saga_mm.ops import round_up
+from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
 from .exposure import expose, luminance
@@ -168,7 +168,9 @@ class LowLightEnhancer(BaseModel):
     def _compute(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[2:]
         below, right = (round_up(side, self.pad_divisor) - side for side in (height, width))
-        padded = F.pad(images, (0, right, 0, below), mode='replicate')
+        # a graph for images of any size pads them all
+        fits = known_equal((below, right), (0, 0))
+        padded = images if fits else F.pad(images, (0, right, 0, below), mode='replicate')
         maps = self.backbone(padded)
         if self.neck is not None:
             maps = self.neck(maps)

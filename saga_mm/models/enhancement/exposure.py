@@ -15,6 +15,7 @@ from saga_mm.rows import RowStep
 LUMA = (0.299, 0.587, 0.114)
 # gains at which an image's mean luminance is kept: 2^-4 to 2^8, four to each doubling
 FIRST, LAST, EACH = -4, 8, 4
+STOPS = tuple(FIRST + step / EACH for step in range((LAST - FIRST) * EACH + 1))
 # of rows and columns, every so many are looked at
 SPARSE = 4
 # what a model that has learned nothing answers with
@@ -49,10 +50,7 @@ class Exposure(RowStep, nn.Module):
 
     def __init__(self, hidden_dims: int = 32) -> None:
         super().__init__()
-        count = (LAST - FIRST) * EACH + 1
-        self.register_buffer('stops', torch.linspace(FIRST, LAST, count), persistent=False)
-        self.register_buffer('luma', torch.tensor(LUMA), persistent=False)
-        self.fc1 = nn.Linear(count, hidden_dims)
+        self.fc1 = nn.Linear(len(STOPS), hidden_dims)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, 1)
         nn.init.zeros_(self.fc2.weight)
@@ -70,8 +68,7 @@ class Exposure(RowStep, nn.Module):
     def measure(self, image: torch.Tensor) -> ExposureState:
         """State of an image ``(B, 3, H, W)``."""
         x = wide(image[:, :, ::SPARSE, ::SPARSE])
-        luma = self.luma.to(x.dtype).view(3, 1, 1)
-        levels = [(expose(x, 2.0**stops) * luma).sum(1).mean((1, 2)) for stops in self.stops.tolist()]
+        levels = [luminance(expose(x, 2.0**stops)) for stops in STOPS]
         return ExposureState(torch.stack(levels, 1), x.shape[2] * x.shape[3])
 
     def merge(self, states: Sequence[ExposureState]) -> ExposureState:
@@ -101,4 +98,5 @@ def expose(image: torch.Tensor, gain: torch.Tensor | float) -> torch.Tensor:
 
 def luminance(image: torch.Tensor) -> torch.Tensor:
     """Mean luminance, ``(B,)``, of images ``(B, 3, H, W)``."""
-    return (image * image.new_tensor(LUMA).view(3, 1, 1)).sum(1).mean((1, 2))
+    means = image.mean((2, 3))
+    return sum(weight * means[:, colour] for colour, weight in enumerate(LUMA))

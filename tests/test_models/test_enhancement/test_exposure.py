@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from saga_mm.models.enhancement.exposure import Exposure, expose, luminance
+from saga_mm.analysis.cost import measure_cost
+from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.exposure import STOPS, Exposure, expose, luminance
 from saga_mm.ops import Grid, map_to_tokens
 
 
@@ -53,7 +55,7 @@ def test_states_of_pieces_merge_into_that_of_the_image() -> None:
 def test_levels_are_the_mean_luminance_at_each_gain() -> None:
     exposure, image = Exposure().double(), dark_image(8, 12, batch=2)
     looked_at = image[:, :, ::4, ::4]
-    for i, stops in enumerate(exposure.stops.tolist()):
+    for i, stops in enumerate(STOPS):
         expected = luminance(expose(looked_at, 2.0**stops))
         assert torch.allclose(exposure.measure(image).levels[:, i], expected)
 
@@ -76,3 +78,10 @@ def test_the_predicted_brightness_learns() -> None:
         (exposure.predict(state) - wanted).abs().mean().backward()
         optimizer.step()
     assert exposure.predict(state).tolist() == pytest.approx(wanted.tolist(), abs=0.02)
+
+
+def test_exposure_costs_next_to_nothing_and_can_be_traced() -> None:
+    trunk = {'type': 'saga_mm.SAGAUNet', 'arch': 'tiny'}
+    models = [LowLightEnhancer(trunk, exposure=exposure).eval() for exposure in (None, {'type': 'saga_mm.Exposure'})]
+    plain, exposed = (measure_cost(model, torch.empty(1, 3, 256, 256)) for model in models)
+    assert exposed.macs < 1.001 * plain.macs and exposed.peak_bytes < 1.1 * plain.peak_bytes

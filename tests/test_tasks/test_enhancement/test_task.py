@@ -81,8 +81,16 @@ PARTS = {'train_high': 'photos', 'val_low': 'low', 'val_high': 'high'}
         (dict(train_high='high'), False, '^--train-high needs --val-high as well'),
         (dict(train_high='gone'), True, 'gone'),
         (dict(train_high='one'), True, 'holds 1 pictures to train on, of which none can be held out; name --val-high'),
-        (dict(train_img='low'), True, r'^--train-img: for detection and segmentation and classification, and config .*saga_lowlight\.py'),
-        (dict(classes='c.txt', train_ann='a.json'), True, '^--classes: for segmentation and classification, and config'),
+        (
+            dict(train_img='low'),
+            True,
+            r'^--train-img: for detection and segmentation and classification, and config .*saga_lowlight\.py',
+        ),
+        (
+            dict(classes='c.txt', train_ann='a.json'),
+            True,
+            '^--classes: for segmentation and classification, and config',
+        ),
     ],
 )
 def test_what_does_not_go_together(folders, given, training, words):
