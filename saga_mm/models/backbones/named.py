@@ -36,7 +36,8 @@ def create_backbone(name: str, **overrides: Any) -> BaseModule:
         near = get_close_matches(name, VARIANTS) or list(VARIANTS)
         raise ValueError(f'unknown backbone {name!r}; did you mean {", ".join(near)}?')
     options = {**VARIANTS[name], **overrides}
-    model = MODELS.build(options)
+    # not MODELS.build, which would look the name up in the default scope
+    model = MODELS.get(options['type'])(**{key: value for key, value in options.items() if key != 'type'})
     # for saga_mm.save
     model.built_of = options
     return model

@@ -64,3 +64,11 @@ def test_runs_where_only_torch_and_mmengine_are_installed():
     done = subprocess.run([sys.executable, '-c', textwrap.dedent(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert '(1, 64, 10, 16)' in done.stdout
+
+
+def test_name_is_found_whatever_the_default_scope():
+    pytest.importorskip('mmdet')
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        assert type(create_backbone('pvt_v2_b0')).__module__ == 'saga_mm.models.backbones.pvt_v2'
