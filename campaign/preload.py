@@ -10,7 +10,9 @@ MODULES = (
     *('cv2', 'av', 'matplotlib.pyplot', 'pycocotools.coco', 'skimage.metrics', 'OpenImageIO', 'tqdm', 'onnxruntime'),
     *('mmengine.runner', 'mmdet.apis', 'mmdet.visualization', 'mmdet.evaluation', 'mmdet.datasets', 'mmdet.models'),
     *('mmseg.apis', 'mmseg.visualization', 'mmseg.evaluation', 'mmseg.datasets', 'mmseg.models', 'torch.optim'),
-    *('saga_mm.models', 'saga_mm.models.openmmlab', 'saga_mm.cli.train', 'saga_mm.cli.test', 'saga_mm.cli.predict'),
+    *('saga_mm.models', 'saga_mm.models.openmmlab', 'saga_mm.runs.train', 'saga_mm.runs.test', 'saga_mm.runs.predict'),
+    *('saga_mm.runs.publish', 'saga_mm.runs.export', 'saga_mm.runs.check_data', 'saga_mm.tasks.detection.prediction'),
+    *('saga_mm.tasks.segmentation.prediction', 'saga_mm.tasks.enhancement.data', 'saga_mm.display.run_report'),
     *('saga_mm.tasks.enhancement.photographs', 'saga_mm.datasets.checks.report', 'saga_mm.export', 'saga_mm.analysis'),
 )
 
