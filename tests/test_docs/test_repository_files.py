@@ -67,7 +67,8 @@ def test_the_model_index_lists_every_recipe():
     index = load('model-index.yml')
     collections = {collection['Name'] for collection in index['Collections']}
     models = [model for path in index['Import'] for model in load(path)['Models']]
-    assert {model['Config'] for model in models} == CONFIGS
+    listed = {model['Config'] for model in models}
+    assert listed == CONFIGS, f'write into configs/FOLDER/metafile.yml, or take out: {sorted(listed ^ CONFIGS)}'
     for model in models:
         assert model['Name'] == Path(model['Config']).stem and model['In Collection'] in collections
         assert set(model['Metadata']) & {'Epochs', 'Iterations'} and model['Metadata']['Training Data']
