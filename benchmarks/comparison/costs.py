@@ -53,7 +53,7 @@ def measure(trunk: str, mixers: list[str], rounds: int = ROUNDS) -> list[dict]:
     nets = {mixer: build_trunk(trunk, mixer, SIZE, matched_ratio(trunk, mixer, SIZE)) for mixer in mixers}
     sizes = {mixer: kept_bytes(net, images) for mixer, net in nets.items()}
     times: dict[str, list[float]] = {mixer: [] for mixer in mixers}
-    for turn in progress_bar(range(rounds + 1), rounds + 1, f'cost in {trunk}'):
+    for turn in progress_bar(range(rounds + 1), rounds + 1, f'cost in {trunk}', unit=' rounds'):
         for mixer, net in nets.items():
             seconds = step_seconds(net, images)
             # the first round warms up
