@@ -106,7 +106,9 @@ def test_letters_that_the_encoding_of_a_terminal_lacks(monkeypatch):
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP'])
 def test_a_signal_ends_a_tool_with_a_line_and_without_temporary_files(tmp_path, name):
     code = (
-        'import time; from saga_mm.cli.run import run_tool; from saga_mm.files import Draft\n'
+        'import signal, time; from saga_mm.cli.run import run_tool; from saga_mm.files import Draft\n'
+        # the tests themselves may run where it is ignored, as under nohup
+        'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'
         'def main():\n'
         f'    with Draft({str(tmp_path / "result")!r}):\n'
         "        print('ready', flush=True); time.sleep(60)\n"
