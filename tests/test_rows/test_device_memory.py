@@ -21,6 +21,8 @@ def test_what_is_held_counts_until_it_is_let_go(monkeypatch):
     assert 120 * MIB < used_bytes(CPU) - before < 160 * MIB
     assert peak_bytes() - before > 120 * MIB
     del held
+    # libraries that other tests load may have told the allocator to keep what is freed
+    release_memory()
     assert used_bytes(CPU) - before < 40 * MIB
 
 
