@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from saga_mm.models.backbones.base import PyramidBackbone
+from saga_mm.models.backbones.pyramid_backbone import PyramidBackbone
 
 from .cases import Size
 

@@ -22,7 +22,7 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.evaluation.noise import noise_profile
 from saga_mm.evaluation.quality import gt_mean, psnr, quantize, ssim
 from saga_mm.models.enhancement.exposure import Exposure, ExposureState, luminance
-from saga_mm.models.enhancement.weights import load_weights, read_weights, save_weights
+from saga_mm.models.enhancement.weight_files import load_weights, read_weights, save_weights
 
 # how photographs are darkened to be measured: by 2 to 5 stops, the same for a name each time
 MEASURED = {'exposure': (2.0, 5.0), 'seed': 0}

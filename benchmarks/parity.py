@@ -19,7 +19,7 @@ from torch import nn
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.loading.convert import convert
-from saga_mm.loading.published import Published
+from saga_mm.loading.published_file import Published
 from saga_mm.models.backbones import create_backbone, list_backbones
 from saga_mm.ops import map_to_tokens, tokens_to_map
 

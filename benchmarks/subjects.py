@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saga_mm.analysis import measure_cost
-from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.blocks import DropPath
 
 from . import configured, nets, op
 from .cases import Case, ResultRow, Subject

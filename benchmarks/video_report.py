@@ -19,10 +19,10 @@ from saga_mm.datasets.demo.photos import read_sample_photo
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_file
-from saga_mm.images.video import VideoKind, VideoReader
+from saga_mm.images.video_reader import VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.tasks.device import find_device
 from saga_mm.tasks.enhancement.video import VideoEnhancer
 

@@ -13,7 +13,8 @@ MODULES = (
     *('saga_mm.models', 'saga_mm.models.openmmlab', 'saga_mm.runs.train', 'saga_mm.runs.test', 'saga_mm.runs.predict'),
     *('saga_mm.runs.publish', 'saga_mm.runs.export', 'saga_mm.runs.check_data', 'saga_mm.tasks.detection.prediction'),
     *('saga_mm.tasks.segmentation.prediction', 'saga_mm.tasks.enhancement.data', 'saga_mm.display.run_report'),
-    *('saga_mm.tasks.enhancement.photographs', 'saga_mm.datasets.checks.report', 'saga_mm.export', 'saga_mm.analysis'),
+    *('saga_mm.tasks.enhancement.photographs', 'saga_mm.datasets.checks.survey_report', 'saga_mm.export'),
+    'saga_mm.analysis',
 )
 
 

@@ -24,8 +24,8 @@ import numpy as np
 from saga_mm.errors import SagaError
 from saga_mm.export import strip_graphs
 from saga_mm.files import write_file
-from saga_mm.models.enhancement.weights import find_weights, load_weights
-from saga_mm.onnx.strips import StripModel
+from saga_mm.models.enhancement.weight_files import find_weights, load_weights
+from saga_mm.onnx.strip_model import StripModel
 from saga_mm.pages.uploads import NIGHT, dark_sample
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.version import __version__

@@ -3,7 +3,7 @@
 // The model is cut before each layer that looks at the whole picture. A read graph computes what lies between two cuts,
 // for some rows and a halo around them; a write graph sums up those rows. When all rows are written, the sums are the
 // state that the next read graph is given. So the tone is one for the whole picture, and strips leave no seams.
-// saga_mm/onnx/strips.py does the same in Python.
+// saga_mm/onnx/strip_model.py does the same in Python.
 
 const STRIP_BYTES = 256 * 2 ** 20;
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.attention import LinearAttention, SoftmaxAttention, TokenMixer, WindowAttention
-from saga_mm.models.attention.base import project_values
+from saga_mm.models.attention.token_mixer import project_values
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
 

@@ -19,7 +19,7 @@ from saga_mm.images.pictures import find_images, read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
-from saga_mm.loading.weights import check_match, match_weights
+from saga_mm.loading.weight_match import check_match, match_weights
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.backbones import create_backbone

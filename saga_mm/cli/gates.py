@@ -22,6 +22,6 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Draw."""
-    from saga_mm.analysis.gates import report_gates
+    from saga_mm.analysis.gate_maps import report_gates
 
     report_gates(args.model, args.checkpoint, args.image, args.size and tuple(args.size), args.out)

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
-from saga_mm.models.backbones.base import PyramidBackbone
+from saga_mm.models.backbones.pyramid_backbone import PyramidBackbone
 from saga_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 

@@ -96,7 +96,7 @@ def _parts(model: Any, height: int, width: int) -> list[tuple[str, Part]]:
 
         parts = segmentor_parts(model, 1, height, width)
     elif hasattr(model, 'pad_divisor'):
-        from saga_mm.models.enhancement.strips import enhancer_parts
+        from saga_mm.models.enhancement.enhancer_rows import enhancer_parts
 
         parts = enhancer_parts(model, 1, height, width)
     else:

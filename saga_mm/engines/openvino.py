@@ -18,9 +18,9 @@ from saga_mm.ops import Grid
 from saga_mm.rows import TORCH, Engine, RowStep
 
 from .cache import StepCache
-from .conversion import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
 from .fingerprint import UnknownPartError, in_place_version, step_key
 from .library import core, import_openvino
+from .openvino_step import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
 from .program import Program, Settings
 
 # what it takes to compile a step, and a whole model

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .cache import StepCache
-from .conversion import ConversionError
 from .library import core, tensor
+from .openvino_step import ConversionError
 
 if TYPE_CHECKING:
     import openvino

@@ -4,7 +4,7 @@ import importlib.util
 
 from .accuracy import Accuracy
 from .baseline import BaselineMetric
-from .enhancement import EnhancementMetric
+from .enhancement_metric import EnhancementMetric
 
 __all__ = ['Accuracy', 'BaselineMetric', 'EnhancementMetric']
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from saga_mm.errors import SagaError
-from saga_mm.evaluation.enhancement import EnhancementMetric
+from saga_mm.evaluation.enhancement_metric import EnhancementMetric
 from saga_mm.registry import METRICS
 
 

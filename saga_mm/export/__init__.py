@@ -12,8 +12,8 @@ from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import MOST_BYTES
 
 from .checking import largest_difference, measure_bytes_per_pixel
-from .conversion import to_onnx
 from .graphs import ExportGraph
+from .onnx_writer import to_onnx
 
 __all__ = ['write_graph']
 

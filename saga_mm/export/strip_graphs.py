@@ -17,13 +17,13 @@ from torch import nn
 
 from saga_mm.errors import SagaError
 from saga_mm.models.attention.linear import LinearAttention
-from saga_mm.models.backbones.layers import MixerBlock
+from saga_mm.models.backbones.blocks import MixerBlock
 from saga_mm.models.enhancement import LowLightEnhancer, SAGAUNet
-from saga_mm.models.enhancement.layers import GlobalTone, ToneState
+from saga_mm.models.enhancement.unet_layers import GlobalTone, ToneState
 from saga_mm.ops import Grid, KVState, ceil_div
 from saga_mm.rows import RowStep
 
-from .conversion import to_onnx
+from .onnx_writer import to_onnx
 
 IMAGE, ANSWER = 'image', 'answer'
 # of an answer as int16: 16 steps to a grey level, from -8 to 8 times white

@@ -1,5 +1,5 @@
 """Models as folders of `config.json`, `model.safetensors` and a model card: the layout of Hugging Face."""
 
-from .folder import load, save
+from .model_folder import load, save
 
 __all__ = ['load', 'save']

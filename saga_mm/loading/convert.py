@@ -17,8 +17,8 @@ from torch import Tensor
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path, write_file
-from saga_mm.loading.published import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused
-from saga_mm.loading.weights import Match
+from saga_mm.loading.published_file import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused
+from saga_mm.loading.weight_match import Match
 from saga_mm.models.backbones.named import VARIANTS
 from saga_mm.ops import Grid, resize_table
 from saga_mm.version import __version__
@@ -85,7 +85,7 @@ def convert_file(
     """Convert a published checkpoint into one for ``init_cfg=dict(type='Pretrained', checkpoint=destination)``.
 
     Args:
-        source: The published file; see :func:`saga_mm.loading.published.read_published`.
+        source: The published file; see :func:`saga_mm.loading.published_file.read_published`.
         destination: The file to write. It appears when it is complete.
         to: The backbone that the result is for, one of :func:`saga_mm.list_backbones`; that of the file if not given.
             One of the same architecture with other mixers takes over all that both have, as a warm start.

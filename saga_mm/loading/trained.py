@@ -11,7 +11,7 @@ from torch import nn
 from saga_mm.loading.build import build_model
 from saga_mm.loading.checkpoint import keep, load_checkpoint, state_of
 from saga_mm.loading.config import load_config
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.weight_match import check_match
 
 if TYPE_CHECKING:
     from mmengine.config import Config

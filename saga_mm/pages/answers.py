@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import torch
 
-from saga_mm.analysis.gates import KINDS, LayerGates, collect_gates
+from saga_mm.analysis.gate_maps import KINDS, LayerGates, collect_gates
 from saga_mm.analysis.rank import collect_ranks
 from saga_mm.analysis.subjects import as_batch, build_backbone, load_matching, read_weights
 from saga_mm.display.overlay import class_shares
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import ENDING, find_jobs
 from saga_mm.loading.work_dir import find_best
-from saga_mm.models.enhancement.weights import load_weights, shipped_weights
+from saga_mm.models.enhancement.weight_files import load_weights, shipped_weights
 from saga_mm.tasks.detection.detector import Detector
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
 from saga_mm.tasks.enhancement.photographs import enhance_photo
@@ -174,7 +174,7 @@ def look_inside(path: str | None, subject: str, kind: str, models: Models) -> tu
     Args:
         path: The picture; it is made smaller to 640 pixels at the longer side.
         subject: One of :func:`shipped_weights`, or another word for ``models.look``.
-        kind: One of :data:`saga_mm.analysis.gates.KINDS`.
+        kind: One of :data:`saga_mm.analysis.gate_maps.KINDS`.
         models: What the page offers.
 
     Raises:

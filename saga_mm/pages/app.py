@@ -13,10 +13,10 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-from saga_mm.analysis.gates import KINDS
+from saga_mm.analysis.gate_maps import KINDS
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.pictures import refuse_programs
-from saga_mm.models.enhancement.weights import shipped_weights
+from saga_mm.models.enhancement.weight_files import shipped_weights
 
 from . import answers
 from .answers import Models

@@ -1,15 +1,15 @@
 """One image over many devices: bands of rows, one a process."""
 
+from .band_plan import plan_bands, unit_of
+from .band_runner import BandRunner, BandTrainer, gather_map
 from .bands import BandRows, Bands
 from .claims import SharedWork
 from .detection import detector_maps
-from .enhancement import enhancer_losses
+from .enhancer_losses import enhancer_losses
 from .gradients import sum_gradients
-from .launch import Process, this_process
 from .mesh import Mesh, check_agreement, gather_objects, make_mesh, start_processes
-from .plan import plan_bands, unit_of
-from .runner import BandRunner, BandTrainer, gather_map
-from .segmentation import segmentor_losses
+from .process import Process, this_process
+from .segmentor_losses import segmentor_losses
 
 __all__ = [
     'BandRows',

@@ -10,9 +10,9 @@ from torch import nn
 
 from saga_mm.rows import ImageRows, RowRunner, Rows, RowStep
 
+from .band_runner import BandRunner
 from .bands import Bands
 from .mesh import Mesh
-from .runner import BandRunner
 
 
 class Count(NamedTuple):

@@ -10,7 +10,7 @@ from saga_mm.models.openmmlab import neck_rows
 from saga_mm.models.openmmlab.necks import fpn_levels
 from saga_mm.rows import MemoryRows
 
-from .runner import BandRunner
+from .band_runner import BandRunner
 
 
 def detector_maps(model: nn.Module, images: torch.Tensor, runner: BandRunner) -> tuple[torch.Tensor, ...]:

@@ -14,7 +14,7 @@ import torch.distributed._functional_collectives as functional
 
 from saga_mm.errors import SagaError
 
-from .launch import this_process
+from .process import this_process
 
 TIMEOUT = 600.0
 

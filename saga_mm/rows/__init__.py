@@ -2,7 +2,7 @@
 
 from .budget import MemoryBudget
 from .engine import TORCH, Engine, engine_of
-from .progress import watch_rows
+from .row_progress import watch_rows
 from .runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .steps import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .storage import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Span, Storage

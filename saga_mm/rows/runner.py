@@ -14,7 +14,7 @@ import torch
 from saga_mm.ops.grid import copy_map
 
 from .engine import Engine
-from .progress import Progress
+from .row_progress import Progress
 from .steps import RowStep, StepRows, round_up
 from .storage import Rows, Span, Storage
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from saga_mm.datasets.checks.coco_config import type_name
-from saga_mm.datasets.checks.report import PER_PAGE
+from saga_mm.datasets.checks.survey_report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets

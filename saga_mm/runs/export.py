@@ -16,11 +16,11 @@ from saga_mm.files import Draft, user_path
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import find_config, load_config
 from saga_mm.loading.stack import require_stack_for
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.backbones.named import create_backbone, list_backbones
-from saga_mm.models.enhancement.weights import SUFFIX as WEIGHTS
-from saga_mm.models.enhancement.weights import find_weights, load_weights, read_weights, shipped_weights
+from saga_mm.models.enhancement.weight_files import SUFFIX as WEIGHTS
+from saga_mm.models.enhancement.weight_files import find_weights, load_weights, read_weights, shipped_weights
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import OPSETS, SUFFIX, require_libraries
 from saga_mm.tasks import start_verb

@@ -20,14 +20,14 @@ from saga_mm.loading.config import load_config
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.weight_match import check_match
 from saga_mm.runs.config_options import set_launcher, set_work_dir
 from saga_mm.tasks import task_of
 from saga_mm.tasks.data import TaskData
 from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
 
 if TYPE_CHECKING:
-    from saga_mm.loading.weights import Match
+    from saga_mm.loading.weight_match import Match
 
 
 @dataclass

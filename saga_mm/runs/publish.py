@@ -13,9 +13,9 @@ from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
 from saga_mm.loading.config import load_config
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_best
-from saga_mm.models.enhancement.weights import build_enhancer, enhancer_config, load_weights, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, enhancer_config, load_weights, save_weights
 
 # of an enhancer's weights, those that only training needs
 TRAINING = ('losses.', 'data_preprocessor.')

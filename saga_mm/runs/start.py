@@ -12,7 +12,7 @@ from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
 from saga_mm.loading.convert import convert_file
-from saga_mm.loading.weights import match_weights
+from saga_mm.loading.weight_match import match_weights
 from saga_mm.loading.work_dir import find_best
 
 CONVERTED = 'pretrained.pth'

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from saga_mm.display.console import is_speaker, say
 from saga_mm.display.drawing import DrawHook
 from saga_mm.display.metrics import metric_table
-from saga_mm.engine.runner import build_runner
+from saga_mm.engine.stack_runner import build_runner
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, write_file

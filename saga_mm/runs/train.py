@@ -15,12 +15,12 @@ from torch import nn
 
 from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
-from saga_mm.engine.runner import build_runner, log_file
+from saga_mm.engine.stack_runner import build_runner, log_file
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, locked_folder, user_path
 from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
-from saga_mm.loading.weights import check_match
+from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
 from saga_mm.operators import in_use
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saga_mm.datasets.checks.report import describe, plot_histogram, plot_overlays
 from saga_mm.datasets.checks.survey import Survey
+from saga_mm.datasets.checks.survey_report import describe, plot_histogram, plot_overlays
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.flicker import mean_change, measure_flicker, static_scene
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.layers import GlobalTone
-from saga_mm.models.enhancement.weights import build_enhancer
+from saga_mm.models.enhancement.unet_layers import GlobalTone
+from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.tasks.enhancement.video import VideoEnhancer
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}

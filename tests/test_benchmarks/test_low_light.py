@@ -9,7 +9,7 @@ import torch
 from benchmarks import low_light
 from benchmarks.low_light import brightness_samples, fit_brightness, measure, quality, to_image
 from saga_mm.models.enhancement.exposure import ExposureState
-from saga_mm.models.enhancement.weights import build_enhancer, load_weights, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, load_weights, save_weights
 
 SMALL = {'embed_dims': (8, 8, 8), 'depths': (1, 1, 1), 'num_heads': (0, 1, 1), 'mlp_ratio': 1}
 CONFIG = {

@@ -9,7 +9,7 @@ from benchmarks.steps import Step
 from benchmarks.subjects import build, trace
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.blocks import DropPath
 
 GIB = 2**30
 

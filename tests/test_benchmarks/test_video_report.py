@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.video_report import STAGES, photograph, report_video, time_video, write_clip
 from saga_mm.errors import SagaError
-from saga_mm.images.video import VideoReader
-from saga_mm.models.enhancement.weights import build_enhancer, load_weights, save_weights
+from saga_mm.images.video_reader import VideoReader
+from saga_mm.models.enhancement.weight_files import build_enhancer, load_weights, save_weights
 from saga_mm.tasks.enhancement.video import VideoEnhancer
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from saga_mm.engines.cache import MAGIC, StepCache
-from saga_mm.engines.conversion import ConversionError
 from saga_mm.engines.openvino import OpenVINOEngine
+from saga_mm.engines.openvino_step import ConversionError
 from saga_mm.rows import MemoryRows, RowRunner
 
 
@@ -64,7 +64,7 @@ def test_where_nothing_can_be_written_the_reason_is_kept(tmp_path):
 def test_a_second_program_compiles_nothing(host, cache, monkeypatch):
     net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
     wanted = run(net, image, OpenVINOEngine(cache=cache))
-    monkeypatch.setattr('saga_mm.engines.conversion.convert_function', lambda *args: pytest.fail('compiled again'))
+    monkeypatch.setattr('saga_mm.engines.openvino_step.convert_function', lambda *args: pytest.fail('compiled again'))
     for out, want in zip(run(net, image, OpenVINOEngine(cache=cache)), wanted):
         np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
 

@@ -11,7 +11,7 @@ from saga_mm.engines.openvino import OpenVINOEngine
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import CarryingRunner
-from saga_mm.models.enhancement.strips import enhance_rows
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows
 from saga_mm.models.necks import SAGAPyramid
 from saga_mm.rows import MemoryRows, RowRunner
 

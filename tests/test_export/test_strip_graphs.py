@@ -6,8 +6,8 @@ import torch
 
 from saga_mm.errors import SagaError
 from saga_mm.export.strip_graphs import strip_files
-from saga_mm.models.enhancement.weights import build_enhancer
-from saga_mm.onnx.strips import StripModel
+from saga_mm.models.enhancement.weight_files import build_enhancer
+from saga_mm.onnx.strip_model import StripModel
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

@@ -10,7 +10,7 @@ from saga_mm import create_backbone
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.loading.convert import convert, convert_file
-from saga_mm.loading.published import FAMILIES, Published, read_published, recognise, skeleton
+from saga_mm.loading.published_file import FAMILIES, Published, read_published, recognise, skeleton
 from saga_mm.runs.prepare import check_pretrained
 
 CASES = {

@@ -3,8 +3,8 @@ import torch
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint, load_state
-from saga_mm.loading.published import read_published
-from saga_mm.models.enhancement import weights
+from saga_mm.loading.published_file import read_published
+from saga_mm.models.enhancement import weight_files as weights
 from saga_mm.models.names import without_wrappers
 
 WRAPPED = ['', 'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'module.module._orig_mod.']
@@ -45,7 +45,7 @@ def test_weights_of_an_enhancer_may_be_of_a_compiled_model(tmp_path):
 @pytest.mark.parametrize(('head', 'writer'), [('model', 'Lightning'), ('ema_model', 'EMA')])
 def test_prefixes_of_trainers_are_named(tmp_path, head, writer):
     torch.save({f'{head}.block1.0.attn.kv.weight': torch.ones(1)}, tmp_path / 'w.pth')
-    from saga_mm.loading.published import recognise
+    from saga_mm.loading.published_file import recognise
 
     with pytest.raises(SagaError, match=rf"without the prefix '{head}\.', as .*{writer}.* saves them"):
         recognise(read_published(tmp_path / 'w.pth'))

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from saga_mm.loading.build import build_model
-from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.blocks import DropPath
 from saga_mm.models.necks import SAGAFPN, SAGAPyramid
 from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.models.padding import found_shapes, picture_sizes

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saga_mm.models.attention.base import project_values
+from saga_mm.models.attention.token_mixer import project_values
 from saga_mm.models.watched import has_hook, is_plain, replaced_forward
 
 HOOKS = {

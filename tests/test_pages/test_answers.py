@@ -14,7 +14,7 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
-from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.pages import answers
 from saga_mm.pages.answers import Models
 from saga_mm.pages.app import main

@@ -18,7 +18,7 @@ from saga_mm.export.subject import with_facts
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 from saga_mm.models.backbones import chunks
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import read_onnx
 from saga_mm.registry import MODELS

@@ -6,7 +6,7 @@ import torch
 from mmengine.hooks import EMAHook
 
 from saga_mm.errors import SagaError
-from saga_mm.models.enhancement.weights import build_enhancer, load_weights, read_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, load_weights, read_weights
 from saga_mm.runs.publish import publish_weights
 
 CONFIG = """

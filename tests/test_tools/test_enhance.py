@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from saga_mm.errors import SagaError
 from saga_mm.images.photo import read_photo
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance, enhance_photo
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from saga_mm.images.video import VideoReader
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
 from saga_mm.tasks.enhancement.clips import until_interrupted
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from saga_mm import export
-from saga_mm.models.enhancement.weights import build_enhancer, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
 from saga_mm.onnx.file import read_onnx
 from saga_mm.runs import export as command
 

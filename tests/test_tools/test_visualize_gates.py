@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from saga_mm.analysis.gates import report_gates
+from saga_mm.analysis.gate_maps import report_gates
 from saga_mm.analysis.subjects import build_backbone
 from saga_mm.errors import SagaError
 

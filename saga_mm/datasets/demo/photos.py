@@ -13,7 +13,7 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import open_picture
 
-from .folder import make_once
+from .made_folder import make_once
 
 # Raised whenever the same arguments would give other pixels, so that old data is made anew.
 VERSION = 1

@@ -11,9 +11,9 @@ import numpy as np
 from saga_mm.errors import SagaError
 from saga_mm.registry import TRANSFORMS
 
-from .camera import Sensor, draw_camera, expose, smear
 from .ranges import check_range, drawn_log, random_generator
 from .scene import add_lamps, backlight_stops, falloff_stops
+from .sensor import Sensor, draw_camera, expose, smear
 from .tone import ToneCurve, compress_highlights, to_bytes
 
 # what is drawn if a config does not say, and the bounds of what it may say

@@ -1,6 +1,5 @@
 """Token mixers, one a file. Any of them runs in any host, by name."""
 
-from .base import TokenMixer, build_attention, resolve_attention
 from .cross_window import CrossWindowAttention
 from .focused import FocusedLinearAttention
 from .linear import LinearAttention
@@ -9,6 +8,7 @@ from .rank_augmented import RankAugmentedLinearAttention
 from .rope_softmax import RopeSoftmaxAttention
 from .saga import SAGAAttention
 from .softmax import SoftmaxAttention
+from .token_mixer import TokenMixer, build_attention, resolve_attention
 from .window import WindowAttention
 
 __all__ = [

@@ -11,7 +11,7 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, captures_graph, known_equal, round_up
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer, project_parts
+from .token_mixer import TokenMixer, project_parts
 from .window import check_rows, first_along
 
 

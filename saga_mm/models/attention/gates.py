@@ -6,7 +6,7 @@ from torch import nn
 
 from saga_mm.models.watched import is_plain
 
-from .base import project_parts
+from .token_mixer import project_parts
 
 ACTIVATIONS = {
     'sigmoid': torch.sigmoid,

@@ -24,7 +24,7 @@ from saga_mm.ops import (
 )
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer, project_parts, project_values
+from .token_mixer import TokenMixer, project_parts, project_values
 
 
 @MODELS.register_module(name=['LinearAttention', 'linear'])

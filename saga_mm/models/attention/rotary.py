@@ -9,7 +9,7 @@ from torch import nn
 from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, Rotation, check_head_dim, get_feature_map, map_to_tokens, rotation_2d, tokens_to_map, wide
 
-from .base import TokenMixer, project_parts, project_values
+from .token_mixer import TokenMixer, project_parts, project_values
 
 
 class Projected:

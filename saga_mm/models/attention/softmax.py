@@ -11,7 +11,7 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, map_to_tokens, pad_to_multiple, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer, project_parts
+from .token_mixer import TokenMixer, project_parts
 
 
 class KeysValues(NamedTuple):

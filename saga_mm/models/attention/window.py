@@ -10,7 +10,7 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, captures_graph, known_equal, larger, pad_to_multiple, smaller, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import TokenMixer, project_parts
+from .token_mixer import TokenMixer, project_parts
 
 BORDERS = ('masked', 'mmdet')
 

@@ -11,8 +11,8 @@ from saga_mm.models.attention.focused import published_name
 from saga_mm.models.init import init_weights
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
-from .layers import Block, FeedForward, PatchEmbed
+from .blocks import Block, FeedForward, PatchEmbed
+from .pyramid_backbone import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .stage import Stage
 from .swin import split_qkv
 

@@ -9,9 +9,9 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
 
-from .base import Attention
-from .layers import FeedForward
+from .blocks import FeedForward
 from .pvt import PVT, STAGES, rename_stages, variants
+from .pyramid_backbone import Attention
 
 ARCHS: dict[str, dict[str, tuple[int, ...]]] = {
     'b0': {**STAGES, 'depths': (2, 2, 2, 2), 'embed_dims': (32, 64, 160, 256)},

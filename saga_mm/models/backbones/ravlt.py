@@ -13,9 +13,9 @@ from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
 from saga_mm.rows import LocalStep, RowStep
 
-from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
+from .blocks import DropPath, MixerBlock
 from .conv_embed import ConvEmbed
-from .layers import DropPath, MixerBlock
+from .pyramid_backbone import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .stage import Stage
 
 HYBRID = ('rala', 'rala', 'softmax', 'softmax')

@@ -12,8 +12,8 @@ from saga_mm.models.init import init_weights
 from saga_mm.ops import Grid, pad_to_multiple
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
-from .layers import Block, FeedForward, PatchEmbed
+from .blocks import Block, FeedForward, PatchEmbed
+from .pyramid_backbone import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .stage import Stage
 
 _TINY = {'embed_dims': (96, 192, 384, 768), 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}

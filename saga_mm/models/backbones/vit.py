@@ -11,9 +11,9 @@ from saga_mm.models.attention.focused import published_name
 from saga_mm.ops import Grid, map_to_tokens
 from saga_mm.registry import MODELS
 
-from .base import Attention, PyramidBackbone, drop_path_rates, resolve_arch
-from .layers import Block, FeedForward, PatchEmbed
+from .blocks import Block, FeedForward, PatchEmbed
 from .pvt import PositionTable
+from .pyramid_backbone import Attention, PyramidBackbone, drop_path_rates, resolve_arch
 from .stage import Stage
 from .swin import split_qkv
 

@@ -1,8 +1,8 @@
 """Low-light enhancement: trunk, head, losses and the model that joins them."""
 
+from .enhancement_head import EnhancementHead
 from .enhancer import LowLightEnhancer, LowLightPreprocessor
 from .exposure import Exposure
-from .head import EnhancementHead
 from .losses import *  # noqa: F403
 from .saga_unet import SAGAUNet
 

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from saga_mm.foundation import BaseModule
-from saga_mm.models.backbones.base import Attention, resolve_arch
+from saga_mm.models.backbones.pyramid_backbone import Attention, resolve_arch
 from saga_mm.models.backbones.stage import Stage
-from saga_mm.models.openmmlab.layers import SumRows
+from saga_mm.models.openmmlab.layer_steps import SumRows
 from saga_mm.registry import MODELS
 from saga_mm.rows import Part, RowRunner, Rows
 
-from .layers import Downsample, GlobalTone, Lift, Tokens, Upsample, make_block
 from .rows import UpsampledRows
+from .unet_layers import Downsample, GlobalTone, Lift, Tokens, Upsample, make_block
 
 ARCHS: dict[str, dict[str, Any]] = {
     'base': {'embed_dims': (32, 64, 128), 'depths': (2, 2, 5), 'num_heads': (0, 2, 4), 'mlp_ratio': 2},

@@ -3,7 +3,7 @@
 from saga_mm.models.norm_steps import GroupNormStep
 
 from .heads import head_rows
-from .layers import JoinedRows, ResizedRows, SumRows, conv_steps
+from .layer_steps import JoinedRows, ResizedRows, SumRows, conv_steps
 from .necks import neck_rows
 from .segmentor import feature_rows, label_rows, segment_rows, segmentor_parts
 

@@ -8,7 +8,7 @@ from torch import nn
 from saga_mm.ops import RowPool, map_to_tokens
 from saga_mm.rows import AppliedRows, MemoryRows, RowRunner, Rows, RowStep
 
-from .layers import JoinedRows, ResizedRows, SumRows, conv_steps, keep_step
+from .layer_steps import JoinedRows, ResizedRows, SumRows, conv_steps, keep_step
 
 
 def head_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:

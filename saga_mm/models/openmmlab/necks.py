@@ -7,7 +7,7 @@ from torch import nn
 from saga_mm.models.necks import SharedState
 from saga_mm.rows import RowRunner, Rows
 
-from .layers import ResizedRows, SumRows, conv_steps, keep_step
+from .layer_steps import ResizedRows, SumRows, conv_steps, keep_step
 
 
 def neck_rows(neck: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> list[Rows]:

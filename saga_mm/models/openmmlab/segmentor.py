@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from saga_mm.models.backbones.base import PyramidBackbone
+from saga_mm.models.backbones.pyramid_backbone import PyramidBackbone
 from saga_mm.rows import CHUNK_BYTES, Part, RowRunner, Rows, RowStep
 
 from .heads import head_rows
-from .layers import ResizedRows
+from .layer_steps import ResizedRows
 from .necks import neck_rows
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
-from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
 from saga_mm.tasks.enhancement.strips import RgbRows, answer_rows, read_source

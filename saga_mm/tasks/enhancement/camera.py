@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video import VideoKind
+from saga_mm.images.video_reader import VideoKind
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY

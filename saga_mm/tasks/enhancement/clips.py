@@ -13,7 +13,7 @@ import numpy as np
 from saga_mm.display.before_after import BeforeAfter
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
-from saga_mm.images.video import Frame, VideoReader
+from saga_mm.images.video_reader import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.tasks.enhancement.camera import enhance_camera

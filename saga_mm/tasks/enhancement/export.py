@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from saga_mm.export.graphs import EnhancerGraph
 from saga_mm.export.subject import ExportSubject, with_facts
 from saga_mm.loading.checkpoint import load_state
-from saga_mm.loading.weights import check_match
-from saga_mm.models.enhancement.weights import build_enhancer, enhancer_config
+from saga_mm.loading.weight_match import check_match
+from saga_mm.models.enhancement.weight_files import build_enhancer, enhancer_config
 from saga_mm.tasks.export import Export
 
 if TYPE_CHECKING:

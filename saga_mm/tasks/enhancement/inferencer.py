@@ -15,7 +15,7 @@ from saga_mm.engines import use_engine
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.files import user_path
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, check_finish
-from saga_mm.models.enhancement.weights import load_weights
+from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.onnx.file import is_onnx
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size

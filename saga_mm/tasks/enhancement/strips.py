@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
-from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import ImageRows, MemoryBudget
 from saga_mm.tasks.segmentation.strips import parts_in_strips
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from saga_mm.images.photo import is_grey
-from saga_mm.images.video import Frame, VideoKind, VideoReader
+from saga_mm.images.video_reader import Frame, VideoKind, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix
-from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
 from saga_mm.tasks.segmentation.strips import parts_in_strips
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from saga_mm.models.attention import LinearAttention, RankAugmentedLinearAttention, SAGAAttention, SoftmaxAttention
 from saga_mm.models.backbones import PVT, chunks
+from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.backbones.chunks import overrides_forward, whole_reason
-from saga_mm.models.backbones.layers import Block
 from saga_mm.models.backbones.stage import Stage
 from saga_mm.models.enhancement import SAGAUNet
 from saga_mm.models.enhancement.carry import CarryingRunner

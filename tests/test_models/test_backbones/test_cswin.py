@@ -6,8 +6,8 @@ import torch
 from saga_mm import create_backbone
 from saga_mm.models.attention import CrossWindowAttention, FocusedLinearAttention, SAGAAttention
 from saga_mm.models.backbones import CSwin
+from saga_mm.models.backbones.blocks import DropPath
 from saga_mm.models.backbones.cswin import published_state
-from saga_mm.models.backbones.layers import DropPath
 
 SMALL = {'embed_dims': (8, 16, 24, 32), 'depths': (1, 2, 2, 1), 'num_heads': (2, 2, 4, 4)}
 

@@ -6,7 +6,7 @@ import torch
 from saga_mm import create_backbone
 from saga_mm.models.attention import SAGAAttention, SoftmaxAttention
 from saga_mm.models.backbones import PVT
-from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.blocks import DropPath
 from saga_mm.models.backbones.pvt import PositionTable, published_state
 
 SMALL = {

@@ -9,7 +9,7 @@ from torch import nn
 
 from saga_mm.analysis import measure_cost
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin, chunks
-from saga_mm.models.backbones.layers import Block, FeedForward
+from saga_mm.models.backbones.blocks import Block, FeedForward
 from saga_mm.ops import Grid, number_bytes
 from saga_mm.rows import CHUNK_BYTES, ImageRows, MemoryBudget, MemoryTooSmallError, RowRunner, Storage, plan_runner
 

@@ -8,7 +8,7 @@ import torch
 from saga_mm import create_backbone
 from saga_mm.models.attention import FocusedLinearAttention, SAGAAttention, WindowAttention
 from saga_mm.models.backbones import cswin
-from saga_mm.models.backbones.layers import DropPath
+from saga_mm.models.backbones.blocks import DropPath
 from saga_mm.models.backbones.swin import VARIANTS, published_state
 
 SMALL = {'embed_dims': (8, 16, 24, 32), 'depths': (1, 2, 2, 1), 'num_heads': (1, 2, 3, 4)}

@@ -6,9 +6,9 @@ import torch
 from saga_mm.errors import SagaError
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import CarryingRunner
-from saga_mm.models.enhancement.layers import GlobalTone
-from saga_mm.models.enhancement.strips import enhance_rows
-from saga_mm.models.enhancement.weights import build_enhancer
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows
+from saga_mm.models.enhancement.unet_layers import GlobalTone
+from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.rows import MemoryRows, RowRunner
 
 SMALL = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}

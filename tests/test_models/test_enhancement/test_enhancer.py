@@ -5,9 +5,9 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from saga_mm.models.enhancement import EnhancementHead, LowLightEnhancer, LowLightPreprocessor
+from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.exposure import luminance
 from saga_mm.models.enhancement.finish import Finish
-from saga_mm.models.enhancement.strips import enhance_rows, enhancer_parts
 from saga_mm.registry import MODELS
 from saga_mm.rows import ImageRows, MemoryTooSmallError, RowRunner, plan_runner
 

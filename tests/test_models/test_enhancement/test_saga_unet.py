@@ -6,8 +6,8 @@ import torch
 from benchmarks.nets import enhancer as build
 from saga_mm.analysis.cost import measure_cost
 from saga_mm.models.backbones import chunks
-from saga_mm.models.enhancement.layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.models.enhancement.saga_unet import SAGAUNet
+from saga_mm.models.enhancement.unet_layers import Downsample, GlobalTone, LocalBlock, Upsample
 from saga_mm.ops import Grid
 from saga_mm.rows import ImageRows, RowRunner
 

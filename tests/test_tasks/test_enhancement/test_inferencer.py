@@ -11,7 +11,7 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.images.photo_writer import LUMA
 from saga_mm.models.enhancement.finish import Finish
-from saga_mm.models.enhancement.weights import build_enhancer, read_weights, save_weights
+from saga_mm.models.enhancement.weight_files import build_enhancer, read_weights, save_weights
 from saga_mm.rows import MemoryBudget, RowRunner, Storage
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
 

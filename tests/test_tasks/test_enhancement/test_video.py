@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video import VideoReader
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.models.enhancement.finish import Finish
-from saga_mm.models.enhancement.weights import build_enhancer
+from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.rows import MemoryBudget
 from saga_mm.tasks.enhancement.scene_cuts import CutDetector
 from saga_mm.tasks.enhancement.video import LUMA, VideoEnhancer, enhance_video

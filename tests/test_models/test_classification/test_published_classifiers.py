@@ -5,7 +5,7 @@ import torch
 
 from saga_mm.models.backbones import cswin, named, pvt, pvt_v2, ravlt, swin
 from saga_mm.models.classification import ImageClassifier
-from saga_mm.models.classification.published import published_classifier
+from saga_mm.models.classification.published_classifiers import published_classifier
 
 CASES = {
     'pvt_tiny': (pvt, 'pvt_tiny', 512, {'class_token': True}, {'pooling': 'token', 'norm_eps': 1e-6}),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from saga_mm.datasets.low_light.camera import (
+from saga_mm.datasets.low_light.sensor import (
     Sensor,
     draw_camera,
     expose,

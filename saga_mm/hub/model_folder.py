@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
 from saga_mm.loading.convert import convert
-from saga_mm.loading.published import read_published, recognise
-from saga_mm.models.backbones.base import PyramidBackbone
+from saga_mm.loading.published_file import read_published, recognise
 from saga_mm.models.backbones.named import create_backbone, list_backbones
+from saga_mm.models.backbones.pyramid_backbone import PyramidBackbone
 from saga_mm.models.enhancement.enhancer import LowLightEnhancer
-from saga_mm.models.enhancement.weights import (
+from saga_mm.models.enhancement.weight_files import (
     PARTS,
     SUFFIX,
     load_weights,

@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
-from saga_mm.engine.runner import PrepareModelHook
+from saga_mm.engine.stack_runner import PrepareModelHook
 
 toy_runner = runpy.run_path(str(Path(__file__).with_name('toy_training.py')))['toy_runner']
 

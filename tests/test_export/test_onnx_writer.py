@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.errors import SagaError
-from saga_mm.export.conversion import lower_opset, to_onnx
+from saga_mm.export.onnx_writer import lower_opset, to_onnx
 from saga_mm.onnx.file import OPSETS
 
 onnx = pytest.importorskip('onnx')

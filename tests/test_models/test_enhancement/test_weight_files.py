@@ -9,8 +9,8 @@ import torch
 from hatchling.builders.wheel import WheelBuilder
 
 from saga_mm.errors import SagaError
-from saga_mm.models.enhancement import weights as module
-from saga_mm.models.enhancement.weights import (
+from saga_mm.models.enhancement import weight_files as module
+from saga_mm.models.enhancement.weight_files import (
     FOLDER,
     build_enhancer,
     find_weights,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.attention import build_attention
-from saga_mm.models.backbones.layers import Block
+from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
 from saga_mm.ops import Grid, map_to_tokens, wide
 from saga_mm.rows import LocalStep, RowStep, crop_rows

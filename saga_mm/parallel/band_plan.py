@@ -10,9 +10,9 @@ from torch import nn
 
 from saga_mm.rows import MemoryBudget, Part, Rows
 
+from .band_runner import BandRunner
 from .bands import Bands
 from .mesh import Mesh
-from .runner import BandRunner
 
 # rows and columns of an image that all strides divide
 PROBE = 2**14, 64

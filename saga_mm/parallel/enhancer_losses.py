@@ -6,12 +6,12 @@ import torch
 
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.enhancer import BRIGHTNESS_WEIGHT, loss_names
+from saga_mm.models.enhancement.enhancer_rows import CroppedRows, answer_rows
 from saga_mm.models.enhancement.exposure import luminance
-from saga_mm.models.enhancement.strips import CroppedRows, answer_rows
 from saga_mm.rows import MemoryRows
 
-from .runner import BandTrainer, gather_map
-from .segmentation import counted_once
+from .band_runner import BandTrainer, gather_map
+from .segmentor_losses import counted_once
 
 
 def enhancer_losses(

@@ -11,7 +11,7 @@ from saga_mm.errors import SagaError
 from saga_mm.models.openmmlab import ResizedRows, feature_rows, head_rows
 from saga_mm.rows import MemoryRows, Rows
 
-from .runner import BandTrainer
+from .band_runner import BandTrainer
 
 
 def segmentor_losses(

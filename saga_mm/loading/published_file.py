@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
-from saga_mm.loading.weights import WRITERS, Match, match_weights, prefix_cure
+from saga_mm.loading.weight_match import WRITERS, Match, match_weights, prefix_cure
 from saga_mm.models.backbones import create_backbone, named
 from saga_mm.models.backbones.named import VARIANTS
 

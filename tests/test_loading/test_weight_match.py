@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from saga_mm.errors import SagaError
-from saga_mm.loading.weights import check_match, match_weights
+from saga_mm.loading.weight_match import check_match, match_weights
 
 
 def model() -> nn.Module:

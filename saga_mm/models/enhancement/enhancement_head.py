@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.foundation import BaseModule
-from saga_mm.models.openmmlab.layers import ResizedRows, SumRows
+from saga_mm.models.openmmlab.layer_steps import ResizedRows, SumRows
 from saga_mm.ops import ceil_div, map_to_tokens, tokens_to_map
 from saga_mm.registry import MODELS
 from saga_mm.rows import AppliedRows, Engine, LocalStep, RowRunner, Rows, Span

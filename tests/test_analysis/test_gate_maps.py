@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from saga_mm.analysis.gates import collect_gates, gate_rows, plot_gates, stage_maps
+from saga_mm.analysis.gate_maps import collect_gates, gate_rows, plot_gates, stage_maps
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones import PVT
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_mm.datasets.demo.folder import is_complete, make_once
+from saga_mm.datasets.demo.made_folder import is_complete, make_once
 from saga_mm.errors import SagaError
 
 META = {'generator': 'test data', 'version': 1, 'arguments': {'number': 2}}
