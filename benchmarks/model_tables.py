@@ -87,10 +87,10 @@ def count_parameters(name: str) -> tuple[int, int]:
     dims = net.embed_dims[-1]
     own = backbone + CLASSES * (dims + 1)
     norms = {stage: sum(p.numel() for p in norm.parameters()) for stage, norm in net.out_norms.items()}
-    host = type(net).__name__
-    if host == 'PVT':
+    kind = type(net).__name__
+    if kind == 'PVT':
         own += 2 * dims + (2 * dims if name.startswith('pvt_') else 0)
-    elif host == 'RAVLT':
+    elif kind == 'RAVLT':
         own = backbone - sum(norms.values()) + (dims + 1) * 1024 + 2 * 1024 + CLASSES * 1025
     else:
         last = str(len(net.embed_dims) - 1)
@@ -181,12 +181,12 @@ def half_table(size: tuple[int, int] = (200, 336), progress: bool = False, **opt
     """Each mixer in float16 and bfloat16: whether it stays finite, and how close to float32."""
     check_size(size)
     rows = []
-    for name in progress_bar(MIXERS, len(MIXERS), 'half precision', enabled=progress, delay=2.0, unit=' mixers'):
+    for name in progress_bar(MIXERS, len(MIXERS), 'half precision', enabled=progress, delay=2.0, unit=' attentions'):
         results = list(measure_half(name, size, **options))
         for kind in INPUTS:
             cells = ['not finite' if r.error is None else f'{r.error:.1e}' for r in results if r.kind == kind]
             rows.append((name, ' x '.join(map(str, results[0].tokens)), kind, *cells))
-    return markdown(('mixer', 'tokens', 'input', 'float16', 'bfloat16'), rows)
+    return markdown(('attention', 'tokens', 'input', 'float16', 'bfloat16'), rows)
 
 
 def report_models(golden: str | Path, size: tuple[int, int], only: Sequence[str] = (), out: Path | None = None) -> str:

@@ -59,7 +59,7 @@ def build_backbone(case: Case, device: str, with_cp: bool = False) -> Subject:
     try:
         net = create_backbone(case.part, attention=attention, with_cp=with_cp)
     except (ValueError, TypeError) as error:
-        raise SagaError(f'--hosts {case.part} --only {case.name}: {error}') from error
+        raise SagaError(f'--backbones {case.part} --only {case.name}: {error}') from error
     net = net.to(case.device, case.torch_dtype)
     if whole:
         keep_whole(net)

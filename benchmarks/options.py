@@ -29,7 +29,7 @@ class Options:
         backward: Forward and backward in training mode.
         compile: Compiled variants beside eager ones.
         only: Names of subjects; empty for the layer's own.
-        hosts: Backbones whose attention is exchanged.
+        backbones: Backbones whose attention is exchanged.
         stages: Stages of PVT whose attention is measured by itself.
         repeats: Least number of rounds.
         min_seconds: Least time to measure each subject.
@@ -47,7 +47,7 @@ class Options:
     backward: bool = False
     compile: bool = False
     only: str = ''
-    hosts: str = 'pvt_tiny'
+    backbones: str = 'pvt_tiny'
     stages: str = '1,3'
     repeats: int = 5
     min_seconds: float = 2.0
@@ -70,9 +70,9 @@ def plan(options: Options) -> list[Case]:
     _check(options)
     layer = LAYERS[options.layer]
     names = _words(options.only) or list(layer.names)
-    parts = {'op': op_parts(options.stages), 'backbone': _words(options.hosts)}.get(options.layer, [''])
+    parts = {'op': op_parts(options.stages), 'backbone': _words(options.backbones)}.get(options.layer, [''])
     if not parts:
-        raise SagaError('--hosts: names no backbone; write for example pvt_tiny')
+        raise SagaError('--backbones: names no backbone; write for example pvt_tiny')
     for name in names:
         if options.layer in ('op', 'backbone'):
             mixer_of(name)

@@ -1,4 +1,4 @@
-"""To compare mixers at equal steps, from random weights: --cfg-options model.backbone.attention=rala and so on."""
+"""To compare attentions at equal steps, from random weights: --cfg-options model.backbone.attention=rala and so on."""
 
 _base_ = 'upernet_saga-pvt-t_scratch-1_camvid-144x192.py'
 

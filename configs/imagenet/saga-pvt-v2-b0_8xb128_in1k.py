@@ -1,4 +1,4 @@
-"""The schedule of FLatten on this host."""
+"""The schedule of FLatten for this backbone."""
 
 _base_ = [
     '../_base_/models/imagenet_classifier.py',

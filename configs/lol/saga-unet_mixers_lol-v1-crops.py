@@ -1,4 +1,4 @@
-"""Token mixers in one trunk at equal steps: ``--cfg-options model.backbone.attention=softmax``, scenes held out."""
+"""Attentions in one trunk at equal steps: ``--cfg-options model.backbone.attention=softmax``, scenes held out."""
 
 _base_ = 'saga-unet_4k_lol-v1-crops.py'
 

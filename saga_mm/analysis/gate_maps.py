@@ -59,7 +59,7 @@ def collect_gates(net: nn.Module, image: torch.Tensor) -> list[LayerGates]:
     mixers = {layer: mixer for layer, mixer in mixers_of(net).items() if _gated(mixer)}
     if not mixers:
         kinds = ', '.join(sorted({type(mixer).__name__ for mixer in mixers_of(net).values()}))
-        raise SagaError(f'the model has no gates to show: its mixers are {kinds}; only SAGA with gates has them')
+        raise SagaError(f'the model has no gates to show: its attention is {kinds}; only SAGA with gates has them')
     found: list[LayerGates] = []
     grids: dict[str, Grid] = {}
 

@@ -1,4 +1,4 @@
-"""How much of their rank token mixers use: the KV state and what comes out of it, layer by layer."""
+"""The effective rank of attention: of the KV state and of the output, layer by layer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class LayerRank:
     Attributes:
         layer: ``'3.2'`` is the second block of stage 3.
         mixer: The class of its token mixer.
-        state_effective: Effective rank of a head's KV state, or None for a mixer without one.
+        state_effective: Effective rank of a head's KV state, or None for attention without one.
         state_energy: Singular values of a head's KV state that hold the share of its energy, or None.
         state_size: The state's largest possible rank, or None.
-        output_effective: Effective rank of the mixer's output, tokens x channels.
+        output_effective: Effective rank of the output of attention, tokens x channels.
         output_energy: Its singular values that hold the share of its energy.
         output_size: Its largest possible rank.
     """
@@ -100,7 +100,7 @@ def collect_ranks(
     """Ranks of each layer of a backbone on some images.
 
     Args:
-        net: A backbone with token mixers, in evaluation mode.
+        net: A backbone with attention of this package, in evaluation mode.
         images: ``(B, 3, H, W)``; they are run one by one.
         share: Of the energy, for :func:`energy_rank`.
         progress: Text before a progress bar, which appears after a few seconds; None for no bar.

@@ -1,4 +1,4 @@
-"""Ranks of several token mixers side by side: a table, curves and JSON."""
+"""Ranks of several attentions side by side: a table, curves and JSON."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Ranks = Mapping[str, Sequence[LayerRank]]
 def report_ranks(
     model: str,
     files: Sequence[str],
-    mixers: str | None = None,
+    attention: str | None = None,
     size: tuple[int, int] = (224, 224),
     share: float = SHARE,
     out: Path | None = None,
 ) -> dict[str, list[LayerRank]]:
-    """Measure the ranks of one or several mixers in a backbone, print a table, write ``ranks.png`` and ``ranks.json``.
+    """Measure the ranks of one or several attentions in a backbone; print a table, write ``ranks.png``, ``ranks.json``.
 
-    All mixers share the weights of the checkpoint, or else random ones, wherever names and shapes fit.
+    All share the weights of the checkpoint, or the same random ones, wherever names and shapes fit.
 
     Args:
         model: A config file, or a backbone's name.
         files: A checkpoint if there is one, then pictures or folders of them.
-        mixers: Mixers to compare, as ``saga,saga:gates=key,linear``; None for what the model has.
+        attention: What to compare, as ``saga,saga:gates=key,linear``; None for what the model has.
         size: ``(H, W)`` that pictures are squeezed to.
         share: Of the energy, for the second measure.
         out: Folder of what is written; ``work_dirs/rank/MODEL`` by default.
@@ -45,9 +45,9 @@ def report_ranks(
     if not 0 < share <= 1:
         raise ArgumentError('share', share, 'must be above 0 and at most 1')
     checkpoint, sources = split_files(files)
-    labels = [label.strip() for label in mixers.split(',') if label.strip()] if mixers else []
+    labels = [label.strip() for label in attention.split(',') if label.strip()] if attention else []
     subjects = {label: parse_mixer(label) for label in labels} or {'as configured': None}
-    nets = {label: build_backbone(model, attention) for label, attention in subjects.items()}
+    nets = {label: build_backbone(model, subject) for label, subject in subjects.items()}
     origin = checkpoint or 'random initialisation'
     state = read_weights(checkpoint) if checkpoint else next(iter(nets.values())).state_dict()
     read, images, failed = load_pictures(sources, size)
@@ -78,14 +78,21 @@ EXPLANATION = (
     'effective rank: exponential of the entropy of the singular values, normalised to the sum 1\n'
     'energy: singular values, the largest first, that hold this share of the sum of squares\n'
     'means over images (and heads), beside the largest possible; -: softmax attention keeps no KV state\n'
-    'output: what the mixer returns before the residual, tokens x channels'
+    'output: what attention returns before the residual, tokens x channels'
 )
 
 
 def header(share: float) -> tuple[str, ...]:
     """Column names of :func:`rank_rows`."""
     energy = f'{share:.0%} energy'
-    return ('layer', 'mixer', 'KV state: effective', f'KV state: {energy}', 'output: effective', f'output: {energy}')
+    return (
+        'layer',
+        'attention',
+        'KV state: effective',
+        f'KV state: {energy}',
+        'output: effective',
+        f'output: {energy}',
+    )
 
 
 def _images(count: int, size: tuple[int, int]) -> str:
@@ -122,7 +129,7 @@ def plot_ranks(ranks: Ranks, path: Path, title: str, share: float = SHARE) -> Pa
     axes = figure.subplots(2, 2, sharex=True)
     kinds = ('effective', 'energy')
     names = ('effective rank', f'singular values for {share:.0%} of the energy')
-    things = (('state', 'KV state of a head'), ('output', 'output of the mixer'))
+    things = (('state', 'KV state of a head'), ('output', 'output of attention'))
     for row, kind in enumerate(kinds):
         for column, (thing, text) in enumerate(things):
             plot = axes[row, column]
@@ -142,7 +149,7 @@ def _curves(plot: Any, ranks: Ranks, layers: Sequence[str], key: str, size: str)
     for number, (label, each) in enumerate(ranks.items()):
         points = {rank.layer: getattr(rank, key) for rank in each}
         heights = [points.get(layer) for layer in layers]
-        # a line ends where a mixer has no state
+        # a line ends where attention has no state
         values = [float('nan') if height is None else height for height in heights]
         drawn = drawn or any(height is not None for height in heights)
         plot.plot(range(len(layers)), values, marker='o', ms=4, color=f'C{number}', label=label)
@@ -150,7 +157,7 @@ def _curves(plot: Any, ranks: Ranks, layers: Sequence[str], key: str, size: str)
     if drawn:
         plot.plot(range(len(layers)), largest, ls=':', color='0.5', label='largest possible', drawstyle='steps-mid')
     else:
-        plot.text(0.5, 0.5, 'none of these mixers keeps a KV state', ha='center', transform=plot.transAxes)
+        plot.text(0.5, 0.5, 'none of these keeps a KV state', ha='center', transform=plot.transAxes)
     plot.set_yscale('log', base=2)
     plot.yaxis.set_major_formatter('{x:g}')
     plot.set_xticks(range(len(layers)), layers, rotation=90 if len(layers) > 14 else 0)

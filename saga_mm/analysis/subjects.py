@@ -34,10 +34,10 @@ def build_backbone(model: str, attention: str | dict | None = None) -> nn.Module
 
     Args:
         model: A config file, or a name that ``create_backbone`` knows.
-        attention: Replaces the backbone's token mixer, in all stages; None keeps what it has.
+        attention: Replaces the backbone's attention, in all stages; None keeps what it has.
 
     Raises:
-        SagaError: There is no such model, it cannot be built, or it has no token mixers of this package.
+        SagaError: There is no such model, it cannot be built, or its attention is not of this package.
     """
     change = {} if attention is None else {'attention': attention}
     # everybody who calls twice gets the same random weights
@@ -55,7 +55,7 @@ def build_backbone(model: str, attention: str | dict | None = None) -> nn.Module
         except (ValueError, TypeError) as error:
             raise SagaError(f'{model}: no such config file, and as a backbone: {error}') from error
     if not mixers_of(net):
-        raise SagaError(f'{model}: its backbone, {type(net).__name__}, has no token mixers of saga_mm to look into')
+        raise SagaError(f'{model}: its backbone, {type(net).__name__}, has no attention of saga_mm to look into')
     return net.eval()
 
 
@@ -70,7 +70,7 @@ def _layer(name: str) -> str:
     return f'{int(found[1]) + 1}.{int(found[2]) + 1}' if found else name
 
 
-def parse_mixer(text: str, flag: str = '--mixers') -> str | dict[str, Any]:
+def parse_mixer(text: str, flag: str = '--attention') -> str | dict[str, Any]:
     """``attention=`` as words: ``saga``, or with options ``saga:gates=key:local_kernel=0``; ``flag`` is the user's.
 
     Raises:

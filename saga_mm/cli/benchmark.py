@@ -13,7 +13,7 @@ INTERRUPTED = 'Interrupted; what was measured is written.'
 # options that go with `video`; the others are refused
 VIDEO = ('layer', 'sizes', 'device', 'only', 'repeats', 'threads', 'out')
 # options of one layer, and what --trace runs nothing of
-ONE_LAYER = {'stages': 'op', 'hosts': 'backbone'}
+ONE_LAYER = {'stages': 'op', 'backbones': 'backbone'}
 TIMED = ('compile', 'repeats', 'min_seconds', 'threads', 'memory')
 
 
@@ -35,9 +35,14 @@ def parser() -> Parser:
         '--only',
         default='',
         metavar='A,B,...',
-        help='subjects; mixers may have options: a:key=value; of video: weights, by name or file (default: tiny)',
+        help='subjects; an attention may have options: a:key=value; of video: weights, by name or file (default: tiny)',
     )
-    made.add_argument('--hosts', default='pvt_tiny', metavar='A,B,...', help='backbones (default: pvt_tiny)')
+    made.add_argument(
+        '--backbones',
+        default='pvt_tiny',
+        metavar='A,B,...',
+        help='backbones (default: pvt_tiny)',
+    )
     made.add_argument('--stages', default='1,3', metavar='N,...', help="op: PVT's stages (default: 1,3)")
     made.add_argument(
         '--repeats', type=int, default=5, metavar='N', help='least number of runs (default: 5); of video: frames'

@@ -27,7 +27,7 @@ def parser() -> Parser:
     made.add_argument(
         '--attention',
         metavar='NAME',
-        help='token mixer of the backbone to convert for, such as saga: projections are taken over, gates start open; '
+        help='attention of the backbone to convert for, such as saga: projections are taken over, gates start open; '
         'in Swin, CSwin and RAVLT in the first two stages',
     )
     made.add_argument('--family', help='family of the file, such as flatten_swin (default: recognised by its keys)')

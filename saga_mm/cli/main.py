@@ -26,7 +26,7 @@ VERBS = {
     'benchmark': 'measure time and memory beside baselines (in a checkout)',
     'flops': 'count the parameters, operations and activations of a model',
     'gates': 'draw where gates open over an image',
-    'rank': 'measure how much of their rank token mixers use',
+    'rank': 'measure the effective rank of attention, layer by layer',
     'report': 'print what a training reached, and draw its curves',
     'demo': 'open a page in the browser to try models on',
     'doctor': 'say what is installed, what is in use and what is missing',

@@ -1,4 +1,4 @@
-"""``saga-mm rank``: how much of their rank token mixers use."""
+"""``saga-mm rank``: measure the effective rank of attention, layer by layer."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def parser() -> Parser:
         'files', nargs='+', metavar='FILE', help='weights (.pth) if there are some, then pictures or folders of them'
     )
     made.add_argument(
-        '--mixers',
+        '--attention',
         metavar='A,B,...',
-        help="mixers to compare in this backbone, such as saga,saga:gates=none,linear,softmax (default: the model's)",
+        help="attentions to compare in this backbone, such as saga,saga:gates=none,softmax (default: the model's)",
     )
     add_size(made, 'image size (default: 224 224)', default=(224, 224))
     made.add_argument(
@@ -37,4 +37,4 @@ def main(args: argparse.Namespace) -> None:
     """Measure, print and draw."""
     from saga_mm.analysis.rank_report import report_ranks
 
-    report_ranks(args.model, args.files, args.mixers, tuple(args.size), args.share, args.out)
+    report_ranks(args.model, args.files, args.attention, tuple(args.size), args.share, args.out)

@@ -14,7 +14,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's default constructor, with rates multiplied by ``layer_decay_rate ** layers_above``.
 
     ``layers_above`` counts the blocks between a parameter of the backbone and its output, as
-    :meth:`PyramidBackbone.layer_of` says; it is 0 for necks, heads and the norms of the outputs. Every host has it.
+    :meth:`PyramidBackbone.layer_of` says; it is 0 for necks, heads and the norms of the outputs. Every backbone has it.
 
     All other options of ``paramwise_cfg`` (``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult``,
     ``custom_keys``, ...) mean what they mean in mmengine. Parameters with equal settings share a group.

@@ -115,8 +115,8 @@ def make_files_safe() -> None:
     - Files that mmengine and mmcv write appear when they are complete.
     - Lists of classes and of pictures may have a byte order mark, or be in UTF-16.
 
-    The tools call it first of all. Importing ``saga_mm`` does not: a plugin that changes how its host handles files
-    could keep the host from its own.
+    The tools call it first of all. Importing ``saga_mm`` does not: a plugin that changes how the library beside it
+    reads files could keep that library from reading its own.
     """
     from mmengine.fileio import LocalBackend
     from mmengine.runner import checkpoint as stack

@@ -17,7 +17,7 @@ from torch import Tensor
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path, write_file
-from saga_mm.loading.published_file import HOSTS, Published, read_published, recognise, skeleton, to_ours, unused
+from saga_mm.loading.published_file import MODULES, Published, read_published, recognise, skeleton, to_ours, unused
 from saga_mm.loading.weight_match import Match
 from saga_mm.models.backbones.named import VARIANTS
 from saga_mm.ops import Grid, resize_table
@@ -88,12 +88,12 @@ def convert_file(
         source: The published file; see :func:`saga_mm.loading.published_file.read_published`.
         destination: The file to write. It appears when it is complete.
         to: The backbone that the result is for, one of :func:`saga_mm.list_backbones`; that of the file if not given.
-            One of the same architecture with other mixers takes over all that both have, as a warm start.
+            One of the same architecture with another attention takes over all that both have, as a warm start.
         family: Family of the file, such as ``'flatten_swin'``, instead of recognising it.
         name: Backbone of the file, such as ``'flatten_swin_tiny'``, instead of recognising it.
         ema: Take averaged weights rather than plain ones if there are both.
         overwrite: Replace an existing destination.
-        attention: Token mixer of the backbone that the result is for, in place of its own. Projections are taken over;
+        attention: Attention of the backbone that the result is for, in place of its own. Projections are taken over;
             what else it has, such as gates, which start open, is left to its initialisation.
 
     Returns:
@@ -178,13 +178,13 @@ def convert(
 def _check_target(source: str, target: str) -> None:
     if target not in VARIANTS:
         raise SagaError(f'--to {target}: no such backbone; tools/get_flops.py and list_backbones() know their names')
-    if HOSTS[source] is not HOSTS[target] or _arch(source) != _arch(target):
-        same = [name for name in VARIANTS if HOSTS[name] is HOSTS[source] and _arch(name) == _arch(source)]
+    if MODULES[source] is not MODULES[target] or _arch(source) != _arch(target):
+        same = [name for name in VARIANTS if MODULES[name] is MODULES[source] and _arch(name) == _arch(source)]
         raise SagaError(f'--to {target}: the file is of {source}, which fits only {", ".join(same)}')
 
 
 def _arch(name: str) -> Mapping[str, Any]:
-    return HOSTS[name].ARCHS[VARIANTS[name]['arch']]
+    return MODULES[name].ARCHS[VARIANTS[name]['arch']]
 
 
 def _required(name: str, theirs: Mapping[str, Tensor], weight: Tensor, norms: set[str], source: str) -> bool:

@@ -29,15 +29,15 @@ SIGNS = {
     'pvt': r'block\d\.\d+\.attn\.kv\.',
 }
 # linear attention in the first two stages alone, as published
-HYBRID_HOSTS = ('Swin', 'CSwin', 'RAVLT')
+HYBRID = ('Swin', 'CSwin', 'RAVLT')
 FAMILIES: dict[str, list[str]] = {}
-HOSTS: dict[str, ModuleType] = {}
+MODULES: dict[str, ModuleType] = {}
 for module in named.FAMILIES:
-    host = module.__name__.rpartition('.')[2]
+    family = module.__name__.rpartition('.')[2]
     for variant in module.VARIANTS:
-        HOSTS[variant] = module
+        MODULES[variant] = module
         if not variant.startswith('saga_'):
-            FAMILIES.setdefault(variant.partition(host)[0] + host, []).append(variant)
+            FAMILIES.setdefault(variant.partition(family)[0] + family, []).append(variant)
 
 
 @dataclass
@@ -121,17 +121,17 @@ def recognise(published: Published, family: str | None = None, name: str | None 
 
 
 def to_ours(published: Published, name: str) -> dict[str, Tensor]:
-    """The weights of a published file under the names that the host of the backbone ``name`` uses."""
+    """The weights of a published file under the names that the backbone ``name`` uses."""
     try:
-        return HOSTS[name].published_state(published.state)
+        return MODULES[name].published_state(published.state)
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise SagaError(f'checkpoint {published.path}: its weights are not laid out as those of {name}') from error
 
 
 def unused(published: Published, name: str) -> list[str]:
-    """Published names that have no counterpart in the host of the backbone ``name``."""
-    rename = HOSTS[name].published_state
-    # alone, the second half of a pair that the host joins has nothing to join
+    """Published names that have no counterpart in the backbone ``name``."""
+    rename = MODULES[name].published_state
+    # alone, the second half of a pair that the backbone joins has nothing to join
     return [key for key, value in published.state.items() if not rename({key.replace('attns.1.', 'attns.0.'): value})]
 
 
@@ -141,15 +141,15 @@ def skeleton(name: str, attention: str | None = None) -> torch.nn.Module:
 
     Args:
         name: The backbone.
-        attention: Token mixer in place of its own: in all stages, or in the first two of hosts whose published linear
+        attention: Replaces its own: in all stages, or in the first two of backbones whose published linear
             models keep softmax behind them.
 
     Raises:
-        SagaError: There is no such mixer, or it does not fit.
+        SagaError: There is no such attention, or it does not fit.
     """
     change: dict[str, Any] = {}
     if attention is not None:
-        hybrid = VARIANTS[name]['type'] in HYBRID_HOSTS
+        hybrid = VARIANTS[name]['type'] in HYBRID
         change['attention'] = [attention, attention, 'softmax', 'softmax'] if hybrid else attention
     try:
         with torch.device('meta'):

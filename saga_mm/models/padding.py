@@ -210,7 +210,7 @@ def pad_map(x: torch.Tensor, shape: Size) -> torch.Tensor:
 
 
 def reads_padding(module: nn.Module) -> bool:
-    """Whether padding would reach all of a picture: by mixers that look beyond windows, which stay as published."""
+    """Whether padding would reach all of a picture: by attention beyond windows, which stay as published."""
     return any(isinstance(part, TokenMixer) and not isinstance(part, WindowAttention) for part in module.modules())
 
 

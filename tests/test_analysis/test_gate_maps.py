@@ -65,7 +65,7 @@ def test_a_side_without_gates_and_shortened_keys():
 @pytest.mark.parametrize('attention', ['softmax', {'type': 'saga', 'gates': 'none'}], ids=str)
 def test_a_model_without_gates_says_so(attention):
     net = PVT(TINY, attention=attention, out_indices=(0, 1)).eval()
-    with pytest.raises(SagaError, match='has no gates to show: its mixers are S'):
+    with pytest.raises(SagaError, match='has no gates to show: its attention is S'):
         collect_gates(net, torch.zeros(1, 3, 32, 32))
 
 

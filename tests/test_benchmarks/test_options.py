@@ -9,7 +9,7 @@ from saga_mm.errors import SagaError
 
 
 def test_parts_sizes_and_names_in_order():
-    options = Options('backbone', sizes='64,32x48', only='fused, saga:gates=key,fused', hosts='pvt_tiny,pvt_v2_b0')
+    options = Options('backbone', sizes='64,32x48', only='fused, saga:gates=key,fused', backbones='pvt_tiny,pvt_v2_b0')
     cases = plan(options)
     assert [case.part for case in cases] == ['pvt_tiny'] * 4 + ['pvt_v2_b0'] * 4
     assert [case.size for case in cases[:4]] == [(64, 64)] * 2 + [(32, 48)] * 2
@@ -55,7 +55,7 @@ def test_every_layer_has_defaults(layer):
         ({'min_seconds': -1.0}, '--min-seconds -1.0: must not be negative'),
         ({'min_seconds': float('nan')}, '--min-seconds nan: must not be negative'),
         ({'only': 'saga:gates'}, '--only saga:gates: options are written as name:option=value'),
-        ({'hosts': ','}, '--hosts: names no backbone'),
+        ({'backbones': ','}, '--backbones: names no backbone'),
         ({'layer': 'op', 'stages': '1,5'}, '--stages 5: is none of 1, 2, 3, 4'),
     ],
 )

@@ -52,8 +52,8 @@ def test_gradients_of_a_step():
 @pytest.mark.parametrize(
     ('case', 'said'),
     [
-        (Case('backbone', 'resnet', 'saga', (64, 64)), "--hosts resnet --only saga: unknown backbone 'resnet'"),
-        (Case('backbone', 'pvt_tiny', 'sga', (64, 64)), "--hosts pvt_tiny --only sga: unknown attention 'sga'"),
+        (Case('backbone', 'resnet', 'saga', (64, 64)), "--backbones resnet --only saga: unknown backbone 'resnet'"),
+        (Case('backbone', 'pvt_tiny', 'sga', (64, 64)), "--backbones pvt_tiny --only sga: unknown attention 'sga'"),
         (Case('op', 'layer stage 1', 'saga:gates=no', (64, 64)), "--only saga:gates=no: unknown gates='no'"),
         (Case('enhancer', '', 'zero_dce', (64, 64)), '--only zero_dce: is none of retinexformer'),
         (Case('model', '', 'no_such.py', (64, 64)), 'config no_such.py: no such file'),

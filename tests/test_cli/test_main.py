@@ -72,7 +72,7 @@ def test_tools_are_verbs():
         (('convert', 'a.pth'), '-o: name one file to write, not none'),
         (('convert', 'a.pth', 'b.pth', '-o', 'c.pth'), '-o: name one file to write, not b.pth and c.pth'),
         (('report', 'somewhere', '--count', '3'), '--count: goes with --pictures'),
-        (('benchmark', 'op', '--hosts', 'swin'), '--hosts: does not go with op; leave it out'),
+        (('benchmark', 'op', '--backbones', 'swin'), '--backbones: does not go with op; leave it out'),
         (('benchmark', 'op', '--trace', '--no-memory'), '--no-memory: does not go with --trace; leave it out'),
         (('benchmark', 'video', '--batch', '2'), '--batch: does not go with video; leave it out'),
         (('test', 'a.py', 'b.pth', '--sizes', '64'), '--sizes: goes with --mode'),

@@ -45,8 +45,8 @@ def test_mistakes(tiny, pictures, tmp_path):
         ([str(tmp_path / 'other.pth'), str(pictures)], {}, 'none of its 1 weights fits'),
         ([str(tmp_path / 'gone.pth'), str(pictures)], {}, 'no such file'),
         ([str(pictures / 'cut.png'), 'gone.png'], {}, r'no picture could be read:\n.*\n.*'),
-        ([str(pictures)], {'mixers': 'saga:gates'}, 'options are written as name:option=value'),
-        ([str(pictures)], {'mixers': 'magic'}, 'unknown attention'),
+        ([str(pictures)], {'attention': 'saga:gates'}, 'options are written as name:option=value'),
+        ([str(pictures)], {'attention': 'magic'}, 'unknown attention'),
         ([str(pictures)], {'share': 1.5}, 'must be above 0 and at most 1'),
         ([str(pictures)], {'size': (0, 8)}, 'size=0 8'),
     ]:

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.mark.slow
 def test_as_a_user_runs_it(tmp_path, start_tool):
-    words = ('backbone', '--sizes', '64x96', '--hosts', 'pvt_v2_b0', '--only', 'naive,fused,saga')
+    words = ('backbone', '--sizes', '64x96', '--backbones', 'pvt_v2_b0', '--only', 'naive,fused,saga')
     words = (*words, '--repeats', 2, '--min-seconds', 0, '--threads', 1, '--out', 'found')
     tool = start_tool('benchmark.py', *words, cwd=tmp_path)
     out, err = tool.communicate(timeout=280)

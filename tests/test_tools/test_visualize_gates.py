@@ -30,7 +30,7 @@ def test_with_the_weights_of_a_detector(tiny, picture, tmp_path, capsys):
 def test_mistakes(tiny, picture, tmp_path):
     with pytest.raises(SagaError, match='no such picture'):
         report_gates(tiny, None, str(tmp_path))
-    with pytest.raises(SagaError, match='has no gates to show: its mixers are FocusedLinearAttention'):
+    with pytest.raises(SagaError, match='has no gates to show: its attention is FocusedLinearAttention'):
         report_gates('flatten_pvt_v2_b0', None, str(picture), (32, 32))
     with pytest.raises(SagaError, match='no such config file, and as a backbone'):
         report_gates('saga_pvt_tinny', None, str(picture))

@@ -1,4 +1,4 @@
-"""Token mixers, one a file. Any of them runs in any host, by name."""
+"""Attention (token mixers), one a file. Each runs in every backbone, by name."""
 
 from .cross_window import CrossWindowAttention
 from .focused import FocusedLinearAttention

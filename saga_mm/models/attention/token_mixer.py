@@ -1,4 +1,4 @@
-"""What a host may expect of a token mixer."""
+"""The base class of every attention, and how ``attention=`` is resolved."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +22,8 @@ class TokenMixer(BaseModule):
 
     Attributes:
         takes_class_token: Whether the grid may be None.
-        takes: Names of what a host may offer (``qkv_bias``, ``sr_ratio``, ``table_size``, ``window_size``, ...) that
-            this mixer's constructor takes. What the user sets wins over it.
+        takes: Arguments of this class that a backbone may supply, of ``qkv_bias``, ``sr_ratio``, ``table_size``,
+            ``window_size`` and so on. What the user sets takes precedence.
         sweeps: How often all tokens must be written before any can be read.
         halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
         row_multiple: A piece must start at a row that this divides, and stop at one or at the map's end.
@@ -107,8 +107,9 @@ def build_attention(
         attention: As in :func:`resolve_attention`.
         embed_dims: Channels.
         num_heads: Heads.
-        softmax: What ``'softmax'`` stands for in the host that asks.
-        offers: What the host knows; a mixer is given what it ``takes``, and its own options win.
+        softmax: What ``'softmax'`` selects in the backbone that is built.
+        offers: Arguments that the backbone supplies. The mixer is given those that it ``takes``; options of
+            ``attention`` take precedence.
     """
     mixer, options = resolve_attention(attention)
     if mixer is resolve_attention('softmax')[0]:

@@ -1,4 +1,4 @@
-"""Host architectures, one a file. Each takes ``attention=``."""
+"""Backbones, one a file. Each takes ``attention=``."""
 
 from .cswin import CSwin
 from .named import create_backbone, list_backbones

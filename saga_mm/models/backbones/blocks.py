@@ -1,4 +1,4 @@
-"""Parts that several hosts share."""
+"""Blocks, feed-forward, patch embedding and stochastic depth that several backbones share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ class FeedForward(nn.Module):
 class MixerBlock(RowStep, nn.Module):
     """A block around a mixer ``attn`` behind ``norm1``, as a layer that runs in pieces of rows if need be.
 
-    A host's block says how the mixer's answer joins the tokens, and what follows.
+    A backbone's block says how the mixer's output joins the tokens, and what follows.
     """
 
     @property
@@ -67,7 +67,7 @@ class MixerBlock(RowStep, nn.Module):
         raise NotImplementedError
 
     def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        """Tokens after the attention, from those before it and the mixer's answer."""
+        """Tokens after the attention, from those before it and the mixer's output."""
         raise NotImplementedError
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""CSWin Transformer (Dong et al., CVPR 2022), FLatten-CSwin and SAGA-CSwin: a host of any token mixer."""
+"""CSWin Transformer (Dong et al., CVPR 2022), FLatten-CSwin and SAGA-CSwin: each with any attention."""
 
 import re
 from collections.abc import Sequence
@@ -67,8 +67,8 @@ class CSwin(PyramidBackbone):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'base'``, FLatten's depths ``'flatten_tiny'`` and ``'flatten_base'``, or a dict
             with ``embed_dims``, ``depths`` and ``num_heads``, one number a stage each.
-        attention: Token mixer: a name (``'saga'``, ``'focused'``), a dict with ``type`` and its options, or a list of
-            these with one a stage. ``'softmax'`` is attention within upright and lying stripes; a linear mixer sees
+        attention: A name (``'saga'``, ``'focused'``), a dict with ``type`` and its options, or a list of
+            these with one a stage. ``'softmax'`` is attention within upright and lying stripes; linear attention sees
             the whole map with all its heads.
         in_channels: Channels of the image.
         qkv_bias: Biases in the projections of queries, keys and values.
@@ -78,7 +78,7 @@ class CSwin(PyramidBackbone):
         out_indices: Stages whose maps are returned.
         frozen_stages: -1 freezes nothing, 0 the stem, n the first n stages. What is frozen also stays in eval mode.
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
-        pretrain_img_size: Side of the square images that the mixers' position tables are made for. At other sizes the
+        pretrain_img_size: Side of the square images that position tables of attention are made for. At other sizes the
             tables are resized bilinearly.
         init_cfg: Initialisation config of mmengine, such as ``dict(type='Pretrained', checkpoint=...)``.
 

@@ -24,7 +24,7 @@ def create_backbone(name: str, **overrides: Any) -> BaseModule:
 
     Args:
         name: One of :func:`list_backbones`, such as ``'saga_pvt_tiny'``.
-        overrides: Arguments of the host that replace the variant's own, such as ``out_indices`` or ``with_cp``.
+        overrides: Arguments of the backbone that replace the variant's own, such as ``out_indices`` or ``with_cp``.
 
     Returns:
         A module from images ``(B, 3, H, W)`` to a tuple of maps at strides 4, 8, 16 and 32.

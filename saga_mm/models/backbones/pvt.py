@@ -1,4 +1,4 @@
-"""PVT, the Pyramid Vision Transformer (Wang et al., ICCV 2021), as a host of any token mixer."""
+"""PVT, the Pyramid Vision Transformer (Wang et al., ICCV 2021), with any attention."""
 
 import re
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ ARCHS: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def variants(host: str, stem: str, drop_path_rates: dict[str, float]) -> dict[str, dict[str, Any]]:
-    """Named variants of a host of this family: its own softmax, SAGA, and the focused attention of FLatten."""
+def variants(backbone: str, stem: str, drop_path_rates: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Named variants of a backbone of this family: with softmax, with SAGA, and with FLatten's focused attention."""
     return {
-        f'{prefix}{stem}_{arch}': {'type': host, 'arch': arch, 'attention': attention, 'drop_path_rate': rate}
+        f'{prefix}{stem}_{arch}': {'type': backbone, 'arch': arch, 'attention': attention, 'drop_path_rate': rate}
         for prefix, attention in (('', 'softmax'), ('saga_', 'saga'), ('flatten_', 'focused'))
         for arch, rate in drop_path_rates.items()
     }
@@ -66,9 +66,9 @@ class PVT(PyramidBackbone):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'medium'``, ``'large'``, or a dict with ``embed_dims``, ``depths``,
             ``num_heads``, ``mlp_ratios`` and ``sr_ratios``, one number a stage each.
-        attention: Token mixer: a name (``'saga'``, ``'focused'``, ``'softmax'``), a dict with ``type`` and its
+        attention: A name (``'saga'``, ``'focused'``, ``'softmax'``), a dict with ``type`` and its
             options, or a list of these with one a stage. Keys and values of softmax are shortened by ``sr_ratios``,
-            as published; a linear mixer sees every token unless its own options say otherwise.
+            as published; linear attention sees every token unless its own options say otherwise.
         in_channels: Channels of the image.
         qkv_bias: Biases in the projections of queries, keys and values.
         drop_path_rate: Largest rate of stochastic depth; it grows linearly from 0 over the blocks.

@@ -1,4 +1,4 @@
-"""PVTv2 (Wang et al., CVMJ 2022), as a host of any token mixer."""
+"""PVTv2 (Wang et al., CVMJ 2022), with any attention."""
 
 from typing import Any
 
@@ -44,13 +44,13 @@ class ConvFeedForward(FeedForward):
 class PVTv2(PVT):
     """Pyramid of four stages at strides 4, 8, 16 and 32 with overlapping patches and convolutional feed-forwards.
 
-    No learned positions, so nothing but the mixers depends on the image size that it was trained at; each stage ends
+    No learned positions, so nothing but attention depends on the image size that it was trained at; each stage ends
     in a norm.
 
     Args:
         arch: ``'b0'`` to ``'b5'``, or a dict with ``embed_dims``, ``depths``, ``num_heads``, ``mlp_ratios`` and
             ``sr_ratios``, one number a stage each.
-        attention: Token mixer, or one for each stage, as in :class:`PVT`.
+        attention: One for all stages, or one for each stage, as in :class:`PVT`.
         options: Other arguments of :class:`PVT`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What all hosts have in common: stages, outputs, freezing, and one mixer or one for each stage."""
+"""What all backbones have in common: stages, outputs, freezing, and one attention or one for each stage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ Attention = str | dict | type[TokenMixer] | Sequence[str | dict | type[TokenMixe
 class PyramidBackbone(BaseModule):
     """Stages one after the other, some of whose maps are returned.
 
-    A host builds its stages into ``self.stages`` and then calls :meth:`freeze`.
+    A backbone builds its stages into ``self.stages`` and then calls :meth:`freeze`.
 
     Args:
         embed_dims: Channels of each stage.
-        attention: The host's argument of that name.
+        attention: One for all stages, or a list with one for each; see :func:`resolve_attention`.
         out_indices: Stages whose maps are returned.
         frozen_stages: -1 freezes nothing, 0 the first embedding, n the first n stages.
         init_cfg: Initialisation config of mmengine.
 
     Attributes:
-        softmax: The mixer that ``attention='softmax'`` means in this host.
+        softmax: The attention that ``attention='softmax'`` selects in this backbone.
         class_token: Whether a class token takes part in some of the stages.
 
     Raises:
@@ -56,7 +56,7 @@ class PyramidBackbone(BaseModule):
         self.embed_dims = tuple(embed_dims)
         self.mixers = [attention] * count if isinstance(attention, str | dict | type) else list(attention)
         if len(self.mixers) != count:
-            raise ValueError(f'attention lists {len(self.mixers)} mixers for {count} stages')
+            raise ValueError(f'attention lists {len(self.mixers)} entries for {count} stages')
         if not out_indices or not set(out_indices) <= set(range(count)):
             raise ValueError(f'out_indices={tuple(out_indices)} must name some of the stages 0 to {count - 1}')
         if not -1 <= frozen_stages <= count:
@@ -68,7 +68,7 @@ class PyramidBackbone(BaseModule):
         watch_stack()
 
     def build_mixer(self, stage: int, num_heads: int, **offers: Any) -> TokenMixer:
-        """The mixer of a stage's block; it takes what it knows of what the host ``offers``."""
+        """The attention of a stage's block. Of ``offers`` it is given what its class ``takes``."""
         return build_attention(self.mixers[stage], self.embed_dims[stage], num_heads, self.softmax, **offers)
 
     def add_out_norms(self, eps: float) -> None:

@@ -1,4 +1,4 @@
-"""RAVLT, the Rank-Augmented Vision Linear Transformer (Fan et al., CVPR 2025), as a host of any token mixer."""
+"""RAVLT, the Rank-Augmented Vision Linear Transformer (Fan et al., CVPR 2025), with any attention."""
 
 import re
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ class RAVLT(PyramidBackbone):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depths``,
             ``num_heads``, ``mlp_ratios`` and ``layer_scales`` (where the residual scales start), one number a stage.
-        attention: Token mixer: a name (``'rala'``, ``'saga'``, ``'softmax'``), a dict with ``type`` and its options,
+        attention: A name (``'rala'``, ``'saga'``, ``'softmax'``), a dict with ``type`` and its options,
             or a list of these with one a stage. ``'softmax'`` is global attention with 2-D RoPE here.
         in_channels: Channels of the image.
         qkv_bias: Biases in the projections of queries, keys, values and output gate.

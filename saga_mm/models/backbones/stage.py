@@ -30,7 +30,7 @@ class Stage(nn.Module):
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
 
     Attributes:
-        class_token: Where the class token starts, ``(1, 1, C)``, in a host that has one from this stage on; else None.
+        class_token: The class token that starts in this stage, ``(1, 1, C)``; None in any other stage.
     """
 
     def __init__(

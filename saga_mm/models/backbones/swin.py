@@ -1,4 +1,4 @@
-"""Swin Transformer (Liu et al., ICCV 2021), FLatten-Swin and SAGA-Swin: a host of any token mixer."""
+"""Swin Transformer (Liu et al., ICCV 2021), FLatten-Swin and SAGA-Swin: each with any attention."""
 
 import re
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Swin(PyramidBackbone):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'base'``, or a dict with ``embed_dims``, ``depths`` and ``num_heads``, one
             number a stage each.
-        attention: Token mixer: a name (``'saga'``, ``'focused'``), a dict with ``type`` and its options, or a list of
+        attention: A name (``'saga'``, ``'focused'``), a dict with ``type`` and its options, or a list of
             these with one a stage. ``'softmax'`` is attention within windows, shifted in every other block; a linear
             mixer sees the whole map in every block.
         in_channels: Channels of the image.
@@ -85,7 +85,7 @@ class Swin(PyramidBackbone):
         frozen_stages: -1 freezes nothing, 0 the patch embedding, n the first n stages. What is frozen also stays in
             eval mode.
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
-        pretrain_img_size: Side of the square images that the mixers' position tables are made for. At other sizes the
+        pretrain_img_size: Side of the square images that position tables of attention are made for. At other sizes the
             tables are resized bilinearly.
         init_cfg: Initialisation config of mmengine, such as ``dict(type='Pretrained', checkpoint=...)``.
 

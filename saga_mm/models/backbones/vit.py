@@ -1,4 +1,4 @@
-"""Plain vision transformers of DeiT's sizes (Touvron et al., ICML 2021), as hosts of any token mixer."""
+"""Plain vision transformers of DeiT's sizes (Touvron et al., ICML 2021), with any attention."""
 
 import re
 from collections.abc import Sequence
@@ -54,14 +54,14 @@ class MapTokens(nn.Module):
 class ViT(PyramidBackbone):
     """Blocks of one width at one stride, for images of any size; each output has its own norm.
 
-    A block is a stage to those who count stages: ``out_indices``, ``frozen_stages`` and a list of mixers name blocks.
+    Each block is a stage of its own: ``out_indices``, ``frozen_stages`` and a list as ``attention`` count blocks.
     :class:`~saga_mm.models.necks.SimplePyramid` makes maps at strides 4 to 32 of the last one, for detectors and
     segmentors that want them.
 
     Args:
         arch: ``'tiny'``, ``'small'``, ``'base'``, or a dict with ``embed_dims``, ``depths``, ``num_heads`` and
             ``mlp_ratios``, a tuple of one number each.
-        attention: Token mixer: a name (``'saga'``, ``'focused'``, ``'softmax'``), a dict with ``type`` and its options,
+        attention: A name (``'saga'``, ``'focused'``, ``'softmax'``), a dict with ``type`` and its options,
             or a list of these with one a block. ``'softmax'`` is attention to all tokens.
         in_channels: Channels of the image.
         patch_size: Side of a patch, which is the stride of the maps.
@@ -73,8 +73,8 @@ class ViT(PyramidBackbone):
         with_cp: Recompute each block in the backward pass instead of keeping its activations.
         pretrain_img_size: Side of the square images that the position table is made for. At other sizes it is resized
             bilinearly.
-        class_token: A class token before the patches, as in DeiT. It has no position of its own in a linear mixer's key
-            table, and no local branch. With it the backbone does not run in strips.
+        class_token: A class token before the patches, as in DeiT. Linear attention gives it neither an entry of the key
+            table nor a local branch. With it the backbone does not run in strips.
         init_cfg: Initialisation config of mmengine, such as ``dict(type='Pretrained', checkpoint=...)``.
 
     Raises:

@@ -5,18 +5,18 @@ from types import ModuleType
 from torch import Tensor
 
 
-def published_classifier(state: dict[str, Tensor], host: ModuleType) -> dict[str, Tensor]:
+def published_classifier(state: dict[str, Tensor], backbone: ModuleType) -> dict[str, Tensor]:
     """Rename the keys of a published classifier, its head and class token too.
 
     Args:
         state: The published state dict.
-        host: The module of the backbone, such as ``saga_mm.models.backbones.pvt``.
+        backbone: The module of the backbone, such as ``saga_mm.models.backbones.pvt``.
 
     Returns:
         For a classifier whose backbone has a class token if the file does, and whose head is :class:`ConvClsHead` for
         RAVLT and :class:`LinearClsHead` for the others. A class token and its position, which are added, become one.
     """
-    ours = {f'backbone.{key}': value for key, value in host.published_state(state).items()}
+    ours = {f'backbone.{key}': value for key, value in backbone.published_state(state).items()}
     # RAVLT's is a 1x1 convolution
     fc = {'head.fc.weight': state['head.weight'].flatten(1), 'head.fc.bias': state['head.bias']}
     if 'proj.weight' in state:

@@ -33,7 +33,7 @@ class SAGAUNet(BaseModule):
     Args:
         arch: ``'base'`` or ``'tiny'``, or a dict with ``embed_dims``, ``depths`` (blocks of a level in the encoder;
             the decoder has as many, at all levels but the last), ``num_heads`` (0 for no attention) and ``mlp_ratio``.
-        attention: Token mixer of the levels with heads: a name, or a dict with options. PVT's ``'softmax'`` takes
+        attention: Of the levels with heads: a name, or a dict with options. PVT's ``'softmax'`` takes
             ``sr_ratio`` as an option.
         init_cfg: Initialisation config of mmengine.
 

@@ -39,7 +39,7 @@ class SAGAFPN(BaseModule):
         upsample_cfg: Arguments of ``F.interpolate`` in the top-down path.
         embed_dims: Channels in which the levels attend.
         num_heads: Heads; must divide ``embed_dims``.
-        attention: Token mixer, a name or a dict with ``type`` and its options.
+        attention: A name or a dict with ``type`` and its options.
         init_cfg: Initialisation config of mmengine.
 
     Raises:

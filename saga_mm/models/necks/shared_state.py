@@ -19,7 +19,7 @@ class SharedState(BaseModule):
 
     The tokens of each level are normed, projected to common channels and told their level; then all levels write one
     state, weighed by their numbers of tokens as if they were one set, and the tokens of each level read it. With SAGA
-    or another linear mixer that costs as little as attention within each level::
+    or another linear attention that costs as little as attention within each level::
 
         t_i = norm_i(x_i) W_i + e_i,   S = merge_i(write(t_i)),   y_i = x_i + read(t_i, S) U_i
 
@@ -29,7 +29,7 @@ class SharedState(BaseModule):
         in_channels: Channels of each level.
         embed_dims: Common channels, in which the levels attend.
         num_heads: Heads; must divide ``embed_dims``.
-        attention: Token mixer, as of a backbone: a name or a dict with ``type`` and its options. Windows have no state
+        attention: As of a backbone: a name or a dict with ``type`` and its options. Windows have no state
             that levels could share.
         init_cfg: Initialisation config of mmengine.
 
