@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.ops import (
+    Gates,
     Grid,
     elu_plus_one,
     linear_attention_reference,
@@ -85,7 +86,7 @@ def _rala(grid: Grid, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torc
     q, k = elu_plus_one(q), elu_plus_one(k)
     scores = read_key(k, write_mean(q), feature_map='identity').squeeze(-1) * q.shape[-1] ** -0.5
     options = {'feature_map': 'identity', 'rotate': rotation_2d(grid, q.shape[-1], q)}
-    return read_state(q, write_state(k, v, log_weights=scores, **options), **options)
+    return read_state(q, write_state(k, v, Gates(log_weights=scores), **options), **options)
 
 
 def rala_reference(grid: Grid, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -93,18 +94,18 @@ def rala_reference(grid: Grid, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     q, k = elu_plus_one(q), elu_plus_one(k)
     scores = (q.mean(1, keepdim=True) * k).sum(-1) / q.shape[-1] ** 0.5
     rotate = rotation_2d(grid, q.shape[-1], q)
-    return linear_attention_reference(q, k, v, log_weights=scores, feature_map='identity', rotate=rotate)
+    return linear_attention_reference(q, k, v, Gates(log_weights=scores), feature_map='identity', rotate=rotate)
 
 
 def _additive(*gates: str, feature_map: str = 'relu') -> Kind:
     """A core with an additive state, and the gates that it has on keys and values, if any."""
 
     def fast(grid: Grid, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *logits: torch.Tensor) -> torch.Tensor:
-        state = write_state(k, v, *logits, feature_map=feature_map, gate_act='sigmoid')
+        state = write_state(k, v, Gates(*logits, act='sigmoid'), feature_map=feature_map)
         return read_state(q, state, feature_map=feature_map)
 
     def exact(grid: Grid, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *logits: torch.Tensor) -> torch.Tensor:
-        return linear_attention_reference(q, k, v, *(gate.sigmoid() for gate in logits), feature_map=feature_map)
+        return linear_attention_reference(q, k, v, Gates(*logits, act='sigmoid'), feature_map=feature_map)
 
     return Kind(fast, exact, ('q', 'k', 'v', *gates))
 

@@ -19,7 +19,15 @@ from saga_mm.models.attention import (
 )
 from saga_mm.models.attention.rotary import RotaryMixer
 from saga_mm.models.backbones.stage import Stage
-from saga_mm.ops import Grid, linear_attention_reference, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
+from saga_mm.ops import (
+    Gates,
+    Grid,
+    linear_attention_reference,
+    map_to_tokens,
+    pad_to_multiple,
+    resize_table,
+    tokens_to_map,
+)
 
 from .cores import Core, rala_reference, softmax_reference
 
@@ -83,7 +91,7 @@ def _linear(mixer: LinearAttention, x: torch.Tensor, grid: Grid) -> torch.Tensor
     q, k, v = _heads(mixer, mixer.q(x), keys, values)
     phi = partial(_focus, mixer) if isinstance(mixer, FocusedLinearAttention) else mixer.phi
     terms = mixer.gates(x, keys, values) if isinstance(mixer, SAGAAttention) else [(None, None)]
-    mixed = [linear_attention_reference(q, k, v, *gates, feature_map=phi, eps=mixer.eps) for gates in terms]
+    mixed = [linear_attention_reference(q, k, v, Gates(*gates), feature_map=phi, eps=mixer.eps) for gates in terms]
     out = (sum(mixed) / len(mixed)).flatten(2)
     plane = tokens_to_map(values, grid)
     for conv in mixer.branches:

@@ -14,7 +14,16 @@ from .grid import (
     smaller,
     tokens_to_map,
 )
-from .linear_attention import KVState, linear_attention, merge_states, read_key, read_state, write_mean, write_state
+from .linear_attention import (
+    Gates,
+    KVState,
+    linear_attention,
+    merge_states,
+    read_key,
+    read_state,
+    write_mean,
+    write_state,
+)
 from .positions import position_dependent
 from .precision import full_precision, number_bytes, wide
 from .reference import linear_attention_reference
@@ -24,6 +33,7 @@ from .rope import Rotation, check_head_dim, rotation_2d
 __all__ = [
     'FEATURE_MAPS',
     'FeatureMap',
+    'Gates',
     'Grid',
     'KVState',
     'Rotation',

@@ -5,6 +5,7 @@
 :mod:`saga_mm.ops.fused`, which knows what they take.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -36,8 +37,7 @@ def _(k, v, key_gate, value_gate, feature_map, gate_act, normalizer):
 
 @torch.library.custom_op('saga_mm::write_state_backward', mutates_args=())
 def write_state_backward(
-    dkv: torch.Tensor,
-    dkey: torch.Tensor,
+    grads: Sequence[torch.Tensor],
     k: torch.Tensor,
     v: torch.Tensor,
     key_gate: torch.Tensor | None,
@@ -48,11 +48,11 @@ def write_state_backward(
 ) -> list[torch.Tensor]:
     from saga_mm.ops.triton.write import write_backward
 
-    return write_backward(dkv, dkey, k, v, (key_gate, value_gate), feature_map, gate_act, normalizer)
+    return write_backward(*grads, k, v, (key_gate, value_gate), feature_map, gate_act, normalizer)
 
 
 @write_state_backward.register_fake
-def _(dkv, dkey, k, v, key_gate, value_gate, feature_map, gate_act, normalizer):
+def _(grads, k, v, key_gate, value_gate, feature_map, gate_act, normalizer):
     return [x.new_empty(x.shape) for x in (k, v, key_gate, value_gate) if x is not None]
 
 
@@ -63,7 +63,7 @@ def _keep_written(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _write_gradients(ctx: Any, dkv: torch.Tensor, dkey: torch.Tensor) -> tuple:
     tensors = ctx.saved_tensors
-    grads = iter(write_state_backward(dkv, dkey, *tensors, ctx.feature_map, ctx.gate_act, ctx.normalizer))
+    grads = iter(write_state_backward([dkv, dkey], *tensors, ctx.feature_map, ctx.gate_act, ctx.normalizer))
     return *(None if x is None else next(grads) for x in tensors), None, None, None
 
 
@@ -135,8 +135,8 @@ def register_flops() -> None:
         return 2 * prod(k_shape) * v_shape[-1]
 
     @register_flop_formula(operators.write_state_backward)
-    def _write_back(dkv_shape: torch.Size, dkey_shape: torch.Size, k_shape: torch.Size, *_: Any, **__: Any) -> int:
-        return 4 * prod(k_shape) * dkv_shape[-1]
+    def _write_back(grad_shapes: Sequence[torch.Size], k_shape: torch.Size, *_: Any, **__: Any) -> int:
+        return 4 * prod(k_shape) * grad_shapes[0][-1]
 
     @register_flop_formula(operators.read_state)
     def _read(q_shape: torch.Size, kv_shape: torch.Size, *_: Any, **__: Any) -> int:

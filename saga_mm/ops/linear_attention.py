@@ -25,6 +25,26 @@ NORMALIZERS = ('plain', 'gated', 'none')
 Rotate = Callable[[torch.Tensor], torch.Tensor]
 
 
+class Gates(NamedTuple):
+    """How each token is weighed when it is written; None leaves it as it is.
+
+    Attributes:
+        key: ``a``, which multiplies ``phi(k)``; anything that broadcasts to its shape.
+        value: ``b``, which multiplies ``v``; anything that broadcasts to its shape.
+        log_weights: Logarithms of the weights ``w`` of the tokens, ``(B, N, heads)``: all means become
+            ``sum_j w_j (...) / sum_j w_j``.
+        act: ``'sigmoid'`` if ``key`` and ``value`` are given as logits, ``'identity'`` if as they are.
+    """
+
+    key: torch.Tensor | None = None
+    value: torch.Tensor | None = None
+    log_weights: torch.Tensor | None = None
+    act: str = 'identity'
+
+
+OPEN = Gates()
+
+
 class KVState(NamedTuple):
     """What linear attention keeps of a set of tokens.
 
@@ -45,9 +65,7 @@ def linear_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    key_gate: torch.Tensor | None = None,
-    value_gate: torch.Tensor | None = None,
-    log_weights: torch.Tensor | None = None,
+    gates: Gates = OPEN,
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
@@ -60,10 +78,7 @@ def linear_attention(
         q: Queries ``(B, M, heads, d_k)``.
         k: Keys ``(B, N, heads, d_k)``.
         v: Values ``(B, N, heads, d_v)``.
-        key_gate: Multiplies ``phi(k)``; anything that broadcasts to its shape. None leaves the keys alone.
-        value_gate: Multiplies ``v``; anything that broadcasts to its shape. None leaves the values alone.
-        log_weights: Logarithms of the weights ``w`` of the tokens, ``(B, N, heads)``: all means become
-            ``sum_j w_j (...) / sum_j w_j``. None weighs all tokens alike.
+        gates: How the tokens are weighed.
         feature_map: A name of :data:`FEATURE_MAPS` or a callable, applied to ``q`` and ``k``. Already mapped
             (non-negative) inputs pass through the default, ReLU, unchanged.
         normalizer: ``'plain'`` divides by the ungated keys, ``'gated'`` by the gated ones, ``'none'`` does not divide.
@@ -78,30 +93,26 @@ def linear_attention(
         ValueError: If shapes disagree, there is no token, or a name is unknown.
     """
     options = {'feature_map': feature_map, 'normalizer': normalizer, 'rotate': rotate}
-    return read_state(q, write_state(k, v, key_gate, value_gate, log_weights, **options), **options, eps=eps)
+    return read_state(q, write_state(k, v, gates, **options), **options, eps=eps)
 
 
 def write_state(
     k: torch.Tensor,
     v: torch.Tensor,
-    key_gate: torch.Tensor | None = None,
-    value_gate: torch.Tensor | None = None,
-    log_weights: torch.Tensor | None = None,
+    gates: Gates = OPEN,
     *,
     feature_map: str | FeatureMap = 'relu',
-    gate_act: str = 'identity',
     normalizer: str = 'plain',
     rotate: Rotate | None = None,
 ) -> KVState:
-    """Write the state of any set of tokens, with a fused kernel where one takes them.
+    """Write the state of any set of tokens. A fused kernel does it where one takes such tokens.
 
-    Args:
-        k: As all other arguments, as in :func:`linear_attention`.
-        gate_act: ``'sigmoid'`` if the gates are given as logits, ``'identity'`` if as they are.
+    Arguments and errors are those of :func:`linear_attention`.
     """
     _check_name(normalizer)
-    if gate_act not in fused.GATES:
-        raise ValueError(f'unknown gate_act {gate_act!r}; choose one of {", ".join(fused.GATES)}')
+    key_gate, value_gate, log_weights, act = gates
+    if act not in fused.GATES:
+        raise ValueError(f'unknown act {act!r} of gates; choose one of {", ".join(fused.GATES)}')
     if k.ndim != 4 or v.ndim != 4 or k.shape[:3] != v.shape[:3]:
         raise ValueError(f'keys and values must be (B, N, heads, d) alike, got {tuple(k.shape)} and {tuple(v.shape)}')
     if log_weights is not None and log_weights.shape != k.shape[:3]:
@@ -109,10 +120,10 @@ def write_state(
     count = k.shape[1]
     if count == 0:
         raise ValueError('a state needs at least one token to be written')
-    options = {'feature_map': feature_map, 'gate_act': gate_act}
+    options = {'feature_map': feature_map, 'gate_act': act}
     if log_weights is rotate is None and fused.plain_reason_write(k, v, key_gate, value_gate, **options) is None:
         return KVState(*fused.write(k, v, key_gate, value_gate, **options, normalizer=normalizer), count)
-    if gate_act == 'sigmoid':
+    if act == 'sigmoid':
         key_gate, value_gate = (None if gate is None else wide(gate).sigmoid() for gate in (key_gate, value_gate))
     with full_precision(k.device.type):
         keys, values = get_feature_map(feature_map)(wide(k)), wide(v)

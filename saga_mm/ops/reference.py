@@ -1,19 +1,18 @@
-"""The equation of gated linear attention written out, token pair by token pair: what the fast path is held against."""
+"""The equation of gated linear attention, token pair by token pair. The fast path is tested against it."""
 
 from collections.abc import Callable
 
 import torch
 
 from .feature_maps import FeatureMap, get_feature_map
+from .linear_attention import OPEN, Gates
 
 
 def linear_attention_reference(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    key_gate: torch.Tensor | None = None,
-    value_gate: torch.Tensor | None = None,
-    log_weights: torch.Tensor | None = None,
+    gates: Gates = OPEN,
     *,
     feature_map: str | FeatureMap = 'relu',
     normalizer: str = 'plain',
@@ -28,9 +27,10 @@ def linear_attention_reference(
     """
     phi = get_feature_map(feature_map)
     q, k, v = phi(q.double()), phi(k.double()), v.double()
-    gated = k if key_gate is None else k * key_gate.double()
-    v = v if value_gate is None else v * value_gate.double()
-    logs = k.new_zeros(k.shape[:3]) if log_weights is None else log_weights.double()
+    act = torch.sigmoid if gates.act == 'sigmoid' else torch.Tensor.double
+    gated = k if gates.key is None else k * act(gates.key.double())
+    v = v if gates.value is None else v * act(gates.value.double())
+    logs = k.new_zeros(k.shape[:3]) if gates.log_weights is None else gates.log_weights.double()
     share = logs.softmax(dim=1).transpose(1, 2).unsqueeze(2)
     turn = rotate or (lambda x: x)
     weights = share * torch.einsum('bihd,bjhd->bhij', turn(q), turn(gated))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from saga_mm.ops import KVState, fused, linear_attention_reference, merge_states
+from saga_mm.ops import Gates, KVState, fused, linear_attention_reference, merge_states
 
 
 def draw(device='cpu', tokens=40, heads=2, d_k=16, d_v=32, seed=0):
@@ -31,7 +31,7 @@ def test_equals_the_sum_over_pairs_of_tokens(device):
     inputs = draw(device)
     wide = [x.detach().double().requires_grad_() for x in inputs]
     out = attend(*inputs)
-    truth = linear_attention_reference(*wide[:3], wide[3].sigmoid(), wide[4].sigmoid())
+    truth = linear_attention_reference(*wide[:3], Gates(*wide[3:], act='sigmoid'))
     torch.testing.assert_close(out, truth.float(), rtol=1e-4, atol=1e-5)
     steps = torch.linspace(-1, 1, out.numel(), device=device).view(out.shape)
     grads = torch.autograd.grad((out * steps).sum(), inputs)
@@ -58,7 +58,9 @@ def test_operators_pass_the_checks_of_pytorch(device):
     torch.library.opcheck(operators.read_state, (q, kv, key, 'relu', 'none', 1e-6))
     q, k, v, a, b, kv, key = (x.detach() for x in (q, k, v, a, b, kv, key))
     some = {'test_utils': ('test_schema', 'test_faketensor')}
-    torch.library.opcheck(operators.write_state_backward, (kv, key, k, v, a, None, 'relu', 'sigmoid', 'plain'), **some)
+    torch.library.opcheck(
+        operators.write_state_backward, ([kv, key], k, v, a, None, 'relu', 'sigmoid', 'plain'), **some
+    )
     torch.library.opcheck(
         operators.read_state_backward, (torch.ones_like(v), q, kv, key, 'relu', 'plain', 1e-6), **some
     )

@@ -16,12 +16,11 @@ from .problems import Problems
 from .survey import Sample, Survey, read_shown, scale_to
 
 
-def check_classification_cfg(cfg: Mapping[str, Any], *, progress: bool = True) -> Survey:
+def check_classification_cfg(cfg: Mapping[str, Any]) -> Survey:
     """Check the data set of one config of ``ImageFolder``.
 
     Args:
         cfg: The config, no wrapper such as ``RepeatDataset``.
-        progress: Show a bar if it takes more than a few seconds.
 
     Returns:
         What the data set holds; its ``warnings`` are worth printing.
@@ -29,12 +28,12 @@ def check_classification_cfg(cfg: Mapping[str, Any], *, progress: bool = True) -
     Raises:
         SagaError: With all that is wrong.
     """
-    survey = survey_classification(cfg, progress=progress)
+    survey = survey_classification(cfg)
     survey.problems.raise_any()
     return survey
 
 
-def survey_classification(cfg: Mapping[str, Any], *, progress: bool = True) -> Survey:
+def survey_classification(cfg: Mapping[str, Any]) -> Survey:
     """As :func:`check_classification_cfg`, with what is wrong in ``problems``.
 
     Of more than 2,000 pictures, heads and tails are read.
@@ -59,7 +58,7 @@ def survey_classification(cfg: Mapping[str, Any], *, progress: bool = True) -> S
     if not problems:
         full = len(found.files) <= DECODE_UP_TO
         paths = [str(Path(root, name)) for name, _ in found.files]
-        for path, size in zip(paths, in_threads(lambda path: _size(path, full), paths, progress)):
+        for path, size in zip(paths, in_threads(lambda path: _size(path, full), paths)):
             if isinstance(size, str):
                 problems.add('unreadable picture', 'Get the file again, or remove it.', f'{Path(path).name} ({size})')
             else:

@@ -67,7 +67,6 @@ def check_coco(
     ann_file: str | Path,
     img_prefix: str | Path,
     *,
-    progress: bool = True,
     decode: bool | None = None,
     need_masks: bool = False,
     need_annotations: bool = True,
@@ -80,7 +79,6 @@ def check_coco(
     Args:
         ann_file: The annotation file.
         img_prefix: Folder that ``file_name`` of the images is relative to.
-        progress: Show a bar over steps of more than a few seconds.
         decode: Decode every image in full. None: up to 2,000 images; of more, heads and tails are read.
         need_masks: Every annotation that mmdet uses must have a mask.
         need_annotations: Refuse a file without any annotation.
@@ -101,7 +99,7 @@ def check_coco(
     images = check_image_records(data['images'], problems)
     problems.raise_any()
     annotations = data.get('annotations', [])
-    counts = check_annotations(annotations, images, names, problems, need_masks=need_masks, progress=progress)
+    counts = check_annotations(annotations, images, names, problems, need_masks=need_masks)
     problems.raise_any()
     warnings = Problems(ann_file)
     note_doubts(counts.evidence, problems, warnings)
@@ -119,9 +117,7 @@ def check_coco(
     listed = list(images.values())
     check_files_exist(folder, [image.name for image in listed], problems)
     problems.raise_any()
-    decoded = check_images(
-        folder, listed, problems, decode=decode, ignore_orientation=ignore_orientation, progress=progress
-    )
+    decoded = check_images(folder, listed, problems, decode=decode, ignore_orientation=ignore_orientation)
     problems.raise_any()
     by_area = sorted({(image.width, image.height) for image in listed}, key=math.prod)
     return CocoSummary(

@@ -11,7 +11,7 @@ from .problems import Problems, short_list
 
 
 def check_dataset_cfg(
-    dataset_cfg: dict, *, progress: bool = True, decode: bool | None = None, need_annotations: bool = True
+    dataset_cfg: dict, *, decode: bool | None = None, need_annotations: bool = True
 ) -> list[CocoSummary]:
     """Check every ``CocoDataset`` in a dataset config, inside wrappers too; other types are left alone.
 
@@ -20,7 +20,6 @@ def check_dataset_cfg(
     Args:
         dataset_cfg: ``dict(type='CocoDataset', data_root=..., ann_file=..., data_prefix=dict(img=...), metainfo=...)``,
             or a wrapper with ``dataset`` or ``datasets``, such as ``RepeatDataset`` or ``ConcatDataset``.
-        progress: Show a bar over steps of more than a few seconds.
         decode: See :func:`~saga_mm.datasets.checks.coco.check_coco`.
         need_annotations: Refuse files without annotations; False for a test set whose labels are not public.
 
@@ -39,7 +38,6 @@ def check_dataset_cfg(
         summary = check_coco(
             ann_file,
             images,
-            progress=progress,
             decode=decode,
             need_masks=loads_masks(cfg),
             need_annotations=need_annotations,

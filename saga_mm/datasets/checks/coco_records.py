@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from saga_mm.display.console import is_speaker
 from saga_mm.display.progress import progress_bar
 from saga_mm.images.headers import leaves_folder
 
@@ -83,13 +84,12 @@ def check_annotations(
     problems: Problems,
     *,
     need_masks: bool = False,
-    progress: bool = True,
 ) -> AnnotationCounts:
     """Check every annotation against the images and categories, in one pass."""
     counts = AnnotationCounts()
     unknown: dict[str, list[tuple[str, object]]] = {'image_id': [], 'category_id': []}
     step = max(1, len(records) // LOOKED_AT)
-    bar = progress_bar(records, len(records), 'checking annotations', progress, delay=2, unit=' annotations')
+    bar = progress_bar(records, len(records), 'checking annotations', is_speaker(), delay=2, unit=' annotations')
     for index, record in enumerate(bar):
         if not isinstance(record, dict):
             problems.add('annotation that is no object', CORRECT, f'entry {index} ({reprlib.repr(record)})')

@@ -34,14 +34,11 @@ class Annotated(NamedTuple):
     annotations: list[dict]
 
 
-def survey_coco(
-    cfg: Mapping[str, Any], *, progress: bool = True, decode: bool | None = None, need_annotations: bool = True
-) -> Survey | None:
+def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_annotations: bool = True) -> Survey | None:
     """Look at the data set of one ``CocoDataset`` config.
 
     Args:
         cfg: The config, no wrapper such as ``RepeatDataset``.
-        progress: Show a bar over steps of more than a few seconds.
         decode: See :func:`~saga_mm.datasets.checks.coco.check_coco`.
         need_annotations: Whether a file without annotations is a problem.
 
@@ -59,13 +56,13 @@ def survey_coco(
     names = check_categories(data['categories'], problems)
     images = check_image_records(data['images'], problems)
     annotations = data.get('annotations', [])
-    counts = check_annotations(annotations, images, names, problems, need_masks=loads_masks(cfg), progress=progress)
+    counts = check_annotations(annotations, images, names, problems, need_masks=loads_masks(cfg))
     if need_annotations and not counts.used:
         problems.add('no annotation that can be used for training or evaluation', CORRECT)
     classes = coco_classes(cfg) or list(names.values())
     check_classes(list(names.values()), classes, problems)
     upright = not ignores_orientation(cfg)
-    present = _check_files(Path(folder), images, problems, upright, decode, progress)
+    present = _check_files(Path(folder), images, problems, upright, decode)
 
     labels = {i: classes.index(name) for i, name in names.items() if name in classes}
     grouped = _group(annotations, labels)
@@ -93,7 +90,7 @@ def survey_coco(
 
 
 def _check_files(
-    folder: Path, images: dict[int, ListedImage], problems: Problems, upright: bool, decode: bool | None, progress: bool
+    folder: Path, images: dict[int, ListedImage], problems: Problems, upright: bool, decode: bool | None
 ) -> list[int]:
     """Check the image files; returns the ids of those that are there."""
     if not folder.is_dir():
@@ -102,7 +99,7 @@ def _check_files(
     check_files_exist(folder, [image.name for image in images.values()], problems)
     present = [i for i, image in images.items() if os.path.isfile(folder / image.name)]
     listed = [images[i] for i in present]
-    check_images(folder, listed, problems, decode=decode, ignore_orientation=not upright, progress=progress)
+    check_images(folder, listed, problems, decode=decode, ignore_orientation=not upright)
     return present
 
 

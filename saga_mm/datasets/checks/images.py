@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
+from saga_mm.display.console import is_speaker
 from saga_mm.display.progress import progress_bar
 from saga_mm.images.content import leads_out
 from saga_mm.images.headers import reason_of, require_whole, shown_size
@@ -76,7 +77,6 @@ def check_images(
     *,
     decode: bool | None = None,
     ignore_orientation: bool = False,
-    progress: bool = True,
 ) -> bool:
     """Note the images that cannot be read, or whose size is not the listed one.
 
@@ -89,32 +89,30 @@ def check_images(
         decode: Decode every image in full. None: up to 2,000 images; of more, heads and tails are read.
         ignore_orientation: The images are loaded without being turned upright (``color_type`` of
             ``LoadImageFromFile`` ends in ``ignore_orientation``).
-        progress: Show a bar if it takes more than a few seconds.
 
     Returns:
         Whether they were decoded.
     """
     full = len(images) <= DECODE_UP_TO if decode is None else decode
-    for problem in in_threads(lambda image: _examine(folder, image, full, ignore_orientation), images, progress):
+    for problem in in_threads(lambda image: _examine(folder, image, full, ignore_orientation), images):
         if problem:
             problems.add(*problem)
     return full
 
 
-def in_threads(look: Callable[[T], R], images: Sequence[T], progress: bool = True) -> Iterator[R]:
+def in_threads(look: Callable[[T], R], images: Sequence[T]) -> Iterator[R]:
     """Look at images of any size in several threads, without Pillow's warnings; results come in order.
 
     Args:
         look: What to do with an image.
         images: Whatever ``look`` takes.
-        progress: Show a bar if it takes more than a few seconds.
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings(), ThreadPool(min(16, 2 * (os.cpu_count() or 1))) as pool:
             warnings.simplefilter('ignore')
             found = pool.imap(look, images, chunksize=16)
-            yield from progress_bar(found, len(images), 'checking images', progress, delay=2)
+            yield from progress_bar(found, len(images), 'checking images', is_speaker(), delay=2)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

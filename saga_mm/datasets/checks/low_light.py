@@ -76,12 +76,11 @@ class PairLook(NamedTuple):
     detail: str = ''
 
 
-def check_low_light(data_root: str, *, progress: bool = True, decode: int = DECODED, **options: Any) -> PairSurvey:
+def check_low_light(data_root: str, *, decode: int = DECODED, **options: Any) -> PairSurvey:
     """Check a folder of pairs, or of bright pictures (``low=None``).
 
     Args:
         data_root: Folder of the data.
-        progress: Show a bar if it takes more than a few seconds.
         decode: How many pairs to decode, evenly spread; of the others heads and tails are read.
         **options: Of :class:`~saga_mm.datasets.low_light.pairs.PairedLowLightDataset`: ``low``, ``high``, ...
 
@@ -92,15 +91,14 @@ def check_low_light(data_root: str, *, progress: bool = True, decode: int = DECO
         SagaError: With all that is wrong.
     """
     cfg = {'type': PairedLowLightDataset, 'data_root': data_root, **options}
-    return check_low_light_cfg(cfg, progress=progress, decode=decode)
+    return check_low_light_cfg(cfg, decode=decode)
 
 
-def check_low_light_cfg(cfg: Mapping[str, Any], *, progress: bool = True, decode: int = DECODED) -> PairSurvey | None:
+def check_low_light_cfg(cfg: Mapping[str, Any], *, decode: int = DECODED) -> PairSurvey | None:
     """Check the data set of one config.
 
     Args:
         cfg: The config of a ``PairedLowLightDataset`` or an ``UnpairedDataset``, no wrapper such as ``RepeatDataset``.
-        progress: Show a bar if it takes more than a few seconds.
         decode: See :func:`check_low_light`.
 
     Returns:
@@ -109,13 +107,13 @@ def check_low_light_cfg(cfg: Mapping[str, Any], *, progress: bool = True, decode
     Raises:
         SagaError: With all that is wrong.
     """
-    survey = survey_low_light(cfg, progress=progress, decode=decode)
+    survey = survey_low_light(cfg, decode=decode)
     if survey is not None:
         survey.problems.raise_any()
     return survey
 
 
-def survey_low_light(cfg: Mapping[str, Any], *, progress: bool = True, decode: int = DECODED) -> PairSurvey | None:
+def survey_low_light(cfg: Mapping[str, Any], *, decode: int = DECODED) -> PairSurvey | None:
     """The same, but what is wrong with single files is noted in the result.
 
     Raises:
@@ -137,7 +135,7 @@ def survey_low_light(cfg: Mapping[str, Any], *, progress: bool = True, decode: i
     else:
         pairs = [Pair('', record['img_path'], None, '') for record in dataset.load_data_list()]
         unit = 'pictures'
-    looks = _look_at_all(pairs, progress, decode)
+    looks = _look_at_all(pairs, decode)
     for pair, look in zip(pairs, looks):
         path = pair.low or pair.high
         if look.problem:
@@ -174,10 +172,10 @@ def _note_exchanged(looks: list[PairLook], problems: Problems) -> None:
         problems.add(kind, 'Name the folder of the dark pictures as low, and that of the bright ones as high.')
 
 
-def _look_at_all(pairs: list[Pair], progress: bool, decode: int) -> list[PairLook]:
+def _look_at_all(pairs: list[Pair], decode: int) -> list[PairLook]:
     decoded = {round(index) for index in np.linspace(0, len(pairs) - 1, min(decode, len(pairs)))}
     jobs = [(pair, index in decoded) for index, pair in enumerate(pairs)]
-    return list(in_threads(_look_at, jobs, progress))
+    return list(in_threads(_look_at, jobs))
 
 
 def _look_at(job: tuple[Pair, bool]) -> PairLook:

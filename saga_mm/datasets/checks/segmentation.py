@@ -25,7 +25,6 @@ def check_segmentation(
     seg_map_suffix: str = '.png',
     ignore_index: int = 255,
     reduce_zero_label: bool = False,
-    progress: bool = True,
     decode: bool | None = None,
 ) -> Survey:
     """Check a folder of images and a folder of masks whose names differ by their suffix.
@@ -38,7 +37,6 @@ def check_segmentation(
         seg_map_suffix: What names of masks end with, in place of ``img_suffix``.
         ignore_index: The id that is not learned.
         reduce_zero_label: Id 0 is not learned, and 1 is the first class.
-        progress: Show a bar if it takes more than a few seconds.
         decode: Decode every image in full. None: up to 2,000 images; of more, heads and tails are read. Masks are
             always decoded.
 
@@ -58,17 +56,14 @@ def check_segmentation(
         'ignore_index': ignore_index,
         'reduce_zero_label': reduce_zero_label,
     }
-    return check_segmentation_cfg(cfg, progress=progress, decode=decode)
+    return check_segmentation_cfg(cfg, decode=decode)
 
 
-def check_segmentation_cfg(
-    cfg: Mapping[str, Any], *, progress: bool = True, decode: bool | None = None
-) -> Survey | None:
+def check_segmentation_cfg(cfg: Mapping[str, Any], *, decode: bool | None = None) -> Survey | None:
     """Check the data set of one config of mmseg's ``BaseSegDataset`` or of a class derived from it.
 
     Args:
         cfg: The config, no wrapper such as ``RepeatDataset``.
-        progress: Show a bar if it takes more than a few seconds.
         decode: See :func:`check_segmentation`.
 
     Returns:
@@ -77,13 +72,13 @@ def check_segmentation_cfg(
     Raises:
         SagaError: With all that is wrong.
     """
-    survey = survey_segmentation(cfg, progress=progress, decode=decode)
+    survey = survey_segmentation(cfg, decode=decode)
     if survey is not None:
         survey.problems.raise_any()
     return survey
 
 
-def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode: bool | None = None) -> Survey | None:
+def survey_segmentation(cfg: Mapping[str, Any], *, decode: bool | None = None) -> Survey | None:
     """The same, but what is wrong with single files is noted in the result.
 
     Raises:
@@ -97,7 +92,7 @@ def survey_segmentation(cfg: Mapping[str, Any], *, progress: bool = True, decode
     full = len(folders.pairs) <= DECODE_UP_TO if decode is None else decode
     pixels, images = np.zeros((2, len(folders.classes) + 2), np.int64)
     sizes, fine, seen = [], [], []
-    looks = in_threads(partial(look_at_pair, folders=folders, full=full), folders.pairs, progress)
+    looks = in_threads(partial(look_at_pair, folders=folders, full=full), folders.pairs)
     for pair, look in zip(folders.pairs, looks):
         for notes, found in ((problems, look.problems), (warnings, look.warnings)):
             for kind, cure, detail in found:

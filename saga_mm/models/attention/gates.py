@@ -1,5 +1,7 @@
 """The two gate vectors of SAGA."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,12 +21,10 @@ SOURCES = ('input', 'low_rank', 'kv')
 SIDES = {'both': ('key', 'value'), 'key': ('key',), 'value': ('value',), 'none': ()}
 
 
-class OuterProductGates(nn.Module):
-    """Gates ``a`` on keys and ``b`` on values, whose outer product gates a token's ``k^T v``.
+class GateOptions(NamedTuple):
+    """Options of :class:`OuterProductGates`.
 
-    Args:
-        embed_dims: Channels of the tokens.
-        num_heads: Heads that the channels are split into.
+    Attributes:
         sides: ``'both'``, ``'key'``, ``'value'`` or ``'none'``.
         act: Gate activation, one of :data:`ACTIVATIONS`; ``'identity'`` switches the gates off.
         source: ``'input'`` (a linear layer of the block's input), ``'low_rank'`` (the same through ``hidden``
@@ -35,19 +35,30 @@ class OuterProductGates(nn.Module):
         bias: Initial bias of the gates; +2 starts them nearly open under a sigmoid.
     """
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        sides: str = 'both',
-        act: str = 'sigmoid',
-        source: str = 'input',
-        hidden: int = 16,
-        rank: int = 1,
-        shared: bool = False,
-        bias: float = 2.0,
-    ) -> None:
+    sides: str = 'both'
+    act: str = 'sigmoid'
+    source: str = 'input'
+    hidden: int = 16
+    rank: int = 1
+    shared: bool = False
+    bias: float = 2.0
+
+
+class OuterProductGates(nn.Module):
+    """Gates ``a`` on keys and ``b`` on values, whose outer product gates a token's ``k^T v``.
+
+    Args:
+        embed_dims: Channels of the tokens.
+        num_heads: Heads that the channels are split into.
+        options: What is gated, from what, and how.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, options: GateOptions) -> None:
         super().__init__()
+        sides, act, source, hidden, rank, shared, bias = options
         if sides not in SIDES:
             raise ValueError(f'unknown gates={sides!r}; choose one of {", ".join(SIDES)}')
         if act not in (*ACTIVATIONS, 'identity'):

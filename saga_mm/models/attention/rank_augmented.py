@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from saga_mm.ops import KVState, merge_states, read_key, read_state, write_mean, write_state
+from saga_mm.ops import Gates, KVState, merge_states, read_key, read_state, write_mean, write_state
 from saga_mm.registry import MODELS
 
 from .rotary import Projected, RotaryMixer
@@ -37,7 +37,8 @@ class RankAugmentedLinearAttention(RotaryMixer):
         if state is None:
             return write_mean(tokens.q)
         scores = read_key(tokens.k, state, feature_map='identity').squeeze(-1) * self.head_dim**-0.5
-        return write_state(tokens.k, tokens.v, log_weights=scores, feature_map='identity', rotate=tokens.rotation)
+        weights = Gates(log_weights=scores)
+        return write_state(tokens.k, tokens.v, weights, feature_map='identity', rotate=tokens.rotation)
 
     def read_projected(self, tokens: Projected, state: KVState) -> torch.Tensor:
         return read_state(tokens.q, state, feature_map='identity', rotate=tokens.rotation, eps=self.eps)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from saga_mm.ops import KVState, merge_states, plain_reason, write_state
+from saga_mm.ops import Gates, KVState, merge_states, plain_reason, write_state
 from saga_mm.registry import MODELS
 
-from .gates import OuterProductGates
+from .gates import GateOptions, OuterProductGates
 from .linear import LinearAttention
 
 
@@ -58,14 +58,14 @@ class SAGAAttention(LinearAttention):
         super().__init__(embed_dims, num_heads, local_kernel=local_kernel, **options)
         self.peak_floats_per_channel = 4.0 * max(gate_rank, 2) + 4
         # after the others, so that their bias stays as given
-        self.gates = OuterProductGates(
-            embed_dims, num_heads, gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias
-        )
+        gate_options = GateOptions(gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias)
+        self.gates = OuterProductGates(embed_dims, num_heads, gate_options)
 
     def write_heads(self, source: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KVState:
         k, v = self.heads(keys), self.heads(values)
         # the kernels take logits and apply the sigmoid themselves, which saves a pass over the gates
         logits = self.gates.act is torch.sigmoid and plain_reason(k) is None
-        options = {'gate_act': 'sigmoid' if logits else 'identity', **self.op}
-        terms = [write_state(k, v, *gates, **options) for gates in self.gates(source, keys, values, logits)]
+        act = 'sigmoid' if logits else 'identity'
+        pairs = self.gates(source, keys, values, logits)
+        terms = [write_state(k, v, Gates(a, b, act=act), **self.op) for a, b in pairs]
         return merge_states(terms)._replace(count=k.shape[1]) if len(terms) > 1 else terms[0]

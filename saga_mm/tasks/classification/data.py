@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.classification import check_classification_cfg, survey_classification
 from saga_mm.datasets.classification.folders import ImageFolder, list_files
-from saga_mm.display.console import is_speaker, say
+from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets
@@ -50,7 +50,7 @@ class ClassificationData(TaskData):
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
         for leaf in leaf_datasets(dataset):
             if self._looks_at(leaf):
-                survey = check_classification_cfg(leaf, progress=is_speaker())
+                survey = check_classification_cfg(leaf)
                 for line in survey.warnings.lines():
                     say(f'warning: {survey.source}: {line}')
 

@@ -10,7 +10,7 @@ from saga_mm.datasets.checks.coco import classes_of
 from saga_mm.datasets.checks.coco_config import check_dataset_cfg, type_name
 from saga_mm.datasets.checks.coco_survey import survey_coco
 from saga_mm.datasets.coco_reader import use_coco_file
-from saga_mm.display.console import is_speaker, say
+from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.tasks.data import DataReport, TaskData
 from saga_mm.tasks.own_data import OwnData, evaluators_of, only_dataset, set_num_classes
@@ -46,7 +46,7 @@ class DetectionData(TaskData):
         set_num_classes(cfg.model, len(classes), self.heads)
 
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
-        for summary in check_dataset_cfg(dataset, need_annotations=need_annotations, progress=is_speaker()):
+        for summary in check_dataset_cfg(dataset, need_annotations=need_annotations):
             for line in summary.warnings.lines():
                 say(f'warning: {summary.ann_file}: {line}')
 

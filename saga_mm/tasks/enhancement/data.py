@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saga_mm.datasets.checks.low_light import check_low_light_cfg, survey_low_light
 from saga_mm.datasets.checks.pair_report import plot_pairs
 from saga_mm.datasets.low_light.layouts import find_pairs
-from saga_mm.display.console import is_speaker, say
+from saga_mm.display.console import say
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.tasks.data import DataReport, TaskData
@@ -42,7 +42,7 @@ class EnhancementData(TaskData):
 
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
         for leaf in leaf_datasets(dataset):
-            survey = check_low_light_cfg(leaf, progress=is_speaker())
+            survey = check_low_light_cfg(leaf)
             for line in survey.warnings.lines() if survey else ():
                 say(f'warning: {survey.source}: {line}')
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmseg.datasets import BaseSegDataset
 
 from saga_mm.datasets.checks.segmentation import check_segmentation_cfg, survey_segmentation
-from saga_mm.display.console import is_speaker, say
+from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.tasks.data import DataReport, TaskData
@@ -46,7 +46,7 @@ class SegmentationData(TaskData):
         for leaf in leaf_datasets(dataset):
             kind = self.class_of(leaf)
             if isinstance(kind, type) and issubclass(kind, BaseSegDataset):
-                survey = check_segmentation_cfg(leaf, progress=is_speaker())
+                survey = check_segmentation_cfg(leaf)
                 for line in survey.warnings.lines() if survey else ():
                     say(f'warning: {survey.source}: {line}')
 

@@ -33,7 +33,7 @@ class Data:
 
     def check(self, **kwargs: object) -> str:
         self.ann_file.write_text(json.dumps(self.content))
-        return str(check_coco(self.ann_file, self.images, progress=False, **kwargs))
+        return str(check_coco(self.ann_file, self.images, **kwargs))
 
     def refuse(self, message: str, **kwargs: object) -> str:
         with pytest.raises(SagaError, match=message) as caught:
@@ -203,10 +203,10 @@ def test_images_that_a_filter_leaves_out(data: Data, filter_cfg: dict, message: 
     if message:
         data.refuse(message, filter_cfg=filter_cfg)
         return
-    assert not check_coco(data.ann_file, data.images, progress=False, filter_cfg=filter_cfg).warnings
+    assert not check_coco(data.ann_file, data.images, filter_cfg=filter_cfg).warnings
     data.content['annotations'] = [ann for ann in data.content['annotations'] if ann['image_id'] > 3]
     data.check()
-    lines = check_coco(data.ann_file, data.images, progress=False, filter_cfg=filter_cfg).warnings.lines()
+    lines = check_coco(data.ann_file, data.images, filter_cfg=filter_cfg).warnings.lines()
     assert len(lines) == 1 and 'leaves out 3 of 8 images with no object' in lines[0]
     assert 'train_dataloader.dataset.filter_cfg.filter_empty_gt=False' in lines[0]
 

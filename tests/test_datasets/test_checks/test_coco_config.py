@@ -29,7 +29,7 @@ def config(root: Path, split: str = 'train', **changes: object) -> dict:
 
 
 def check(cfg: object) -> list:
-    return check_dataset_cfg(cfg, progress=False)
+    return check_dataset_cfg(cfg)
 
 
 def test_paths_are_joined_as_mmengine_does(root: Path, monkeypatch: pytest.MonkeyPatch):

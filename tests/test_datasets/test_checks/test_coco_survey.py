@@ -38,7 +38,7 @@ class Data:
             'metainfo': {'classes': DEMO_CLASSES},
             **changes,
         }
-        return survey_coco(cfg, progress=False, need_annotations=need_annotations)
+        return survey_coco(cfg, need_annotations=need_annotations)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Data:
         return path
 
     def check(self, **options: object) -> PairSurvey:
-        return check_low_light(str(self.root), progress=False, **options)
+        return check_low_light(str(self.root), **options)
 
     def refuse(self, message: str, **options: object) -> str:
         with pytest.raises(SagaError, match=message) as caught:
@@ -154,14 +154,14 @@ def test_bright_pictures_alone(data: Data):
 
 def test_configs(data: Data):
     cfg = {'type': 'saga_mm.PairedLowLightDataset', 'data_root': str(data.root), 'pipeline': [{'type': 'absent'}]}
-    assert check_low_light_cfg({**cfg, 'hold_out': ['a']}, progress=False).number == 2
-    assert check_low_light_cfg({**cfg, 'hold_out': ['a'], 'split': 'val'}, progress=False).number == 1
+    assert check_low_light_cfg({**cfg, 'hold_out': ['a']}).number == 2
+    assert check_low_light_cfg({**cfg, 'hold_out': ['a'], 'split': 'val'}).number == 1
     unpaired = {'type': 'saga_mm.UnpairedDataset', 'data_root': str(data.root)}
-    survey = check_low_light_cfg(unpaired, progress=False)
+    survey = check_low_light_cfg(unpaired)
     assert survey.number == 6 and survey.unit == 'pictures'
     assert check_low_light_cfg({'type': 'CocoDataset', 'data_root': 'x'}) is None
     (data.root / 'low/b.png').write_bytes(b'')
-    assert len(survey_low_light(cfg, progress=False).problems.lines()) == 1
+    assert len(survey_low_light(cfg).problems.lines()) == 1
 
 
 def test_folders_that_are_exchanged_or_the_same_stop_a_training(data: Data):

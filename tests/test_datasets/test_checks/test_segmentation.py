@@ -39,7 +39,7 @@ class Data:
         return path
 
     def check(self, **kwargs: object) -> Survey:
-        return check_segmentation(self.images, self.masks, CLASSES, progress=False, **kwargs)
+        return check_segmentation(self.images, self.masks, CLASSES, **kwargs)
 
     def refuse(self, message: str, **kwargs: object) -> str:
         with pytest.raises(SagaError, match=message) as caught:
@@ -61,7 +61,7 @@ class Data:
         }
 
     def check_cfg(self, **changes: object) -> Survey | None:
-        return check_segmentation_cfg(self.cfg(**changes), progress=False)
+        return check_segmentation_cfg(self.cfg(**changes))
 
 
 def as_image(values: np.ndarray | Image.Image) -> Image.Image:
@@ -91,7 +91,7 @@ def test_what_there_is_is_counted(data: Data):
 
 def test_what_is_shown_is_what_is_learned(data: Data):
     data.put_mask('a', np.where(data.ids == 2, 7, data.ids).astype(np.uint8))
-    survey = survey_segmentation(data.cfg(), progress=False)
+    survey = survey_segmentation(data.cfg())
     sample = survey.load(survey.samples[0], 10)
     assert sample.name == 'a.jpg' and sample.image.shape == (6, 10, 3) and sample.ids.shape == (6, 10)
     # 3, the number of classes, stands for an id that is none; -1 for what is not learned
@@ -253,7 +253,7 @@ def test_jpeg_masks_are_doubted(data: Data):
 def test_damaged_files_are_named_and_the_rest_is_checked(data: Data, spoil: Callable[[Path], object], decode: bool):
     spoil(data.images / 'a.jpg')
     spoil(data.masks / 'b.png')
-    survey = survey_segmentation(data.cfg(), progress=False, decode=decode)
+    survey = survey_segmentation(data.cfg(), decode=decode)
     problems = sorted(line.partition(' (')[0] for line in survey.problems.lines())
     assert problems == ['unreadable image: a.jpg', 'unreadable mask: b.jpg']
     assert [pair.name for pair in survey.samples] == ['c.jpg'] and survey.total == HEIGHT * WIDTH
@@ -334,7 +334,7 @@ def test_images_without_masks(data: Data):
     survey = data.check_cfg(pipeline=[{'type': 'LoadImageFromFile'}])
     assert survey.total == 0 and len(survey.samples) == 3
     assert (survey.load(survey.samples[0], 99).ids == -1).all()
-    assert check_segmentation(data.images, None, CLASSES, progress=False).total == 0
+    assert check_segmentation(data.images, None, CLASSES).total == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.ops import Grid, linear_attention_reference, map_to_tokens, tokens_to_map
+from saga_mm.ops import Gates, Grid, linear_attention_reference, map_to_tokens, tokens_to_map
 
 OPTIONS = [
     {},
@@ -71,7 +71,7 @@ def test_equals_the_equation(rank, normalizer):
     k, v = (part.view(2, 20, 2, 8) for part in mixer.kv(x).split(16, dim=-1))
     a, b = mixer.gates.proj(x).sigmoid().view(2, 20, 2, rank, 2, 8).unbind(2)
     if normalizer == 'plain':
-        parts = [linear_attention_reference(q, k, v, a[:, :, r], b[:, :, r]) for r in range(rank)]
+        parts = [linear_attention_reference(q, k, v, Gates(a[:, :, r], b[:, :, r])) for r in range(rank)]
         mixed = sum(parts) / rank
     else:
         gate = torch.einsum('bnrhi,bnrhj->bnhij', a, b) / rank

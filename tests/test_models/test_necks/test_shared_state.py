@@ -6,7 +6,7 @@ from torch import nn
 
 from saga_mm.analysis.cost import measure_cost
 from saga_mm.models.necks import SAGAPyramid, SharedState
-from saga_mm.ops import Grid, linear_attention_reference, map_to_tokens
+from saga_mm.ops import Gates, Grid, linear_attention_reference, map_to_tokens
 
 SIZES = [(9, 14), (5, 7), (3, 4)]
 CHANNELS = [12, 16, 20]
@@ -32,7 +32,7 @@ def test_equals_attention_over_all_tokens_of_all_levels():
     q = neck.attn.q(tokens).unflatten(-1, (2, 8))
     k, v = (part.unflatten(-1, (2, 8)) for part in neck.attn.kv(tokens).chunk(2, dim=-1))
     a, b = neck.attn.gates.proj(tokens).sigmoid().unflatten(-1, (2, 2, 8)).unbind(2)
-    mixed = neck.attn.proj(linear_attention_reference(q, k, v, a, b).flatten(2))
+    mixed = neck.attn.proj(linear_attention_reference(q, k, v, Gates(a, b)).flatten(2))
     written = []
     for i, (x, part) in enumerate(zip(maps, mixed.split([h * w for h, w in SIZES], dim=1))):
         written.append(x + neck.leave[i](part).transpose(1, 2).unflatten(2, SIZES[i]))

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from saga_mm.ops import fused, write_state
+from saga_mm.ops import Gates, fused, write_state
 
-ACTS = {'identity': lambda x: x, 'sigmoid': torch.sigmoid}
 ALL = ('k', 'v', 'key_gate', 'value_gate')
 
 
@@ -25,8 +24,8 @@ def draw(device, tokens=130, sizes=(64, 64), dtype=torch.float32, gates='both', 
 def plain(tensors, gate_act='sigmoid', **options):
     """State and gradients of the plain operation in float64; the gradients of both means are those of their squares."""
     wide = {name: x.detach().double().requires_grad_() for name, x in tensors.items()}
-    gates = {name: ACTS[gate_act](x) for name, x in wide.items() if name.endswith('gate')}
-    state = write_state(wide['k'], wide['v'], **gates, **options)
+    gates = Gates(wide.get('key_gate'), wide.get('value_gate'), act=gate_act)
+    state = write_state(wide['k'], wide['v'], gates, **options)
     return (state.kv, state.key), gradients(state.kv, state.key, wide)
 
 
@@ -78,7 +77,8 @@ def test_large_numbers_stay_finite(device, assert_near, dtype):
     # the sum of the keys, of the products, and the products themselves are beyond float16
     tensors = {name: (x * 3e4).clamp(-largest, largest).detach().requires_grad_() for name, x in tensors.items()}
     kv, key = fused.write(tensors['k'], tensors['v'], tensors['key_gate'].sigmoid())
-    truth = write_state(*(tensors[name].double() for name in ('k', 'v')), tensors['key_gate'].sigmoid().double())
+    wide = {name: x.double() for name, x in tensors.items()}
+    truth = write_state(wide['k'], wide['v'], Gates(tensors['key_gate'].sigmoid().double()))
     assert_near(kv, truth.kv, dtype)
     assert_near(key, truth.key, dtype)
     kv, key = fused.write(**tensors, gate_act='sigmoid')
