@@ -1,26 +1,7 @@
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224_squashed.py',
-    '../_base_/schedules/imagenet_310e_warmup-20.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'flatten-cswin-tiny_8xb256_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.CSwin',
-        arch='flatten_base',
-        attention=[
-            dict(type='focused', lepe_kernel=3),
-            dict(type='focused', lepe_kernel=3),
-            'softmax',
-            'softmax',
-        ],
-        drop_path_rate=0.5,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=768),
-)
+model = dict(backbone=dict(arch='flatten_base', drop_path_rate=0.5), head=dict(in_channels=768))
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(optimizer=dict(lr=0.0005, weight_decay=0.1))
+optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=0.1))
 auto_scale_lr = dict(base_batch_size=512)
 custom_hooks = [dict(type='EMAHook', momentum=1.8e-4)]

@@ -1,20 +1,6 @@
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224_squashed.py',
-    '../_base_/schedules/imagenet_310e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'flatten-pvt-tiny_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.PVT',
-        arch='medium',
-        attention='focused',
-        drop_path_rate=0.3,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=512),
-)
+model = dict(backbone=dict(arch='medium', drop_path_rate=0.3))
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(clip_grad=dict(max_norm=1.0), optimizer=dict(lr=0.0005))
+optim_wrapper = dict(clip_grad=dict(max_norm=1.0), optimizer=dict(lr=5e-4))
 auto_scale_lr = dict(base_batch_size=512)

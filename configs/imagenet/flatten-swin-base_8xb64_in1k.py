@@ -1,20 +1,6 @@
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224_squashed.py',
-    '../_base_/schedules/imagenet_300e_warmup-20.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'flatten-swin-tiny_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.Swin',
-        arch='base',
-        attention=['focused', 'focused', 'softmax', 'softmax'],
-        drop_path_rate=0.5,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=1024),
-)
+model = dict(backbone=dict(arch='base', drop_path_rate=0.5), head=dict(in_channels=1024))
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(clip_grad=dict(max_norm=5.0), optimizer=dict(lr=0.0005))
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 auto_scale_lr = dict(base_batch_size=512)

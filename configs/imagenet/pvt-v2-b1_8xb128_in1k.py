@@ -1,17 +1,3 @@
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'pvt-v2-b0_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.PVTv2',
-        arch='b1',
-        attention='softmax',
-        drop_path_rate=0.1,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=512),
-)
+model = dict(backbone=dict(arch='b1'), head=dict(in_channels=512))

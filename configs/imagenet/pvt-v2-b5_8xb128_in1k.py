@@ -1,18 +1,4 @@
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'pvt-v2-b0_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.PVTv2',
-        arch='b5',
-        attention='softmax',
-        drop_path_rate=0.3,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=512),
-)
+model = dict(backbone=dict(arch='b5', drop_path_rate=0.3), head=dict(in_channels=512))
 optim_wrapper = dict(clip_grad=dict(max_norm=1.0))

@@ -1,23 +1,9 @@
 """The schedule of FLatten for this backbone."""
 
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_310e_warmup-20.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'saga-cswin-tiny_8xb256_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.CSwin',
-        arch='flatten_base',
-        attention=['saga', 'saga', 'softmax', 'softmax'],
-        drop_path_rate=0.5,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=768),
-)
+model = dict(backbone=dict(arch='flatten_base', drop_path_rate=0.5), head=dict(in_channels=768))
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(optimizer=dict(lr=0.0005, weight_decay=0.1))
+optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=0.1))
 auto_scale_lr = dict(base_batch_size=512)
 custom_hooks = [dict(type='EMAHook', momentum=1.8e-4)]

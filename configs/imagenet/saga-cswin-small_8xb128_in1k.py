@@ -1,20 +1,8 @@
 """The schedule of FLatten for this backbone."""
 
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_310e_warmup-20.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'saga-cswin-tiny_8xb256_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.CSwin',
-        arch='small',
-        attention=['saga', 'saga', 'softmax', 'softmax'],
-        drop_path_rate=0.4,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=512),
-)
-custom_hooks = [dict(type='EMAHook', momentum=1.6e-4)]
+model = dict(backbone=dict(arch='small', drop_path_rate=0.4))
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(optimizer=dict(lr=0.001))
+auto_scale_lr = dict(base_batch_size=1024)

@@ -1,22 +1,8 @@
 """The schedule of FLatten for this backbone."""
 
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_310e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'saga-pvt-tiny_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.PVT',
-        arch='small',
-        attention='saga',
-        drop_path_rate=0.1,
-        out_indices=(3,),
-    ),
-    head=dict(in_channels=512),
-)
+model = dict(backbone=dict(arch='small'))
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(optimizer=dict(lr=0.0005))
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 auto_scale_lr = dict(base_batch_size=512)

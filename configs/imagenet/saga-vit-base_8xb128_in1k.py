@@ -1,22 +1,5 @@
 """SAGA in a plain trunk, with the schedule of DeiT."""
 
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'saga-vit-tiny_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.ViT',
-        arch='base',
-        attention='saga',
-        drop_path_rate=0.1,
-    ),
-    head=dict(in_channels=768),
-)
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'.position.table': dict(decay_mult=0.0), '.class_token': dict(decay_mult=0.0)})
-)
-train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))
+model = dict(backbone=dict(arch='base'), head=dict(in_channels=768))

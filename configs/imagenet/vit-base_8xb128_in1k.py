@@ -1,24 +1,5 @@
 """DeiT, as published."""
 
-_base_ = [
-    '../_base_/models/imagenet_classifier.py',
-    '../_base_/datasets/imagenet_224.py',
-    '../_base_/schedules/imagenet_300e.py',
-    '../_base_/classification_runtime.py',
-]
+_base_ = 'vit-tiny_8xb128_in1k.py'
 
-model = dict(
-    backbone=dict(
-        type='saga_mm.ViT',
-        arch='base',
-        attention='softmax',
-        drop_path_rate=0.1,
-        class_token=True,
-    ),
-    head=dict(in_channels=768, pooling='token'),
-)
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'.position.table': dict(decay_mult=0.0), '.class_token': dict(decay_mult=0.0)})
-)
-custom_hooks = [dict(type='EMAHook', momentum=8e-5)]
-train_dataloader = dict(sampler=dict(_delete_=True, type='saga_mm.RepeatedSampler', num_repeats=3))
+model = dict(backbone=dict(arch='base'), head=dict(in_channels=768))

@@ -25,8 +25,7 @@ def parser() -> Parser:
         'inputs',
         nargs='*',
         metavar='INPUT',
-        help="pictures, videos, folders (with the folders in them), patterns ('*.jpg'), or the number of a camera, "
-        'which is recorded to -o until Ctrl-C',
+        help="pictures, videos, folders (with the folders in them), or patterns ('*.jpg')",
     )
     add_out(made, 'PATH', 'the file, or the folder for several, to write')
     made.add_argument(
@@ -73,7 +72,7 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Enhance; 1 if something could not be done."""
-    from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance
+    from saga_mm.runs.enhance import EnhanceOptions, enhance
 
     if args.inputs:
         return 1 if enhance(EnhanceOptions(**vars(args))) else 0

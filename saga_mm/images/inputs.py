@@ -26,14 +26,14 @@ class Job(NamedTuple):
     """One thing to do.
 
     Attributes:
-        source: A picture or video file, or the number of a camera.
-        target: The file to write; None for a camera without an output, which cannot be done.
-        kind: ``photo``, ``video`` or ``camera``.
+        source: A picture or video file.
+        target: The file to write.
+        kind: ``photo`` or ``video``.
     """
 
-    source: Path | int
-    target: Path | None
-    kind: Literal['photo', 'video', 'camera']
+    source: Path
+    target: Path
+    kind: Literal['photo', 'video']
 
 
 class Jobs(NamedTuple):
@@ -53,8 +53,8 @@ class Jobs(NamedTuple):
 def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, overwrite: bool = False) -> Jobs:
     """Find what the inputs mean and where each result goes.
 
-    An input is a picture, a video, a folder (its pictures and videos, and those of the folders in it), a pattern such
-    as ``'*.jpg'``, or the number of a camera. Without ``output``, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside
+    An input is a picture, a video, a folder (its pictures and videos, and those of the folders in it), or a pattern
+    such as ``'*.jpg'``. Without ``output``, ``photo.jpg`` becomes ``photo_enhanced.jpg`` beside
     it; a picture with the ending of another format gets the ending of its own. With a folder as ``output``, results
     have the names of their sources there; folders keep their structure, each under its own name where there are several
     inputs.
@@ -71,7 +71,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     Raises:
         SagaError: The output is one file and the inputs are several.
     """
-    found: list[tuple[Path | int, Path]] = []
+    found: list[tuple[Path, Path]] = []
     refused: list[SagaError] = []
     out = None if output is None else user_path(output)
     for name in inputs:
@@ -85,15 +85,13 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
         raise SagaError(f'{output}: is one file for {len(found)} results; name a folder')
     if out is not None and not to_file and out.exists() and not out.is_dir():
         raise SagaError(f'{output}: is a file; name a folder, or a file that ends in .jpg, .png, .tif or .mp4')
-    sources = {os.path.realpath(source) for source, _ in found if isinstance(source, Path)}
+    sources = {os.path.realpath(source) for source, _ in found}
     jobs, skipped, taken = [], [], {}
     for source, below in found:
         job = _job(source, below, out, to_file)
         try:
-            if job.target is not None:
-                _require_free(job, sources, taken)
-            exists = job.target is not None and job.target.exists()
-            (skipped if exists and not overwrite else jobs).append(job)
+            _require_free(job, sources, taken)
+            (skipped if job.target.exists() and not overwrite else jobs).append(job)
         except SagaError as error:
             refused.append(error)
         except OSError as error:
@@ -102,7 +100,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     return Jobs(jobs, skipped, refused)
 
 
-def _expand(name: str, several: bool, out: Path | None, refused: list[SagaError]) -> list[tuple[Path | int, Path]]:
+def _expand(name: str, several: bool, out: Path | None, refused: list[SagaError]) -> list[tuple[Path, Path]]:
     """Sources, each with its place below an output folder; ``refused`` gets a line for each that cannot be done."""
     path = user_path(name)
     if path.is_dir():
@@ -111,8 +109,6 @@ def _expand(name: str, several: bool, out: Path | None, refused: list[SagaError]
         raise SagaError(f'{name}: is {refusal_of(path, path.parent)}')
     if path.exists():
         return [(path, Path(path.name))]
-    if name.isdecimal():
-        return [(int(name), Path(f'camera{name}.mp4'))]
     if not glob.has_magic(name):
         raise SagaError(f'{name}: no such picture, video or folder')
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
@@ -135,13 +131,13 @@ def _in_folder(folder: Path, out: Path | None, refused: list[SagaError]) -> list
     return [(path, path.relative_to(folder)) for path in found]
 
 
-def _without_results(found: list[tuple[Path | int, Path]]) -> list[tuple[Path | int, Path]]:
+def _without_results(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     """Each source once, and none that was made from another of them: a shell expands ``*.jpg`` to both."""
-    sources = {source for source, _ in found if isinstance(source, Path)}
+    sources = {source for source, _ in found}
     originals = sources | {source.with_suffix('') for source in sources}
-    kept: dict[Path | int, Path] = {}
+    kept: dict[Path, Path] = {}
     for source, below in found:
-        if not isinstance(source, Path) or not _is_made(source, sources, originals):
+        if not _is_made(source, sources, originals):
             kept.setdefault(source, below)
     return list(kept.items())
 
@@ -156,20 +152,18 @@ def _is_file(out: Path, written: str) -> bool:
     return not out.is_dir() and not written.endswith('/') and _suffix(out) in PICTURE_SUFFIXES + VIDEO_SUFFIXES
 
 
-def _job(source: Path | int, below: Path, out: Path | None, to_file: bool) -> Job:
-    kind = 'camera' if isinstance(source, int) else 'video' if _is_video(source) else 'photo'
+def _job(source: Path, below: Path, out: Path | None, to_file: bool) -> Job:
+    kind = 'video' if _is_video(source) else 'photo'
     ending = _right_ending(source) if kind == 'photo' else None
     if out is not None:
         below = below if ending is None else below.with_suffix(ending)
         return Job(source, out if to_file else out / below, kind)
-    if kind == 'camera':
-        return Job(source, None, kind)
     return Job(source, source.with_name(f'{source.stem}{ENDING}{source.suffix if ending is None else ending}'), kind)
 
 
-def _require_free(job: Job, sources: set[str], taken: dict[str, Path | int]) -> None:
+def _require_free(job: Job, sources: set[str], taken: dict[str, Path]) -> None:
     real = os.path.realpath(job.target)
-    if real in sources or (isinstance(job.source, Path) and job.target.exists() and job.target.samefile(job.source)):
+    if real in sources or (job.target.exists() and job.target.samefile(job.source)):
         what = 'the output would be the input' if real == os.path.realpath(job.source) else 'the output is an input'
         raise SagaError(f'{job.source}: {what}, {job.target}; name another with -o')
     if job.target.is_dir():

@@ -109,15 +109,6 @@ def test_name_with_brackets_is_a_file_first(folder):
     assert find_jobs([folder / 'b [1].jpg']).jobs[0].source == folder / 'b [1].jpg'
 
 
-def test_camera(folder, tmp_path, monkeypatch):
-    assert find_jobs(['0']).jobs == [Job(0, None, 'camera')]
-    assert find_jobs(['1'], tmp_path / 'x.mp4').jobs == [Job(1, tmp_path / 'x.mp4', 'camera')]
-    assert find_jobs(['1'], tmp_path / 'out').jobs == [Job(1, tmp_path / 'out' / 'camera1.mp4', 'camera')]
-    monkeypatch.chdir(folder)
-    (folder / '2').touch()
-    assert find_jobs(['2']).jobs == [Job(Path('2'), Path('2_enhanced'), 'photo')]
-
-
 def test_existing_outputs(folder):
     (folder / 'b_enhanced.jpg').touch()
     jobs, skipped, _ = find_jobs([folder / 'b.jpg', folder / 'a.PNG'])

@@ -11,8 +11,9 @@ from PIL import ExifTags, Image
 from saga_mm.errors import SagaError
 from saga_mm.images.photo import read_photo
 from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
+from saga_mm.runs.enhance import EnhanceOptions, enhance
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance, enhance_photo
+from saga_mm.tasks.enhancement.photographs import enhance_photo
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}

@@ -11,9 +11,8 @@ import torch
 from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
-from saga_mm.tasks.enhancement.clips import until_interrupted
+from saga_mm.runs.enhance import EnhanceOptions, enhance
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-from saga_mm.tasks.enhancement.photographs import EnhanceOptions, enhance
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
@@ -129,64 +128,3 @@ def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         run(weights, source, out=str(tmp_path / 'out') + '/')
     assert not os.listdir(tmp_path / 'out')
-
-
-class Camera:
-    """Shows frames that grow brighter, and presses Ctrl-C at one of them."""
-
-    def __init__(self, count: int, pressed_at: int | None = None) -> None:
-        self.count, self.pressed_at, self.taken, self.released = count, pressed_at, 0, False
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        if self.taken == self.count:
-            return False, None
-        self.taken += 1
-        if self.taken == self.pressed_at:
-            signal.raise_signal(signal.SIGINT)
-        return True, np.full((32, 48, 3), (40, 20, 10), np.uint8) + np.uint8(self.taken)
-
-    def get(self, name: int) -> float:
-        return 20.0
-
-    def set(self, name: int, value: float) -> bool:
-        return False
-
-    def release(self) -> None:
-        self.released = True
-
-
-@pytest.mark.parametrize(
-    ('count', 'pressed_at', 'missing'), [(9, 5, ''), (4, None, '; the camera gave no more')], ids=['pressed', 'ended']
-)
-def test_camera_until_interrupted(count, pressed_at, missing, weights, tmp_path, monkeypatch, capsys):
-    camera, asked = Camera(count, pressed_at), []
-    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: asked.append(number) or camera)
-    before = signal.getsignal(signal.SIGINT)
-    assert run(weights, '1', out=str(tmp_path / 'live.mp4')) == 0
-    assert asked == [1] and camera.released and signal.getsignal(signal.SIGINT) is before
-    out = capsys.readouterr().out
-    assert f'camera 1 is recorded to {tmp_path}/live.mp4; Ctrl-C ends it' in out
-    assert f'(48 x 32, {camera.taken} frames{missing}, ' in out and camera.taken == (pressed_at or count)
-    assert os.listdir(tmp_path) == ['live.mp4']
-    reader, frames = read(tmp_path / 'live.mp4')
-    assert len(frames) == camera.taken and not reader.missing
-
-
-def test_camera_that_is_not_there_or_has_no_output(weights, tmp_path, monkeypatch, capsys):
-    camera = Camera(0)
-    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: camera)
-    assert run(weights, '0', out=str(tmp_path / 'a.mp4')) == 1
-    assert 'failed   0: no picture from this camera' in capsys.readouterr().out and camera.released
-    assert run(weights, '0') == 1
-    assert '-o camera.mp4' in capsys.readouterr().out
-    assert not os.listdir(tmp_path)
-
-
-@pytest.mark.usefixtures('ctrl_c')
-def test_ctrl_c_twice_ends_at_once():
-    with until_interrupted() as is_over:
-        assert not is_over()
-        signal.raise_signal(signal.SIGINT)
-        assert is_over()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
         name: Of the dark picture, below its folder and without its suffix.
         low: Path of the dark one; None where bright pictures are alone.
         high: Path of the bright one; None where dark ones are.
-        scene: Pairs of one scene have one name here.
+        scene: Its group, of pictures of one scene; its own name unless groups are given.
     """
 
     name: str
@@ -57,9 +57,7 @@ LAYOUTS: dict[str, tuple[Folders, ...]] = {
         Folders(('Synthetic/Train/Low', 'Synthetic/Train/Normal'), ('Synthetic/Test/Low', 'Synthetic/Test/Normal')),
     ),
     'uhd_ll': (Folders(('training_set/input', 'training_set/gt'), ('testing_set/input', 'testing_set/gt')),),
-    'fivek': (Folders(('train/input', 'train/target'), ('test/input', 'test/target')),),
 }
-SICE_PARTS = {'train': 'Dataset_Part1', 'test': 'Dataset_Part2'}
 _WORDS = 'low|dark|input|lq|normal|high|bright|target|gt|hq'
 # a word for the side, set off by a sign or by the digits of a number
 _SIDE = re.compile(rf'^(?:{_WORDS})(?:[-_ ]+|(?=\d))|(?:[-_ ]+|(?<=\d))(?:{_WORDS})$', re.IGNORECASE)
@@ -74,24 +72,17 @@ def find_pairs(
     left over, if they are equal without a word for the side such as ``low`` and ``normal`` at the start or the end of
     the name (``low00690.png`` and ``normal00690.png``).
 
-    ``'sice'`` is one folder for each scene with several exposures, and a folder ``Label`` with a picture named as each
-    scene, either in ``root`` or in its ``Dataset_Part1`` (training) and ``Dataset_Part2`` (test). Exposures are
-    numbered from dark to bright: the first half of them, at least one, is paired with the label (3 of 7, 4 of 9), and a
-    scene's pairs share their ``scene``. Everywhere else each pair is its own scene.
-
     Args:
         root: Folder of the data set.
         low: Folder of the dark pictures, in ``root`` or absolute; None lists bright pictures alone.
         high: Folder of the bright pictures.
-        layout: A key of :data:`LAYOUTS`, or ``'sice'``: it says where to look, in place of ``low`` and ``high``.
+        layout: A key of :data:`LAYOUTS`, which names the folders in place of ``low`` and ``high``.
         test: Take the layout's test part.
 
     Raises:
         SagaError: A folder is missing or without pictures, or there is no such layout or no test part.
     """
     top = Path(root).expanduser()
-    if layout == 'sice':
-        return _sice_pairs(_sice_part(top, test))
     if layout is not None:
         low, high = _layout_folders(top, layout, test)
     elif test:
@@ -112,12 +103,12 @@ def guess_layout(root: str | Path) -> str | None:
     for name, variants in LAYOUTS.items():
         if any(_there(top, folders.train) for folders in variants):
             return name
-    return 'sice' if any(_label_folder(folder) for folder in (top, top / SICE_PARTS['train'])) else None
+    return None
 
 
 def _layout_folders(root: Path, layout: str, test: bool) -> tuple[str, str]:
     if layout not in LAYOUTS:
-        raise SagaError(f'There is no layout {layout!r}. Take one of {", ".join([*LAYOUTS, "sice"])}.')
+        raise SagaError(f'There is no layout {layout!r}. Take one of {", ".join(LAYOUTS)}.')
     choices = [folders.test if test else folders.train for folders in LAYOUTS[layout]]
     for choice in choices:
         if _there(root, choice):
@@ -184,39 +175,3 @@ def natural(name: str) -> list:
     """Sorting key by which ``'9'`` comes before ``'10'``."""
     parts = re.split(r'([0-9]+)', name)
     return [(1, int(part), '') if index % 2 else (0, 0, part) for index, part in enumerate(parts)]
-
-
-def _sice_part(root: Path, test: bool) -> Path:
-    part = root / SICE_PARTS['test' if test else 'train']
-    if not part.is_dir() and not test:
-        part = root
-    if _label_folder(part) is None:
-        raise SagaError(f'{part} is not laid out as sice: it has no folder Label. Correct data_root or layout.')
-    return part
-
-
-def _label_folder(part: Path) -> Path | None:
-    entries = sorted(part.iterdir()) if part.is_dir() else []
-    return next((path for path in entries if path.is_dir() and path.name.lower() == 'label'), None)
-
-
-def _sice_pairs(part: Path) -> Pairing:
-    label_folder = _label_folder(part)
-    labels = _by_name(label_folder)
-    pairs, only_low = [], []
-    scenes = _sorted(path for path in part.iterdir() if path.is_dir() and not path.name.startswith('.'))
-    for scene in scenes:
-        if scene == label_folder:
-            continue
-        exposures = _sorted(find_images(scene))
-        dark = exposures[: max(1, len(exposures) // 2)]
-        label = labels.pop(scene.name, [])
-        if len(label) != 1:
-            only_low += map(str, dark)
-            continue
-        pairs += [Pair(f'{scene.name}/{path.stem}', str(path), label[0], scene.name) for path in dark]
-    return Pairing(pairs, only_low, [path for paths in labels.values() for path in paths])
-
-
-def _sorted(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: natural(path.name))

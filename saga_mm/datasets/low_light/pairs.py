@@ -29,13 +29,12 @@ class PairedLowLightDataset(BaseDataset):
         data_root: Folder of the data set.
         low: Folder of the dark pictures, in ``data_root`` or absolute; None for bright pictures alone.
         high: Folder of the bright pictures.
-        layout: ``'lol_v1'``, ``'lol_v2_real'``, ``'lol_v2_synthetic'``, ``'uhd_ll'``, ``'fivek'`` or ``'sice'``: the
-            folders of that public data set, in place of ``low`` and ``high``. See
+        layout: ``'lol_v1'``, ``'lol_v2_real'``, ``'lol_v2_synthetic'``, or ``'uhd_ll'``: the folders of
+            that public data set, in place of ``low`` and ``high``. See
             :func:`~saga_mm.datasets.low_light.layouts.find_pairs`, also for how names are matched.
         scene_groups: JSON file, in ``data_root`` or absolute, that gives each file a group: ``{"2.png": 0, ...}``.
             Suffixes do not count. Pictures of one scene belong to one group, so that none is on both sides of
-            ``hold_out``. Without it each pair is a group of its own, named as its dark file without the suffix; in the
-            layout ``'sice'`` each scene is one.
+            ``hold_out``. Without it each pair is a group of its own, named as its dark file without the suffix.
         hold_out: Groups to hold out of training: their names, or how many to draw. None: none.
         hold_out_seed: The seed of that draw.
         split: ``'train'``: what is not held out. ``'val'``: what is held out. ``'test'``: the layout's test part.

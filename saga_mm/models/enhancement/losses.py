@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.errors import SagaError
 from saga_mm.ops.precision import full_precision, wide
 from saga_mm.registry import MODELS
 
-__all__ = ['CharbonnierLoss', 'EdgeLoss', 'FrequencyLoss', 'ImageLoss', 'L1PixelLoss', 'SSIMLoss']
+__all__ = ['CharbonnierLoss', 'ImageLoss', 'SSIMLoss']
 
 SSIM_WINDOW = 11
 
@@ -50,16 +49,6 @@ class ImageLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}'
-
-
-@MODELS.register_module()
-class L1PixelLoss(ImageLoss):
-    """Mean absolute difference."""
-
-    pointwise = True
-
-    def measure(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return F.l1_loss(pred, target)
 
 
 @MODELS.register_module()
@@ -109,28 +98,3 @@ class SSIMLoss(ImageLoss):
         # a larger window would be left out by the library, with a warning, and variances would be wrong
         window = min(SSIM_WINDOW, side - 1 + side % 2)
         return 1 - self._ssim(pred, target, data_range=1.0, win_size=window)
-
-
-@MODELS.register_module()
-class FrequencyLoss(ImageLoss):
-    """Mean absolute difference of the real and imaginary parts of the images' Fourier transforms.
-
-    The transform is the orthonormal one, so that the loss, and with it its weight, means the same for crops of any
-    size. A weight for the transform that is not normalised is multiplied by ``sqrt(H * W)`` to do the same here.
-    """
-
-    def measure(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        # the transform is linear: one of the difference serves for both
-        return torch.view_as_real(torch.fft.rfft2(pred - target, norm='ortho')).abs().mean()
-
-
-@MODELS.register_module()
-class EdgeLoss(ImageLoss):
-    """Mean absolute difference of the images' gradients: steps between neighbours, across and down."""
-
-    def measure(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        # the last row and column have no next one; repeated, their steps are zero
-        error = F.pad(pred - target, (0, 1, 0, 1), mode='replicate')
-        across = error[..., :-1, 1:] - error[..., :-1, :-1]
-        down = error[..., 1:, :-1] - error[..., :-1, :-1]
-        return (across.abs().mean() + down.abs().mean()) / 2

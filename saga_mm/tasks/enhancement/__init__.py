@@ -21,7 +21,7 @@ ENHANCEMENT = Task(
     verbs={
         'train': Implementation(f'{_FOLDER}.evaluation:EnhancementEvaluation'),
         'test': Implementation(f'{_FOLDER}.evaluation:EnhancementEvaluation'),
-        'enhance': Implementation(f'{_FOLDER}.photographs:enhance'),
+        'enhance': Implementation('saga_mm.runs.enhance:enhance'),
         'check-data': Implementation(f'{_FOLDER}.data:EnhancementData'),
         'export': Implementation(
             f'{_FOLDER}.export:EnhancementExport',

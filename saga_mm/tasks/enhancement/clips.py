@@ -1,12 +1,11 @@
-"""Videos and cameras as jobs of ``tools/enhance.py``."""
+"""Enhance videos from file to file."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +15,11 @@ from saga_mm.images.inputs import Job
 from saga_mm.images.video_reader import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
-from saga_mm.tasks.enhancement.camera import enhance_camera
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.video import EnhancedVideo, codec_bytes, enhance_video
+
+if TYPE_CHECKING:
+    from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 
 # pixels of the longest side before and after
 COMPARED_SIDE = 1920
@@ -34,13 +34,13 @@ def enhance_moving(
     compared: Path | None = None,
     tell: Callable[[float], None] | None = None,
 ) -> str:
-    """Enhance a video, or a camera until Ctrl-C.
+    """Enhance a video into another.
 
     Args:
         inferencer: What enhances.
         job: What to do.
         finish: What becomes of the answer.
-        compared: Where before and after go, side by side and without sound; for a video.
+        compared: Where before and after go, side by side and without sound.
         tell: Called with the share that is done, up to 1.
 
     Returns:
@@ -55,16 +55,9 @@ def enhance_moving(
             'enhance it with weights, such as --weights tiny'
         )
     options = {'finish': finish, 'max_memory': inferencer.budget}
-    if job.kind == 'video':
-        with ExitStack() as stack:
-            show = None if compared is None else stack.enter_context(_Comparison(compared, job.source))
-            done = enhance_video(job.source, job.target, inferencer.model, tell=tell, show=show, **options)
-        return _text(done)
-    if job.target is None:
-        raise SagaError(f'{job.source}: a camera needs a file to write; name one with -o camera.mp4')
-    print(f'camera {job.source} is recorded to {job.target}; Ctrl-C ends it', flush=True)
-    with until_interrupted() as is_over:
-        return _text(enhance_camera(job.source, job.target, inferencer.model, is_over, **options))
+    with _Comparison(compared, job.source) if compared is not None else nullcontext() as show:
+        done = enhance_video(job.source, job.target, inferencer.model, tell=tell, show=show, **options)
+    return _text(done)
 
 
 def video_megapixels(path: Path) -> float:
@@ -75,22 +68,6 @@ def video_megapixels(path: Path) -> float:
     """
     with VideoReader(path) as video:
         return video.kind.height * video.kind.width * (video.frames or 1) / 1e6
-
-
-@contextmanager
-def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; the second time it does what it did before."""
-    pressed = []
-
-    def note(*_: object) -> None:
-        pressed.append(True)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _text(done: EnhancedVideo) -> str:

@@ -165,6 +165,7 @@ class LowLightInferencer:
         compare: bool = False,
         overwrite: bool = False,
     ) -> Path:
+        # readers and writers of files are imported when a file is named
         from saga_mm.tasks.enhancement.photographs import save_photos
 
         return save_photos(self, user_path(source), out, finish, compare, overwrite)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from saga_mm.datasets.low_light.layouts import LAYOUTS, Pairing, find_pairs, guess_layout, natural, without_suffix
+from saga_mm.datasets.low_light.layouts import Pairing, find_pairs, guess_layout, natural, without_suffix
 from saga_mm.errors import SagaError
 
 
@@ -28,7 +28,6 @@ def short(found: Pairing, root: Path) -> list[tuple]:
         ('lol_v2_real', 'Real_captured/Train/{Low,Normal}', 'Real_captured/Test/{Low,Normal}'),
         ('lol_v2_synthetic', 'Synthetic/Train/{Low,Normal}', 'Synthetic/Test/{Low,Normal}'),
         ('uhd_ll', 'training_set/{input,gt}', 'testing_set/{input,gt}'),
-        ('fivek', 'train/{input,target}', 'test/{input,target}'),
     ],
 )
 def test_public_layouts(tmp_path: Path, layout: str, train: str, test: str):
@@ -114,34 +113,6 @@ def test_bright_pictures_alone(tmp_path: Path):
     assert short(found, tmp_path) == [('b', None, 'photos/b.png', 'b'), ('a/c', None, 'photos/a/c.jpg', 'a/c')]
 
 
-@pytest.mark.parametrize('part', ['', 'Dataset_Part1/'])
-def test_sice(tmp_path: Path, part: str):
-    put(tmp_path, *(f'{part}2/{number}.JPG' for number in range(1, 8)))
-    put(tmp_path, *(f'{part}10/{number}.JPG' for number in range(1, 10)))
-    put(tmp_path, f'{part}11/only.JPG', f'{part}Label/2.JPG', f'{part}Label/10.PNG', f'{part}Label/11.JPG')
-    found = find_pairs(tmp_path, layout='sice')
-    assert [pair.name for pair in found.pairs] == [
-        *(f'2/{number}' for number in (1, 2, 3)),
-        *(f'10/{number}' for number in (1, 2, 3, 4)),
-        '11/only',
-    ]
-    assert [Path(pair.high).name for pair in found.pairs] == 3 * ['2.JPG'] + 4 * ['10.PNG'] + ['11.JPG']
-    assert [pair.scene for pair in found.pairs] == 3 * ['2'] + 4 * ['10'] + ['11']
-    assert guess_layout(tmp_path) == 'sice'
-
-
-def test_sice_test_part_and_what_is_missing(tmp_path: Path):
-    put(tmp_path, 'Dataset_Part1/1/1.jpg', 'Dataset_Part1/label/1.jpg')
-    put(tmp_path, 'Dataset_Part2/5/1.jpg', 'Dataset_Part2/6/1.jpg', 'Dataset_Part2/label/5.jpg')
-    put(tmp_path, 'Dataset_Part2/label/7.jpg')
-    found = find_pairs(tmp_path, layout='sice', test=True)
-    assert [pair.name for pair in found.pairs] == ['5/1']
-    assert [Path(path).parent.name for path in found.only_low] == ['6']
-    assert [Path(path).name for path in found.only_high] == ['7.jpg']
-    with pytest.raises(SagaError, match='Dataset_Part2 is not laid out as sice: it has no folder Label'):
-        find_pairs(tmp_path / 'Dataset_Part1', layout='sice', test=True)
-
-
 @pytest.mark.parametrize(
     ('files', 'call', 'message'),
     [
@@ -149,10 +120,9 @@ def test_sice_test_part_and_what_is_missing(tmp_path: Path):
         (['high/1.png'], lambda r: find_pairs(r), r'Folder .*low does not exist'),
         (['low/1.txt', 'high/1.png'], lambda r: find_pairs(r), r'low: has no pictures'),
         (['our485/low/1.png', 'our485/high/1.png'], lambda r: find_pairs(r), "looks like layout='lol_v1': set that"),
-        (['low/1.png'], lambda r: find_pairs(r, layout='lol'), "no layout 'lol'. Take one of lol_v1, .*sice"),
+        (['low/1.png'], lambda r: find_pairs(r, layout='lol'), "no layout 'lol'. Take one of lol_v1, .*uhd_ll"),
         (['low/1.png'], lambda r: find_pairs(r, layout='lol_v1'), 'no our485/low and our485/high, or Train/input and'),
         (['low/1.png'], lambda r: find_pairs(r, test=True), "split='test' needs a layout"),
-        (['low/1.png'], lambda r: find_pairs(r, layout='sice'), 'no folder Label'),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, files: list[str], call: Callable, message: str):
@@ -165,5 +135,4 @@ def test_nothing_is_guessed_of_other_folders(tmp_path: Path):
     put(tmp_path, 'low/1.png', 'high/1.png')
     assert guess_layout(tmp_path) is None
     assert guess_layout(tmp_path / 'absent') is None
-    assert 'sice' not in LAYOUTS
     assert (without_suffix('a/b.1.PNG'), without_suffix('b.1')) == ('a/b.1', 'b.1')

@@ -98,14 +98,6 @@ def test_without_groups_each_pair_is_one(root: Path):
     assert len(names(root, hold_out=2)) == 4
 
 
-def test_scenes_of_sice_stay_together(tmp_path: Path):
-    for name in ('1/1', '1/2', '1/3', '1/4', '2/1', '2/2', 'Label/1', 'Label/2'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / f'{name}.jpg').touch()
-    assert names(tmp_path, layout='sice', hold_out=[1], split='val') == ['1', '1']
-    assert names(tmp_path, layout='sice', hold_out=[1]) == ['2']
-
-
 def test_the_test_part_of_a_layout_knows_no_hold_out(tmp_path: Path):
     for part, count in (('our485', 3), ('eval15', 2)):
         for side in ('low', 'high'):

@@ -76,21 +76,21 @@ def test_strength() -> None:
 
 
 def test_losses_by_name_and_their_gradients() -> None:
-    model = build(losses=[{'type': 'saga_mm.CharbonnierLoss'}, {'type': 'saga_mm.EdgeLoss', 'loss_weight': 0.5}])
+    model = build(losses=[{'type': 'saga_mm.CharbonnierLoss'}, {'type': 'saga_mm.SSIMLoss', 'loss_weight': 0.5}])
     samples = [BaseDataElement(gt_img=torch.rand(3, 24, 32)) for _ in range(2)]
     losses = model(torch.rand(2, 3, 24, 32), samples, mode='loss')
-    assert set(losses) == {'loss_charbonnier', 'loss_edge'}
+    assert set(losses) == {'loss_charbonnier', 'loss_ssim'}
     sum(losses.values()).backward()
     assert model.head.conv.weight.grad.abs().sum() > 0
 
 
 def test_losses_of_one_kind_have_names_of_their_own() -> None:
-    kinds = [('EdgeLoss', 0.5), ('CharbonnierLoss', 1.0), ('EdgeLoss', 1.5), ('EdgeLoss', 1.0)]
+    kinds = [('SSIMLoss', 0.5), ('CharbonnierLoss', 1.0), ('SSIMLoss', 1.5), ('SSIMLoss', 1.0)]
     model = build(losses=[{'type': f'saga_mm.{kind}', 'loss_weight': weight} for kind, weight in kinds])
     samples = [BaseDataElement(gt_img=torch.rand(3, 24, 32)) for _ in range(2)]
     losses = model(torch.rand(2, 3, 24, 32), samples, mode='loss')
-    assert list(losses) == ['loss_edge', 'loss_charbonnier', 'loss_edge_2', 'loss_edge_3']
-    assert torch.allclose(losses['loss_edge_2'], 3 * losses['loss_edge'])
+    assert list(losses) == ['loss_ssim', 'loss_charbonnier', 'loss_ssim_2', 'loss_ssim_3']
+    assert torch.allclose(losses['loss_ssim_2'], 3 * losses['loss_ssim'])
 
 
 def test_prediction_of_images_of_several_sizes() -> None:
