@@ -1,4 +1,4 @@
-"""Zip archives that hold numbers (``.pth``, ``.npz``), checked by their directory before anything in them is read."""
+"""Zip archives of numbers (``.pth``, ``.npz``): the directory is checked before any entry is read."""
 
 from __future__ import annotations
 

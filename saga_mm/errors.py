@@ -1,4 +1,4 @@
-"""The exceptions that a user is meant to read."""
+"""Exceptions whose messages are for users."""
 
 
 class SagaError(Exception):

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, whatever happens while they are written and whoever else writes there."""
+"""Write files that appear complete or not at all, also with several writers and a full disk."""
 
 from __future__ import annotations
 

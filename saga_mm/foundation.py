@@ -1,4 +1,4 @@
-"""What models are made of: classes of mmengine where it is installed, else the little of them that torch alone needs.
+"""Base classes of models: mmengine's where it is installed, else minimal ones on torch.
 
 Both distributions of the stack install a package ``mmengine``, so none can be a dependency of this one. With it, models
 register with mmengine, and configs of mmdet and mmseg find them. Without it they are modules of PyTorch, found by name.

@@ -1,4 +1,4 @@
-"""Child registries of mmengine's, or plain ones where mmengine is not installed.
+"""Child registries of mmengine's, or plain registries where mmengine is not installed.
 
 Naming the package in a config is enough, ``type='saga_mm.PVT'``: mmengine imports this module by the scope's name, and
 the registry then imports its ``locations``. Nothing heavy may be imported here.

@@ -1,4 +1,4 @@
-"""Text files and JSON of a user's: read in UTF-8, UTF-16 and UTF-32, and refused in one line."""
+"""Read a user's text and JSON files in UTF-8, UTF-16 and UTF-32."""
 
 import codecs
 import json

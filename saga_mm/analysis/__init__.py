@@ -1,4 +1,4 @@
-"""What models cost and what they learn."""
+"""Cost of models by tracing, effective rank of their states, and maps of their gates."""
 
 from .cost import UntraceableError, measure_cost
 from .parts import PartCost, PartsCost, measure_parts

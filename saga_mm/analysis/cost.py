@@ -1,4 +1,4 @@
-"""What a model costs, found by tracing it without memory: multiply-accumulates and peak live activations."""
+"""Multiply-accumulates and peak memory of activations, by tracing a model without memory for its tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``saga-mm flops`` prints of a model."""
+"""The table that ``saga-mm flops`` prints of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where SAGA's gates open over an image."""
+"""Maps of SAGA's gates over an image, drawn and as figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many multiply-accumulates an operator makes, and attention as the fused kernels run it."""
+"""Multiply-accumulates of each operator, and attention as the fused kernels compute it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost of a detector, segmentor or backbone, part by part, as a table."""
+"""Cost of a detector, segmentor or backbone, part by part, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an analysis looks at: a backbone, with weights as far as there are some, and pictures."""
+"""The backbone, weights and pictures that an analysis is given on the command line."""
 
 from __future__ import annotations
 

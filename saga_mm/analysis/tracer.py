@@ -1,4 +1,4 @@
-"""Follows every operator of a pass: what it multiplies, and the memory that it makes and frees."""
+"""A dispatch mode that records the multiply-accumulates and the memory of every operator of a pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user calls from Python. Importing it needs torch and mmengine alone; the rest is imported when it is named."""
+"""Python interface. Importing it needs torch and mmengine alone; the rest is imported when it is named."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

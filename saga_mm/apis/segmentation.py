@@ -1,4 +1,4 @@
-"""The place of :class:`Segmenter` that scripts know; it is exported by :mod:`saga_mm.apis` as well."""
+"""Import path of :class:`Segmenter` for scripts that use it; new code imports it from :mod:`saga_mm.apis`."""
 
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 

@@ -1,4 +1,4 @@
-"""The place of :func:`segment_strips` that scripts know; it is exported by :mod:`saga_mm.apis` as well."""
+"""Import path of :func:`segment_strips` for scripts that use it; new code imports it from :mod:`saga_mm.apis`."""
 
 from saga_mm.tasks.segmentation.strips import segment_strips
 

@@ -1,4 +1,4 @@
-"""``saga-mm check-data``: look at the data of a config."""
+"""``saga-mm check-data``: check and draw the data of a config."""
 
 from __future__ import annotations
 

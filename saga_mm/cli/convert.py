@@ -1,4 +1,4 @@
-"""``saga-mm convert``: make a published checkpoint loadable."""
+"""``saga-mm convert``: convert a published checkpoint to this package's names."""
 
 from __future__ import annotations
 

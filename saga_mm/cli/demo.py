@@ -1,4 +1,4 @@
-"""``saga-mm demo``: a page in the browser to try models on."""
+"""``saga-mm demo``: a web page on this machine to try models on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``saga-mm doctor``: what is installed, what is in use and what is missing."""
+"""``saga-mm doctor``: report what is installed, in use and missing."""
 
 from __future__ import annotations
 

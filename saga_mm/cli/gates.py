@@ -1,4 +1,4 @@
-"""``saga-mm gates``: where gates open over an image."""
+"""``saga-mm gates``: draw SAGA's gates over an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``saga-mm``, one command whose verbs are the tools."""
+"""``saga-mm``: one command with a verb for each tool."""
 
 from __future__ import annotations
 

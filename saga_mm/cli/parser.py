@@ -1,4 +1,4 @@
-"""Parsers that suggest what was meant, in one line."""
+"""Argument parsers that report a mistake in one line with the nearest valid option or value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``saga-mm publish``: the weights of a trained enhancer as a file for everybody."""
+"""``saga-mm publish``: write the weights of a trained enhancer as a small file."""
 
 from __future__ import annotations
 

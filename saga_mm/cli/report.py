@@ -1,4 +1,4 @@
-"""``saga-mm report``: what a training reached."""
+"""``saga-mm report``: summarise a training."""
 
 from __future__ import annotations
 

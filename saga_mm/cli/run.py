@@ -1,4 +1,4 @@
-"""How every tool starts and ends: read a config, run, and tell the user what went wrong in one line."""
+"""Run a tool: handle signals and exit codes, and print errors as one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data: the demo data that is made at first use, and checks of a user's own."""
+"""Demo data, data sets and transforms, and checks of a user's data."""
 
 from saga_mm.datasets.checks.coco import CocoSummary, check_coco, classes_of
 from saga_mm.datasets.checks.coco_config import check_dataset_cfg

@@ -1,4 +1,4 @@
-"""COCO files as mmdet reads them: in any encoding that the check takes, and evaluated whatever their ids are."""
+"""Read COCO files in any Unicode encoding, and evaluate them whatever the ids of annotations are."""
 
 from pathlib import Path
 from typing import Any

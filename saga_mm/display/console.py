@@ -1,4 +1,4 @@
-"""Lines on the screen, once in a distributed run."""
+"""Print lines, from one process of a distributed run."""
 
 import os
 import sys

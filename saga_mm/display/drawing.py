@@ -1,4 +1,4 @@
-"""Pictures of predictions, under names of their own."""
+"""Write pictures of predictions under names that do not collide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fonts that have the letters of a text; letters that no font has are written as their numbers."""
+"""Fonts for a text in any script. Letters that no font has are drawn as their code points."""
 
 from __future__ import annotations
 

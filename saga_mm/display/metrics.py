@@ -1,4 +1,4 @@
-"""Metrics under names that people use, as a line and as a table."""
+"""Readable names of metrics, as a line and as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class maps over pictures, with a legend."""
+"""Draw class maps over pictures, with a legend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars where tqdm is installed (mmdet depends on it); a line now and then where no terminal shows them."""
+"""Progress bars by tqdm in a terminal, and a line every ten seconds elsewhere."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What a training run did, as a table and as pictures."""
+"""Summarise a training as a table and as pictures."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,1 +1,1 @@
-"""What the tools are made of: configs, checkpoints, checks before a run, and the run itself."""
+"""Hooks, optimizer constructors and checkpoints for mmengine's training loop."""

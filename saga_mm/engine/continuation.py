@@ -1,4 +1,4 @@
-"""What makes a resumed training the training: its random numbers, its place in the data, and a validation it lost."""
+"""Continue a training exactly: random numbers, position in the data, and a validation that was missed."""
 
 from __future__ import annotations
 

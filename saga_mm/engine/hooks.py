@@ -1,4 +1,4 @@
-"""A checkpoint hook under which a kill at any moment leaves every finished checkpoint whole."""
+"""A checkpoint hook that writes atomically: a killed training leaves every finished checkpoint complete."""
 
 from __future__ import annotations
 

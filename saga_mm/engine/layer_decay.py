@@ -1,4 +1,4 @@
-"""Learning rates that shrink layer by layer towards the image, for fine-tuning a pretrained backbone."""
+"""Learning rates that decay by layer, for fine-tuning a pretrained backbone."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Batch norm of a batch in which a channel has one value, which torch refuses."""
+"""Batch norm in training on a single value for each channel, which PyTorch refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the state of an optimizer in a checkpoint is of a model's parameters, found out before it is loaded.
+"""Check that the optimizer state of a checkpoint fits a model's parameters, before it is loaded.
 
 Fused optimizers do not compare shapes: a state that is smaller than its parameter makes them write past its end.
 """

@@ -1,4 +1,4 @@
-"""One line on the screen every few seconds, whatever the interval of the log file."""
+"""Print a line on the progress of a training every few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on small crops first and on larger ones later."""
+"""Train on small crops first and on larger ones later."""
 
 from __future__ import annotations
 

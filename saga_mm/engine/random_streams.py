@@ -1,4 +1,4 @@
-"""Random numbers of a training, kept so that a resumed training draws those that the uninterrupted one would."""
+"""Store the states of random generators, so that a resumed training draws the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule of a resumed training: that of the config, at the step where the training goes on."""
+"""Set the schedules of a resumed training from the config, at the step where it continues."""
 
 from __future__ import annotations
 

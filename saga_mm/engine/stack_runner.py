@@ -1,4 +1,4 @@
-"""Building the stack's runner without its noise, and with its mistakes in one line."""
+"""Build mmengine's runner with little output, and report mistakes in the config in one line."""
 
 from __future__ import annotations
 

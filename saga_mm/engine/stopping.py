@@ -1,4 +1,4 @@
-"""A training that is told to end, by a cluster's time limit or a closed terminal, ends with a checkpoint and a line."""
+"""End a training on a signal, such as a cluster's time limit, with a checkpoint and a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models run: as PyTorch modules on any device, or compiled by OpenVINO on a CPU."""
+"""Engines for inference: PyTorch modules on any device, or OpenVINO on a CPU."""
 
 from .choose import ENGINES, PRECISIONS, make_engine, use_engine
 from .explain import Explanation, explain

@@ -1,4 +1,4 @@
-"""Compiled steps on disk, in the user's cache folder."""
+"""A bounded cache of compiled steps on disk, in the user's cache folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing an engine, and having a model use it."""
+"""Choose an engine, and let a model use it."""
 
 from __future__ import annotations
 

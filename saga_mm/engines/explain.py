@@ -1,4 +1,4 @@
-"""What runs where in a model, and why."""
+"""Report where each part of a model runs, and why."""
 
 from __future__ import annotations
 

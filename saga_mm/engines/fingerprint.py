@@ -1,4 +1,4 @@
-"""What a compiled step depends on: weights, options, code and versions."""
+"""Cache keys of compiled steps: weights, options, code and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenVINO itself, and quiet around it."""
+"""Import OpenVINO without its telemetry and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row steps compiled by OpenVINO, on CPUs."""
+"""An engine that compiles row steps with OpenVINO, on CPUs."""
 
 from __future__ import annotations
 
@@ -270,5 +270,5 @@ class OpenVINOEngine(Engine):
         leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]
         positions = [tensor for call in phase.calls for tensor in call.tensors(grid)]
         results = self._call(part, (piece, frame, *leaves, *positions))
-        # what is read is copied to a map before the next piece; states stay
+        # what is read is copied to a map before the next strip; states stay
         return phase.result(results if phase.reads else [array.copy() for array in results], len(x))

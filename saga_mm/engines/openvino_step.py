@@ -1,4 +1,4 @@
-"""From a row step to an OpenVINO model for pieces of any rows and any width."""
+"""Convert a row step to an OpenVINO model for strips of any height and width."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .library import import_openvino, silence
 if TYPE_CHECKING:
     import openvino
 
-# of the piece that a step is traced with; a prime number of columns is no number of channels or heads
+# of the strip that a step is traced with; a prime number of columns is no number of channels or heads
 ROWS, COLUMNS = 3, 37
 
 
@@ -37,7 +37,7 @@ class Phase:
         channels: Of the tokens.
 
     Attributes:
-        calls: What depends on where a piece stands.
+        calls: What depends on where a strip stands.
         spec: Structure of the result.
         kinds: For each leaf of the result ``'tensor'``, ``'int'``, None, or the shape of an empty tensor but its batch.
 
@@ -52,7 +52,7 @@ class Phase:
         self.example = self._inputs(ROWS, COLUMNS)
 
     def _inputs(self, rows: int, columns: int) -> tuple[torch.Tensor, ...]:
-        """Inputs of :meth:`run` for a piece inside a map; its rows and columns are counted in the step's multiples."""
+        """Inputs of :meth:`run` for a strip inside a map; its rows and columns are counted in the step's multiples."""
         step, unit = self.step, self.step.row_multiple * self.step.stride
         halo = step.halo if self.reads else 0
         height, width = rows * unit + 2 * step.halo, columns * unit
@@ -69,7 +69,7 @@ class Phase:
             return (x, frame, *floats, *(tensor for call in self.calls for tensor in call.tensors(grid)))
 
     def check(self, program: Callable[[Sequence[Any]], Sequence[Any]], tolerance: float) -> None:
-        """Compare what was compiled with the step, on a piece of another size than it was traced with.
+        """Compare what was compiled with the step, on a strip of another size than it was traced with.
 
         Raises:
             ConversionError: They differ: the step computes with a size that the tracer takes for a constant.
@@ -83,7 +83,7 @@ class Phase:
         """The tensors of the result.
 
         Args:
-            x: The piece ``(B, rows, width, C)``.
+            x: The strip ``(B, rows, width, C)``.
             frame: A tensor whose sides, less one, are the numbers of :func:`frame_of`.
             tensors: The float tensors of the state, and those of ``calls``.
         """
@@ -183,10 +183,10 @@ def _front_end() -> tuple[Any, Any]:
 
 
 def frame_of(grid: Grid, keep: Grid | None, stride: int) -> tuple[int, int, int, int]:
-    """Where a piece at ``grid`` stands, as far as a compiled step has to know: the sides, less one, of a tensor.
+    """Where a strip at ``grid`` stands, as far as a compiled step has to know: the sides, less one, of a tensor.
 
     Returns:
-        Rows above and below those that make ``keep``, and 1 or 0: whether the map has rows before and after the piece.
+        Rows above and below those that make ``keep``, and 1 or 0: whether the map has rows before and after the strip.
     """
     before, after = int(grid.start > 0), int(grid.stop < grid.height)
     if keep is None:

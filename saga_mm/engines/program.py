@@ -1,4 +1,4 @@
-"""A function of tensors as OpenVINO runs it: for inputs of any size, and faster for sizes that are usual."""
+"""A function compiled by OpenVINO for inputs of any size, and once more for sizes that recur."""
 
 from __future__ import annotations
 

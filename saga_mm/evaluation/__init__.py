@@ -1,4 +1,4 @@
-"""Metrics that the stack does not have. Those that build on mmseg are there where it is installed."""
+"""Metrics beyond those of mmdet and mmseg. Metrics that build on mmseg exist where it is installed."""
 
 import importlib.util
 

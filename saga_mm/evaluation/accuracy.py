@@ -1,4 +1,4 @@
-"""The metric of classification."""
+"""Top-k accuracy of classification."""
 
 from __future__ import annotations
 

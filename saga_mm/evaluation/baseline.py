@@ -1,4 +1,4 @@
-"""What an enhancement reaches without a model, measured beside it."""
+"""Quality of an enhancement without a model: the input itself, and the input after a gamma curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intersection over union, of each class as well."""
+"""Intersection over union, with the value of each class."""
 
 from __future__ import annotations
 

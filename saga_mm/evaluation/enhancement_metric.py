@@ -1,4 +1,4 @@
-"""The metric of low-light enhancement: every convention under its own name."""
+"""Metrics of low-light enhancement, each convention under its own name."""
 
 from __future__ import annotations
 

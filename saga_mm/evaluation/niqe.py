@@ -1,4 +1,4 @@
-"""NIQE: how natural an image looks, without a ground truth.
+"""NIQE: image quality without a ground truth.
 
 Mittal, Soundararajan and Bovik, 'Making a "Completely Blind" Image Quality Analyzer', IEEE Signal Processing Letters
 20(3), 2013. Statistics of an image's blocks are compared with those of good photographs. The latter come from a file

@@ -1,4 +1,4 @@
-"""Noise of photographs without a clean one beside them: how much at each brightness, and how far it reaches."""
+"""Noise of a photograph without a clean reference: by brightness, and its correlation length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near an image comes to its ground truth: PSNR, SSIM and MAE, on colours or on luma.
+"""PSNR, SSIM and MAE between an image and its ground truth, on colours or on luma.
 
 Images are numpy arrays, ``(H, W)`` or ``(H, W, 3)``, or tensors, ``(H, W)`` or ``(C, H, W)``; colours are RGB. Values
 are uint8, or floats in [0, 1]. Nothing is rounded or clipped unless :func:`quantize` is called, and everything is

@@ -1,4 +1,4 @@
-"""Models as ONNX files for images of any size, each compared with PyTorch before it appears."""
+"""Export models as ONNX files for images of any size, each compared with PyTorch before it appears."""
 
 from __future__ import annotations
 

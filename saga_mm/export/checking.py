@@ -1,4 +1,4 @@
-"""An exported model under ONNX Runtime: its answers beside PyTorch's, and the memory that it takes."""
+"""Compare an exported model under ONNX Runtime with PyTorch, and measure its memory."""
 
 from __future__ import annotations
 

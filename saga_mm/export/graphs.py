@@ -1,4 +1,4 @@
-"""What an exported file of each kind computes, and the answers of the model itself to compare it with."""
+"""The graphs that are exported, one class for each kind, and the reference answers of the model."""
 
 from __future__ import annotations
 

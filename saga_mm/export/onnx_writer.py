@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX model: dynamic height and width, a chosen opset, no traces of the machine."""
+"""Export a PyTorch module as ONNX with dynamic height and width, for a chosen opset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a test pipeline resizes pictures, as an exported file says it."""
+"""How a test pipeline resizes pictures, as metadata of an exported file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exported segmentors and detectors compute: models of the stack, with the preparation of images in the graph."""
+"""Graphs of segmentors and detectors of the stack, with normalisation inside."""
 
 from __future__ import annotations
 

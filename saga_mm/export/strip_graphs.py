@@ -1,8 +1,8 @@
-"""An enhancer as ONNX graphs over strips of rows, for programs without PyTorch, such as the page in a browser.
+"""Export an enhancer as ONNX graphs over strips of rows, for the page in a browser.
 
 An image of any size is run within a fixed memory as in Python: the model is cut before each layer with a global state.
-A *read* graph computes everything between two states, for a piece of the rows; a *write* graph makes the state of a
-piece. The program runs a read graph over all strips, has each write its part of the next state, adds the parts, weighed
+A *read* graph computes everything between two states, for a strip of the rows; a *write* graph makes the state of a
+strip. The program runs a read graph over all strips, has each write its part of the next state, adds the parts, weighed
 by their tokens, and goes on with the next read graph.
 """
 
@@ -40,7 +40,7 @@ class Segment:
         enters: The step whose state it is given; None for the first.
         operations: Functions from the maps by name, and the map at hand, to the next map.
         gives: The maps that it makes.
-        halo: Rows of the image beyond a piece that its own rows depend on.
+        halo: Rows of the image beyond a strip that its own rows depend on.
         floats: Numbers alive at once for each pixel of the image.
     """
 
@@ -59,7 +59,7 @@ class Plan:
         model: The model, in evaluation mode.
 
     Attributes:
-        unit: Rows and columns of the image that are a place of the coarsest map. Pieces and halos are counted in them.
+        unit: Rows and columns of the image that are a place of the coarsest map. Strips and halos are counted in them.
         places: Rows of each map, by name, to a unit.
         channels: Of each map.
         segments: In the order in which they run.
@@ -155,7 +155,7 @@ class Plan:
 def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The plan of an enhancer, as :meth:`Plan.describe` gives it, and the ONNX files by name that it speaks of.
 
-    Read graphs take pieces of maps ``(rows, columns, channels)`` and the tensors of a state, and give pieces as large;
+    Read graphs take strips of maps ``(rows, columns, channels)`` and the tensors of a state, and give strips as large;
     ``image`` is uint8, RGB and a fourth channel that is not looked at; ``answer`` is int16, in units of 1 / ``scale``,
     before the strength is applied. Write graphs take the last map that is given, without a halo.
 

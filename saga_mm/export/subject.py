@@ -1,4 +1,4 @@
-"""What is exported: a graph, and what the file says of it."""
+"""What is exported: a graph and its metadata."""
 
 from __future__ import annotations
 

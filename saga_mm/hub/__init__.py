@@ -1,4 +1,4 @@
-"""Models as folders of `config.json`, `model.safetensors` and a model card: the layout of Hugging Face."""
+"""Models as folders of ``config.json``, ``model.safetensors`` and a model card, as on Hugging Face."""
 
 from .model_folder import load, save
 

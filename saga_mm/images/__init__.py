@@ -1,1 +1,1 @@
-"""Photographs, videos and pictures of any size as files, read and written in rows. No torch."""
+"""Read and write photographs, videos and very large pictures, by rows. No torch."""

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name ends with, and where links in a folder may lead."""
+"""Recognise files by their first bytes, and check where links in a folder lead."""
 
 from __future__ import annotations
 

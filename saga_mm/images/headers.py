@@ -1,4 +1,4 @@
-"""What a picture's file says without decoding it: its orientation, its size, and whether it is whole."""
+"""Orientation, size and completeness of a picture, read without decoding it."""
 
 import os
 from pathlib import Path, PureWindowsPath

@@ -1,4 +1,4 @@
-"""What a user names as inputs and output, made into a list of jobs: a source, a target, and what it is."""
+"""Turn the inputs and the output that a user names into a list of jobs."""
 
 from __future__ import annotations
 

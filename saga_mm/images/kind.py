@@ -1,4 +1,4 @@
-"""What kind of file a photograph is, learned without decoding it, so that the same kind can be written."""
+"""The format, depth and metadata of a photograph, read without decoding it, for writing the same kind."""
 
 from __future__ import annotations
 

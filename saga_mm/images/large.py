@@ -1,4 +1,4 @@
-"""Pictures of any size, read in windows of rows: JPEG, PNG and TIFF without decoding them whole."""
+"""Read windows of rows of JPEG, PNG and TIFF files of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG and TIFF files of any size, written row by row."""
+"""Write PNG and TIFF files of any size row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EXIF and ICC profiles: made right for pixels that stand upright, and put into JPEG, PNG and TIFF files."""
+"""Adapt EXIF and ICC profiles to upright pixels, and insert them into JPEG, PNG and TIFF files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture's file says beside EXIF and its profile: XMP, IPTC, comment, density, texts, and where a map lies."""
+"""Metadata beside EXIF and ICC profile: XMP, IPTC, comment, density, texts and georeference."""
 
 from __future__ import annotations
 

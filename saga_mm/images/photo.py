@@ -1,4 +1,4 @@
-"""Photographs at the depth they were taken in, whole or in windows of rows, with all that their file tells of them."""
+"""Read photographs at their own depth, whole or by rows, with all their metadata."""
 
 from __future__ import annotations
 

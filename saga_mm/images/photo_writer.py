@@ -1,4 +1,4 @@
-"""Photographs written as the kind of file that they came from: depth, colours, transparency, EXIF, profile, quality."""
+"""Write photographs in the format of their source: depth, colours, transparency, metadata, quality."""
 
 from __future__ import annotations
 

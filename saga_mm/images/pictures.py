@@ -1,4 +1,4 @@
-"""A user's own pictures: found in a folder, and read whatever their kind."""
+"""Find pictures in a folder, and read pictures of any kind."""
 
 from __future__ import annotations
 

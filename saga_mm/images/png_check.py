@@ -1,4 +1,4 @@
-"""The checksums of PNG files, which the libraries that decode them do not all look at."""
+"""Verify the checksums of PNG files, which not all decoders do."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Frames of a video file, upright, beside the packets of its sound."""
+"""Read the frames of a video file upright, and the packets of its sound."""
 
 from __future__ import annotations
 

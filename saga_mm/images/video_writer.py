@@ -1,4 +1,4 @@
-"""Video files: pictures encoded frame by frame, and sound copied as it is."""
+"""Write video files: encode frames, and copy the sound."""
 
 from __future__ import annotations
 

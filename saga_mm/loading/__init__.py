@@ -1,1 +1,1 @@
-"""From a config and a checkpoint file to a model with weights."""
+"""Read configs and checkpoints, and build models with weights."""

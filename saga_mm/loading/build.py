@@ -1,4 +1,4 @@
-"""Building what a config describes, with its mistakes told as one line instead of a traceback."""
+"""Build what a config describes, and report mistakes in it in one line."""
 
 from __future__ import annotations
 

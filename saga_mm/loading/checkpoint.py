@@ -1,4 +1,4 @@
-"""Reading checkpoints without running what is in them.
+"""Read checkpoints without running code in them.
 
 A ``.pth`` file is a pickle, and a pickle can call anything. Everything here goes through our own interpreter
 (:mod:`saga_mm.loading.unpickling`), which knows the few names that a checkpoint of mmengine's holds besides tensors.

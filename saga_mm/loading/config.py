@@ -1,4 +1,4 @@
-"""Config files: found, read, and their mistakes told in one line."""
+"""Find and read config files, and report mistakes in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published checkpoints as files that our backbones load."""
+"""Convert published checkpoints to files that this package's backbones load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the names in a checkpoint stand for: functions that check their arguments and make plain values."""
+"""Safe stand-ins for the functions and classes that checkpoints name: they check arguments and make plain values."""
 
 from __future__ import annotations
 

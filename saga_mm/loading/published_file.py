@@ -1,4 +1,4 @@
-"""Published checkpoints: what a file holds, and which of the named backbones it is of."""
+"""Read published checkpoints, and recognise which named backbone they belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A readable screen: what the stack dumps goes to the log file, what a user can act upon goes to the screen."""
+"""Keep the stack's long output in the log file, and what a user can act on on the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the OpenMMLab libraries are there and fit together, said in one sentence if not."""
+"""Check that the OpenMMLab libraries are installed and fit together."""
 
 from __future__ import annotations
 

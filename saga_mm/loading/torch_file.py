@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, of today's format and of the one before, read by our own interpreter of their pickles."""
+"""Read files of ``torch.save`` in the current and the older format, without Python's unpickler."""
 
 from __future__ import annotations
 

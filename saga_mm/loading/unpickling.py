@@ -1,4 +1,4 @@
-"""An interpreter for the pickles in checkpoints that calls nothing but what is written here.
+"""An interpreter for the pickles in checkpoints that calls only functions of this package.
 
 Python's unpicklers call what a file names, and torch's ``weights_only`` one what a list of names allows. That list is
 not enough: with it a file can replace the methods of a dict, have numpy read objects at addresses of the file's choice,

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights and a model's fit each other, said before anything runs."""
+"""Compare a checkpoint's weights with a model's, by name and shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint of a folder is meant: to continue a training from, or to use."""
+"""Choose a checkpoint of a folder: the newest to resume from, or the best to use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that registers as a model."""
+"""All modules that register models."""
 
 from .attention import *  # noqa: F403
 from .backbones import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""How new layers start."""
+"""Initialisation of layers."""
 
 from torch import nn
 

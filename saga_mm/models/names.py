@@ -1,4 +1,4 @@
-"""Weights by name: names without what wrappers of a model put in front of them, and numbers that are none."""
+"""Names of weights: strip the prefixes of wrappers, and find values that are NaN or infinite."""
 
 from __future__ import annotations
 

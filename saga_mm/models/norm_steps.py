@@ -1,4 +1,4 @@
-"""Norms by the statistics of a whole map or batch, as steps over rows: moments are written, merged and read."""
+"""Norms with statistics of a whole map or batch as steps over rows: moments are written, merged, read."""
 
 import weakref
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Pictures of several sizes in one batch, which is padded below and to the right to the largest of them.
+"""Batches of pictures of several sizes, padded below and to the right.
 
 Padding would be read by global attention and move position tables. It is not computed: pictures of one size run
 together without it, and their maps are put into maps of zeros. So a picture's maps do not depend on its batch.

@@ -1,4 +1,4 @@
-"""Whether somebody listens to a module or replaced its forward, so that a shortcut around its call would be noticed."""
+"""Tell whether a call of a module may be replaced by a function of its weights: no hooks, no other forward."""
 
 from torch import nn
 

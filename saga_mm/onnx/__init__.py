@@ -1,1 +1,1 @@
-"""Exported models: ONNX files, their facts, and ONNX Runtime."""
+"""Exported ONNX files: metadata, checks, and ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: its metadata, written in plain text and checked when it is read."""
+"""The metadata of exported ONNX files, written as plain text and checked when it is read."""
 
 from __future__ import annotations
 

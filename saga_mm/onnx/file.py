@@ -1,4 +1,4 @@
-"""ONNX files of saga_mm: what their metadata says, and the checks before a file is given to ONNX Runtime.
+"""Check ONNX files of saga_mm before ONNX Runtime is given them.
 
 An ONNX file is a program of tensor operations. A file of somebody else's can therefore take time and memory, but the
 checks here make sure that it reads no other file: no tensor data outside the file, no operators beyond the standard.

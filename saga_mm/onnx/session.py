@@ -1,4 +1,4 @@
-"""ONNX Runtime, with its errors in one line."""
+"""Sessions of ONNX Runtime, with errors in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An enhancer that was exported for strips, run by ONNX Runtime, as ``page/strips.js`` runs it in a browser."""
+"""Run an enhancer that was exported for strips, as ``page/strips.js`` does in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators that mmdet and mmseg take from mmcv, where mmcv was installed without its compiled ones.
+"""Substitutes for the compiled operators of mmcv that mmdet and mmseg use.
 
 For each the first of mmcv's, torchvision's and our own is taken. ``import saga_mm`` sets this up; it has to come before
 mmcv's operators are imported. ``docs/operators.md`` says more.

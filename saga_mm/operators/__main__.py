@@ -1,4 +1,4 @@
-"""Adds the operators to an mmcv that has none, for scripts that import mmdet before saga_mm.
+"""Add the operators to an mmcv that has none, for scripts that import mmdet before saga_mm.
 
 usage: python -m saga_mm.operators [--remove]
 

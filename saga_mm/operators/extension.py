@@ -1,4 +1,4 @@
-"""What stands for ``mmcv._ext``: functions named and called as the compiled ones are.
+"""A substitute for ``mmcv._ext``. Names and parameters of its functions are mmcv's.
 
 mmcv's Python code calls these, so that all above it (``batched_nms``, ``soft_nms``, ``RoIAlign``) is mmcv's own. This
 file is also loaded under the name ``mmcv._ext``; it imports by full names therefore.

@@ -1,4 +1,4 @@
-"""Lets ``import mmcv._ext`` find the substitutes where mmcv has no compiled operators."""
+"""Let ``import mmcv._ext`` find the substitutes where mmcv has no compiled operators."""
 
 from __future__ import annotations
 

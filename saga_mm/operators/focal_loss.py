@@ -1,4 +1,4 @@
-"""The sigmoid focal loss of each class (https://arxiv.org/abs/1708.02002), which mmdet takes from mmcv on a GPU."""
+"""The sigmoid focal loss (https://arxiv.org/abs/1708.02002), which mmdet takes from mmcv on a GPU."""
 
 from __future__ import annotations
 

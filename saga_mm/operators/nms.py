@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the boxes that no better box covers."""
+"""Non-maximum suppression."""
 
 from __future__ import annotations
 

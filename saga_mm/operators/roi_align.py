@@ -1,4 +1,4 @@
-"""RoIAlign: a map's features within boxes, averaged over samples in each bin (https://arxiv.org/abs/1703.06870)."""
+"""RoIAlign (https://arxiv.org/abs/1703.06870): features within boxes, averaged over samples in each bin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear attention as a small additive state: write, merge, read. Pure torch, and kernels beside it."""
+"""The additive state of linear attention: write, merge, read. Plain PyTorch, with Triton kernels beside it."""
 
 from .capture import captures_graph, known_equal
 from .feature_maps import FEATURE_MAPS, FeatureMap, elu_plus_one, focused, get_feature_map

@@ -1,4 +1,4 @@
-"""Whether a graph is being captured, and what may be asked then."""
+"""Decisions that are safe while a graph is being captured."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
 def captures_graph() -> bool:
-    """Whether a graph is being captured, in which a loop over pieces would be frozen at this map's size."""
+    """Whether a graph is being captured, in which a loop over strips would be frozen at this map's size."""
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()

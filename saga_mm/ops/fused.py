@@ -1,4 +1,4 @@
-"""Writing and reading a state with the kernels of :mod:`saga_mm.ops.triton`.
+"""Use of the Triton kernels of :mod:`saga_mm.ops.triton` for writing and reading a state.
 
 :func:`plain_reason_write` and :func:`plain_reason_read` say why a kernel does not take some inputs. Those are for the
 plain functions of :mod:`saga_mm.ops.linear_attention`, which compute the same. Triton is imported when a kernel first

@@ -1,4 +1,4 @@
-"""Tokens and the map they came from."""
+"""Tokens and the grid of the map that they came from."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,19 @@ import torch.nn.functional as F
 
 from .capture import captures_graph, known_equal
 
-# tokens whose copies fit a processor's cache
+# tokens that fit a processor's cache together with their copy
 COPIED = 2048
 COPIED_NUMBERS = 2**18
 
 
 class Grid(NamedTuple):
-    """The whole map's size, and the rows of it that a piece of tokens covers.
+    """The size of a whole map, and the rows of it that a strip of tokens covers.
 
     Attributes:
         height: Rows of the whole map.
-        width: Columns of the whole map and of the piece.
-        start: First row of the piece, counted in the whole map.
-        stop: Row after the piece's last.
+        width: Columns of the whole map and of the strip.
+        start: First row of the strip, counted in the whole map.
+        stop: Row after the strip's last.
     """
 
     height: int
@@ -34,7 +34,7 @@ class Grid(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows that the piece covers."""
+        """Rows that the strip covers."""
         return self.stop - self.start
 
 

@@ -1,7 +1,7 @@
-"""Tensors that depend on where tokens stand in their map: rotations and resized position tables.
+"""Tensors that depend on the positions of tokens: rotations and resized position tables.
 
-An engine compiles a step once, for pieces that begin at any row. What depends on that row cannot be part of the
-compiled step. It is computed by PyTorch for each piece, and given to the compiled step as an input.
+An engine compiles a step once, for strips that begin at any row. What depends on that row cannot be part of the
+compiled step. It is computed by PyTorch for each strip, and given to the compiled step as an input.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
     Attributes:
         function: The function.
-        args: Its arguments; the grid is replaced for each piece.
+        args: Its arguments; the grid is replaced for each strip.
         index: Position of the grid among them.
         ratio: Rows of the step's input to one of the grid.
         kind: Class of the answer if it is a named tuple, or None for a tensor.
@@ -53,7 +53,7 @@ class Call(NamedTuple):
     kind: type | None
 
     def tensors(self, grid: Grid) -> list[torch.Tensor]:
-        """What the function returns for a piece of the step's input at ``grid``."""
+        """What the function returns for a strip of the step's input at ``grid``."""
         coarse = Grid(*(ceil_div(side, self.ratio) for side in grid))
         answer = self.function(*self.args[: self.index], coarse, *self.args[self.index + 1 :])
         return [answer] if self.kind is None else list(answer)

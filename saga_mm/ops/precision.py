@@ -1,4 +1,4 @@
-"""Where sums over all tokens are kept: in at least float32, under autocast too."""
+"""Keep sums over tokens in at least float32, also under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,4 +1,4 @@
-"""Resizing and pooling of whole maps, worked out for a range of rows at a time."""
+"""Resize and pool maps for a range of rows at a time."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
     Args:
         table: ``(1, h * w, C)``.
         size: The ``(h, w)`` that the table was made for.
-        grid: Where the tokens stand; the rows of a piece are those of the table of the whole map.
+        grid: Where the tokens stand; the rows of a strip are those of the table of the whole map.
 
     Returns:
         ``(1, rows * width, C)``.
@@ -99,7 +99,7 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
 
 
 class RowPool:
-    """``F.adaptive_avg_pool2d`` of a whole map as a state: pieces are written, states add up, the sum is the answer.
+    """``F.adaptive_avg_pool2d`` of a whole map as a state: strips are written, states add up, the sum is the answer.
 
     Args:
         size: ``(H, W)`` of the pooled map.
@@ -123,5 +123,5 @@ class RowPool:
 
     @staticmethod
     def merge(states: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The pooled map of all pieces, at least in float32."""
+        """The pooled map of all strips, at least in float32."""
         return sum(states[1:], states[0])

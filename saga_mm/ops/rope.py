@@ -45,7 +45,7 @@ def rotation_2d(grid: Grid, head_dim: int, like: torch.Tensor) -> Rotation:
     usual spacing.
 
     Args:
-        grid: The tokens' places; those of a piece keep their rows in the whole map.
+        grid: The tokens' places; those of a strip keep their rows in the whole map.
         head_dim: Channels d of a head, a multiple of 4.
         like: A tensor that the rotations shall fit in device and in type (at least float32).
 

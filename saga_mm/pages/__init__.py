@@ -1,1 +1,1 @@
-"""The page of ``saga-mm demo``: pictures in, and what models make of them. Needs gradio."""
+"""The web page of ``saga-mm demo``. Needs gradio."""

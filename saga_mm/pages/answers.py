@@ -1,4 +1,4 @@
-"""What the page answers: enhanced photographs, objects, class maps, gates and ranks; without gradio."""
+"""Compute the answers of the page, without gradio: enhanced photographs, objects, class maps, gates, ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page in the browser to try models on: ``saga-mm demo``, and ``app.py`` on Hugging Face Spaces."""
+"""The web page to try models on: ``saga-mm demo``, and ``app.py`` on Hugging Face Spaces."""
 
 from __future__ import annotations
 

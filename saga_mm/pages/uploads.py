@@ -1,4 +1,4 @@
-"""Pictures that visitors of the page send, checked before anything decodes them; and samples to try."""
+"""Check pictures that visitors upload before they are decoded, and offer samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image over many devices: bands of rows, one a process."""
+"""One image over several processes, in bands of rows; many files over several processes."""
 
 from .band_plan import plan_bands, unit_of
 from .band_runner import BandRunner, BandTrainer, gather_map

@@ -1,4 +1,4 @@
-"""How a model is run on a band within the memory of a process."""
+"""Plan how a model runs on a band within the memory of a process."""
 
 from __future__ import annotations
 

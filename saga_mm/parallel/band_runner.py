@@ -1,4 +1,4 @@
-"""Runs row steps over maps that are divided into bands, one a process."""
+"""Run row steps over maps that are divided into bands, one for each process."""
 
 from __future__ import annotations
 

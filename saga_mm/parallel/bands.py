@@ -1,4 +1,4 @@
-"""How maps are divided into bands of rows, and the band that a process holds."""
+"""Divide maps into bands of rows, and hold the band of a process."""
 
 from __future__ import annotations
 

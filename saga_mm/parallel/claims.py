@@ -1,4 +1,4 @@
-"""Many files over many processes: whoever is free claims the next, by locks and records in a folder that all see."""
+"""Divide files among processes: each claims the next file by locks in a shared folder."""
 
 from __future__ import annotations
 

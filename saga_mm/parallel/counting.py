@@ -1,4 +1,4 @@
-"""Counts what processes would send, of images of any size: a model without memory runs the same steps."""
+"""Count the bytes that processes would send for images of any size, with a model without memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of a detector whose images are divided into bands: backbone and neck in bands, heads on whole maps."""
+"""Maps of a detector in bands: backbone and neck are divided, heads see whole maps."""
 
 from __future__ import annotations
 

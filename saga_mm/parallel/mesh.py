@@ -1,4 +1,4 @@
-"""Processes as a mesh of data x bands, and what they say to each other."""
+"""Processes as a mesh of data x bands, and communication between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process this is, as torchrun or Slurm says."""
+"""Rank and number of processes, as torchrun or Slurm set them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges what bands have written of a map."""
+"""Merge the states that bands have written of a map."""
 
 from __future__ import annotations
 

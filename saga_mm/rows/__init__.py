@@ -1,4 +1,4 @@
-"""Exact strips: layers over a map as steps over rows, their runner, and the memory that they may take."""
+"""Exact strips: row steps, their runner, the plan and the memory budget."""
 
 from .budget import MemoryBudget
 from .engine import TORCH, Engine, engine_of

@@ -1,4 +1,4 @@
-"""What a program may take of a device's memory, and how strips are planned within it."""
+"""The memory budget of a program, and the plan of strips within it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory of a device: what the program holds, what is free, and what allocators give back."""
+"""Memory of a device: used, free, peak, and what allocators give back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where row steps run: as PyTorch modules here, compiled by a library in :mod:`saga_mm.engines`."""
+"""The contract of an engine, and its reference: steps run as PyTorch modules."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Engine:
     """Runs row steps as PyTorch runs their modules, on any device: the reference for all other engines.
 
     An engine that compiles steps derives from this class and overrides the three methods that run something. It takes
-    pieces of any rows and any width, and returns states in at least float32. What it cannot run it leaves to this
+    strips of any rows and any width, and returns states in at least float32. What it cannot run it leaves to this
     class, and notes the reason.
 
     Attributes:
         name: What users call it.
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
-        chunk: Bytes that the computation on a piece takes if nothing asks for less or more.
+        chunk: Bytes that the computation on a strip takes if nothing asks for less or more.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
     """

@@ -1,4 +1,4 @@
-"""Sizes of memory as users write them."""
+"""Read sizes of memory as users write them."""
 
 from __future__ import annotations
 

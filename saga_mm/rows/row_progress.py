@@ -1,4 +1,4 @@
-"""How far a planned run over rows is, for whoever watches."""
+"""Report the progress of a run over rows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ _WATCHERS: ContextVar[tuple[Callable[[float], None], ...]] = ContextVar('watcher
 
 @contextmanager
 def watch_rows(show: Callable[[float], None]) -> Iterator[None]:
-    """Have runners that :func:`~saga_mm.ops.plan_runner` made say after each strip how far they are.
+    """Report the progress of runners that :func:`~saga_mm.rows.plan_runner` made, after each strip.
 
-    All who watch are told.
+    Contexts may be nested; all of them are called.
 
     Args:
-        show: Is given the share of its work, by the steps' own estimates, that a runner has done: up to 1.
+        show: Called with the share of the work that a runner has done, up to 1, by the estimates of its steps.
     """
     token = _WATCHERS.set((*_WATCHERS.get(), show))
     try:
@@ -24,17 +24,17 @@ def watch_rows(show: Callable[[float], None]) -> Iterator[None]:
 
 
 class Progress:
-    """Counts work.
+    """Counts the work of a runner.
 
     Args:
-        total: All that there is to do, in any unit; None if that is not known, and nobody is told.
+        total: All work, in any unit; None if it is not known, and nothing is reported.
     """
 
     def __init__(self, total: float | None) -> None:
         self.total, self.done = total, 0.0
 
     def add(self, work: float) -> None:
-        """Count what was done, and tell who watches."""
+        """Add finished work, and report the progress."""
         self.done += work
         for show in _WATCHERS.get() if self.total else ():
             show(min(self.done / self.total, 1.0))

@@ -1,4 +1,4 @@
-"""Runs row steps over maps, within a memory that one chooses."""
+"""Run row steps over maps within a given memory, and plan the strips."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Part(NamedTuple):
             size = height, width
 
     def state_bytes(self, batch: int, number: float = 4) -> float:
-        """Bytes of the largest state, with the pieces that it is merged from."""
+        """Bytes of the largest state, with the strips that it is merged from."""
         sizes, size, more = [], (self.height, self.width), self.tokens / (self.height * self.width)
         for step in self.steps:
             sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1] * max(more, 1))

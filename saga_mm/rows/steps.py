@@ -1,16 +1,16 @@
-"""Layers over a map in strips of rows: the same numbers as over the whole map, in a memory that one chooses.
+"""Row steps: layers over strips of rows that give the same numbers as over the whole map.
 
 A model is a list of row steps (:class:`RowStep`). Nothing is written twice for that: a step runs the very module that
-the whole map runs on a piece that is some rows larger than what is wanted, its halo, and the rows that felt the cut are
-dropped. Where the map ends a piece ends too, so that zero padding is where the whole map has it. A step that must see
+the whole map runs on a strip that is some rows larger than what is wanted, its halo, and the rows that felt the cut are
+dropped. Where the map ends a strip ends too, so that zero padding is where the whole map has it. A step that must see
 all rows first, such as global attention, is given them in sweeps, in which it writes a state that is merged and read.
 
-Maps are :class:`~saga_mm.ops.Rows`: anything that can be asked for rows. :class:`RowRunner` runs a list of steps over
+Maps are :class:`~saga_mm.rows.Rows`: anything that can be asked for rows. :class:`RowRunner` runs a list of steps over
 one and returns the last map. The first sweep of a step is made while the map is still being written, and a step that
 keeps a map's shape changes it in place. :class:`StepRows` is a map that is not kept at all.
 
 A neck or head with several levels is made of the same parts. What depends on one map is a list of steps, run for each
-level. What joins levels is a :class:`~saga_mm.ops.Rows` of its own whose ``read`` asks its levels for the rows that it
+level. What joins levels is a :class:`~saga_mm.rows.Rows` of its own whose ``read`` asks its levels for the rows that it
 needs: the level itself, and ``resize_rows(coarse.plane, (coarse.height, coarse.width), (height, width), start, stop)``
 of the coarser one, added or concatenated. It is the source of the steps that follow, and only what those make is kept;
 several modules in a row may be one :class:`LocalStep`, whose reach is the sum of theirs, so that nothing wide is kept.
@@ -30,18 +30,19 @@ from .storage import Rows, Span
 
 
 class RowStep:
-    """A layer that can be run over a map in pieces of rows.
+    """A layer that can be run over a map in strips of rows.
 
     Attributes:
         stride: Rows of its input to one of its output; maps round up.
         halo: Rows of its input that ``read`` needs above and below those of the rows that are kept. ``stride`` and
             ``row_multiple`` divide it.
-        row_multiple: Pieces must start at a row of its input that this divides, and stop at one or at the map's end.
+        row_multiple: Strips must start at a row of its input that this divides, and stop at one or at the map's end.
         sweeps: How often all rows must be written before any can be read.
-        peak_floats_per_token: Numbers alive at once for each token while it is written or read; rather too many.
-        state_floats_per_token: Numbers that the state keeps of each token.
-        label: What tells the step from others of the same modules.
-        over_batch: Whether its state is one of all images that are done at once, on other devices too.
+        peak_floats_per_token: Upper bound on the floats alive for each token while it is written or read. Overestimate
+            if unsure: strips only become lower.
+        state_floats_per_token: Floats that the state keeps of each token.
+        label: Distinguishes the step from others with the same modules.
+        over_batch: Whether the state is one of all images of the batch, also of those on other devices.
     """
 
     stride: int = 1
@@ -63,7 +64,7 @@ class RowStep:
         raise NotImplementedError
 
     def merge(self, states: Sequence[Any]) -> Any:
-        """State of all pieces, in the order of their rows."""
+        """State of all strips, in the order of their rows."""
         raise NotImplementedError
 
     def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Where the maps between layers are kept: in memory, or in a scratch file read and written row by row."""
+"""Maps between layers, in memory or in scratch files that are read and written by rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the verbs do, each from its options to what it writes."""
+"""Implementations of the verbs, from options to written files."""

@@ -1,4 +1,4 @@
-"""A look at the data of a config: what is in it, what is wrong with it."""
+"""Check the data sets of a config, and draw them."""
 
 from __future__ import annotations
 

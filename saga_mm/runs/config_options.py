@@ -1,4 +1,4 @@
-"""What the options of a run do to its config."""
+"""Apply options of a run to its config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program of this package finds on a computer."""
+"""Report the environment: versions, devices, missing libraries."""
 
 from __future__ import annotations
 

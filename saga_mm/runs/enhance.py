@@ -1,4 +1,4 @@
-"""``saga-mm enhance``, from its options to the last line: all inputs, by one process or divided among several."""
+"""Enhance all inputs of a command line, in one process or divided among several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export from its command line to a file."""
+"""Export a model as the command line asks."""
 
 from __future__ import annotations
 

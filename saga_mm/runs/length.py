@@ -1,4 +1,4 @@
-"""A training of another length: its loop, schedule, warm-up, validations, checkpoints and averages fitted to it."""
+"""Fit a training to another length: loop, schedule, warm-up, validations, checkpoints, averages."""
 
 from __future__ import annotations
 

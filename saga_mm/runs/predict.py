@@ -1,4 +1,4 @@
-"""Predictions on a user's own pictures: drawn, and as JSON."""
+"""Predict on a user's pictures: drawings, and a list as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can be wrong before a run, looked at before the run."""
+"""Read and check the config, the data and the weights before a run starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights of a trained enhancer as a file for everybody."""
+"""Write the weights of a trained enhancer as a small file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that a training starts from, whatever they are of."""
+"""Load the weights that a training starts from: of the whole model, of its backbone, or published ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation from its command line to a table of figures."""
+"""Evaluate a checkpoint as the command line asks."""
 
 from __future__ import annotations
 

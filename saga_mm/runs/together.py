@@ -1,4 +1,4 @@
-"""Predictions by several processes: a folder picture by picture, a single picture in bands."""
+"""Predict with several processes: picture by picture in a folder, or one picture in bands."""
 
 from __future__ import annotations
 

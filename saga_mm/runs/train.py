@@ -1,4 +1,4 @@
-"""A training from its command line to the lines that say what came out of it."""
+"""Train as the command line asks, and summarise the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task knows of its data: how to point a config at a user's own, and how to look at it."""
+"""The base class of a task's data: use a user's own, check it, report on it."""
 
 from __future__ import annotations
 

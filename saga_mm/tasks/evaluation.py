@@ -1,4 +1,4 @@
-"""What a task does while its models are evaluated: in a training, or by themselves."""
+"""The base class of a task's evaluation, in a training or by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task does for an export."""
+"""The base class of a task's export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One's own data, as options name it, in place of the data that a config names."""
+"""A user's own data, named by options, in place of the data of a config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task does with a user's pictures: predict, write, and list what was found."""
+"""The base classes of a task's predictions: predict, write, and list results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model for use on arrays, whatever it predicts."""
+"""The base class of trained models for arrays."""
 
 from __future__ import annotations
 

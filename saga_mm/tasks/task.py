@@ -1,4 +1,4 @@
-"""What a task is: how its configs are recognised, what data it takes, and which verbs it has."""
+"""The description of a task: how its configs are recognised, its data, its verbs."""
 
 from __future__ import annotations
 

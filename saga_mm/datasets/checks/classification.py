@@ -1,4 +1,4 @@
-"""Check of a data set for classification, folders of classes or lists of files, before any training starts."""
+"""Check data for classification, in folders of classes or lists of files."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Check of a data set in COCO format, before any training starts."""
+"""Check a data set in COCO format."""
 
 import math
 from collections.abc import Mapping, Sequence

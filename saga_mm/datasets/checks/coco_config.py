@@ -1,4 +1,4 @@
-"""Check of the data sets that a config names, before they are built."""
+"""Check the COCO data sets that a config names."""
 
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence

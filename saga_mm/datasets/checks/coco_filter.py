@@ -1,4 +1,4 @@
-"""Images that mmdet leaves out of a training in COCO format."""
+"""Count the images that mmdet leaves out of a training in COCO format."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Boxes that are plainly not what COCO means by them: told by the image's borders, by masks and by areas."""
+"""Recognise boxes in another convention than COCO's, by image borders, masks and areas."""
 
 from __future__ import annotations
 

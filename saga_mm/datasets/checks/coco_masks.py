@@ -1,4 +1,4 @@
-"""Checks of COCO masks in Python: malformed ones must not reach pycocotools, whose C code trusts its input."""
+"""Check COCO masks in Python, because pycocotools' C code does not check its input."""
 
 import math
 from array import array

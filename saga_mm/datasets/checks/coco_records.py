@@ -1,4 +1,4 @@
-"""Checks of the records of a COCO annotation file: categories, images and annotations."""
+"""Check the records of a COCO annotation file: categories, images and annotations."""
 
 import os
 import reprlib

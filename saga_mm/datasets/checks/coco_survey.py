@@ -1,4 +1,4 @@
-"""A look at a whole data set in COCO format that goes on after the first problem."""
+"""Survey a data set in COCO format, and go on after the first problem."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Checks of the image files that a data set lists: inside their folder, present, readable, of the size it says."""
+"""Check the image files of a data set: inside their folder, present, readable, of the stated size."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""Check of low-light data, pairs or single pictures in folders, before any training starts."""
+"""Check low-light data: pairs, or single pictures in folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ids in masks that are plainly not those of classes: black and white, and one off."""
+"""Recognise masks with wrong ids: black and white, or off by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the mask files of semantic segmentation, read as mmseg reads them."""
+"""Read and check mask files of semantic segmentation as mmseg reads them."""
 
 import io
 from pathlib import Path

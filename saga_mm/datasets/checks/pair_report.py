@@ -1,4 +1,4 @@
-"""Low-light data on paper: pages of dark pictures beside their bright ones, as a model is given them."""
+"""Draw pages of dark pictures beside their bright ones, as a model is given them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collecting what is wrong with a file, to say it all in one message."""
+"""Collect the problems of a file, to report all of them in one message."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Check of a data set for semantic segmentation, images and masks in folders, before any training starts."""
+"""Check data for semantic segmentation: images and masks in folders."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Which images and masks a segmentation config names, and what becomes of the ids in the masks."""
+"""Find the images and masks that a segmentation config names, and how it maps the ids in masks."""
 
 import os
 from collections import Counter

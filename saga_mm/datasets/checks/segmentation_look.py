@@ -1,4 +1,4 @@
-"""A look at one image of a segmentation data set and at its mask."""
+"""Check one image of a segmentation data set and its mask."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a look at a whole data set found: counts, sizes, what is wrong, and pictures to look at."""
+"""The result of a survey of a data set: counts, sizes, problems, and pictures to look at."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A data set on the screen and on paper: a table with a histogram, and pages of pictures with their labels drawn."""
+"""Report a survey: a table with a histogram, and pages of pictures with their labels drawn."""
 
 from __future__ import annotations
 

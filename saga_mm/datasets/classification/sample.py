@@ -1,4 +1,4 @@
-"""What travels with an image of the classification task."""
+"""The data sample of an image for classification."""
 
 from mmengine.structures import BaseDataElement
 

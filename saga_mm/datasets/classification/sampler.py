@@ -1,4 +1,4 @@
-"""Repeated augmentation: a picture comes several times in an epoch, differently augmented each time."""
+"""Repeated augmentation: each picture occurs several times in an epoch."""
 
 from collections.abc import Iterator, Sized
 

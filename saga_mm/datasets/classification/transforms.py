@@ -1,4 +1,4 @@
-"""Transforms of pictures with a class: ``img`` is ``(H, W, 3)`` uint8 BGR. What mmcv has is used from there."""
+"""Transforms for classification: ``img`` is ``(H, W, 3)`` uint8 BGR. Others are mmcv's."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Drawing of one demo picture: textured shapes with holes, overlapping, on a crop of a photograph."""
+"""Draw one demo picture: overlapping textured shapes with holes, on a crop of a photograph."""
 
 import colorsys
 import math

@@ -1,4 +1,4 @@
-"""Folders that are made once, appear all at once, and never replace anything that was not made here."""
+"""Make a folder of data once. It appears complete or not at all, and no other folder is replaced."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Dark photographs made from good ones, by what light and a camera do."""
+"""Make dark photographs from good ones by a model of light and camera."""
 
 import zlib
 from collections.abc import Sequence

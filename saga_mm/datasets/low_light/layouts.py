@@ -1,4 +1,4 @@
-"""Which dark picture belongs to which bright one: the folders of public data sets, or any two folders."""
+"""Find pairs of a dark and a bright picture, in the folders of public data sets or in any two folders."""
 
 import re
 from collections import defaultdict

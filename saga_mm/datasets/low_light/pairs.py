@@ -1,4 +1,4 @@
-"""Data sets of the low-light task: pairs of a dark and a bright picture, bright pictures alone, dark pictures alone."""
+"""Data sets for low-light enhancement: pairs, bright pictures alone, or dark pictures alone."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Numbers that a transform draws: ranges in its config, and a generator that follows mmengine's seed."""
+"""Random numbers of transforms: ranges in a config, and a generator that follows mmengine's seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What travels with an image of the low-light task."""
+"""The data sample of an image for low-light enhancement."""
 
 from mmengine.structures import BaseDataElement
 

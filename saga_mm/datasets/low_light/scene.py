@@ -1,4 +1,4 @@
-"""The light of a scene: less of it, unevenly, and with lamps."""
+"""Darken the light of a scene: less of it, uneven light, lamps."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""A camera's sensor: colours as it sees them, a mosaic of them, noise, and what is made of it in the camera."""
+"""Model of a camera: colour matrix, Bayer mosaic, noise, demosaicing and processing in the camera."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Tone curves: from linear light to the values of a picture, and back."""
+"""Tone curves between linear light and the values of a picture."""
 
 import numpy as np
 

@@ -38,7 +38,7 @@ class CrossWindowAttention(TokenMixer):
         init_cfg: Initialisation config of mmengine.
 
     Attributes:
-        row_multiple: A piece of a map must start at a row that this divides, and stop at one or at the map's end.
+        row_multiple: A strip of a map must start at a row that this divides, and stop at one or at the map's end.
         halo: As of :class:`TokenMixer`; a whole stripe, for the convolution.
 
     Raises:
@@ -81,10 +81,10 @@ class CrossWindowAttention(TokenMixer):
         return Columns(*(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)))
 
     def read(self, x: torch.Tensor, grid: Grid, state: Columns) -> torch.Tensor:
-        """Answer the tokens of a piece whose rows are whole stripes.
+        """Answer the tokens of a strip whose rows are whole stripes.
 
         Raises:
-            ValueError: If the piece cuts through stripes.
+            ValueError: If the strip cuts through stripes.
         """
         return self._read(x, grid, state, *self._keys_values(x, grid))
 
@@ -130,10 +130,10 @@ def stripes(
     """Attention and LePE within upright stripes.
 
     Args:
-        q: Queries of a piece, ``(B, rows, columns, heads, d)``.
+        q: Queries of a strip, ``(B, rows, columns, heads, d)``.
         k: Keys of the whole map, ``(B, all rows, columns, heads, d)``.
         v: Values of the whole map, like ``k``.
-        own: Values of the piece, like ``q``.
+        own: Values of the strip, like ``q``.
         weight: Depthwise kernel, ``(heads * d, 1, 3, 3)``.
         bias: ``(heads * d,)``.
         width: Columns of a stripe.

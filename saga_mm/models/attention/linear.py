@@ -1,4 +1,4 @@
-"""Plain linear attention (Katharopoulos et al., ICML 2020), and what all mixers with an additive state share."""
+"""Plain linear attention (Katharopoulos et al., ICML 2020), the base of attentions with an additive state."""
 
 from collections.abc import Sequence
 

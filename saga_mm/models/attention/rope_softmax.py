@@ -1,4 +1,4 @@
-"""Softmax attention over the whole map with 2-D RoPE: the twin of RALA in the late stages of RAVLT."""
+"""Softmax attention over the whole map with 2-D RoPE, of the late stages of RAVLT."""
 
 from collections.abc import Sequence
 

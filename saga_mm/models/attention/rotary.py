@@ -1,4 +1,4 @@
-"""What RALA, its softmax twin and MALA have in common: 2-D RoPE, a local branch on the values, an output gate."""
+"""The base of RALA, MALA and RAVLT's softmax: 2-D RoPE, a local branch on the values, an output gate."""
 
 from collections.abc import Callable
 from typing import Any

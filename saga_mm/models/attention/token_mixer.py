@@ -16,20 +16,20 @@ from saga_mm.registry import MODELS
 class TokenMixer(BaseModule):
     """Global attention in two steps: every token writes a state, every token reads it.
 
-    Pieces of a map may be written one by one, their states merged, and then be read one by one; ``forward`` is the
-    two steps in a row, for a whole map. A class token is a set of tokens of its own, whose grid is None: it has no
-    position and no local branch.
+    ``forward`` writes and reads a whole map. Strips of a map may also be written one by one, their states merged, and
+    the merged state read strip by strip, with the same result. A class token is a set of tokens of its own; its grid is
+    None, because it has no position and no local branch.
 
     Attributes:
         takes_class_token: Whether the grid may be None.
         takes: Arguments of this class that a backbone may supply, of ``qkv_bias``, ``sr_ratio``, ``table_size``,
             ``window_size`` and so on. What the user sets takes precedence.
         sweeps: How often all tokens must be written before any can be read.
-        halo: Rows that ``read`` needs beyond each edge of a piece for its own rows to come out exact.
-        row_multiple: A piece must start at a row that this divides, and stop at one or at the map's end.
-        peak_floats_per_channel: Numbers alive at once for each token while it is written or read, in multiples of its
-            channels; rather too many.
-        state_floats_per_channel: Numbers that the state keeps of each token, in multiples of its channels.
+        halo: Rows beyond each edge of a strip that ``read`` depends on.
+        row_multiple: A strip must start at a multiple of this row, and stop at one or at the map's end.
+        peak_floats_per_channel: Upper bound on the floats alive for each token while it is written or read, divided by
+            its channels. Overestimate if unsure: strips only become lower.
+        state_floats_per_channel: Floats that the state keeps of each token, divided by its channels; 0 for a sum.
     """
 
     takes: frozenset[str] = frozenset({'qkv_bias'})
@@ -41,7 +41,7 @@ class TokenMixer(BaseModule):
     state_floats_per_channel: float = 0.0
 
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
-        """State of the tokens ``x``, ``(B, N, C)``, that stand at ``grid``.
+        """State of the tokens ``x``, ``(B, N, C)``, at ``grid``.
 
         In a second sweep, ``state`` is the merged state of the first.
         """
@@ -53,7 +53,7 @@ class TokenMixer(BaseModule):
         raise NotImplementedError
 
     def read(self, x: torch.Tensor, grid: Grid, state: Any) -> torch.Tensor:
-        """Answer of ``state`` to the tokens ``x``, ``(B, N, C)``, that stand at ``grid``."""
+        """Output ``(B, N, C)`` of the tokens ``x`` at ``grid``, from the state of all tokens."""
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -65,7 +65,7 @@ class TokenMixer(BaseModule):
 
 
 def project_parts(layer: nn.Linear, x: torch.Tensor, parts: int) -> list[torch.Tensor]:
-    """``layer(x).chunk(parts, dim=-1)``, each part by itself: a compiled layer would copy the parts of a product."""
+    """``layer(x).chunk(parts, dim=-1)``, one product for each part, since a compiled graph copies the parts of one."""
     if not is_plain(layer, nn.Linear):
         return list(layer(x).chunk(parts, dim=-1))
     biases = [None] * parts if layer.bias is None else layer.bias.chunk(parts)
@@ -73,7 +73,7 @@ def project_parts(layer: nn.Linear, x: torch.Tensor, parts: int) -> list[torch.T
 
 
 def project_values(kv: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """The second half of what ``kv`` makes of ``x``, without the first where ``kv`` is a plain layer."""
+    """``kv(x)`` without the keys, its first half, which a plain layer need not compute."""
     if not is_plain(kv, nn.Linear):
         return kv(x).chunk(2, dim=-1)[1]
     return F.linear(x, kv.weight.chunk(2)[1], None if kv.bias is None else kv.bias.chunk(2)[1])

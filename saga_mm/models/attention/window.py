@@ -36,7 +36,7 @@ class WindowAttention(TokenMixer):
         init_cfg: Initialisation config of mmengine.
 
     Attributes:
-        row_multiple: A piece of a map must start at a row that this divides, and stop at one or at the map's end.
+        row_multiple: A strip of a map must start at a row that this divides, and stop at one or at the map's end.
         halo: As of :class:`TokenMixer`; 0 for windows that are not shifted, otherwise a whole window.
 
     Raises:
@@ -85,10 +85,10 @@ class WindowAttention(TokenMixer):
         return None
 
     def read(self, x: torch.Tensor, grid: Grid, state: None = None) -> torch.Tensor:
-        """Mix the tokens of a piece whose rows are whole windows.
+        """Mix the tokens of a strip whose rows are whole windows.
 
         Raises:
-            ValueError: If the piece cuts through windows.
+            ValueError: If the strip cuts through windows.
         """
         check_rows(grid, self.row_multiple)
         plane = pad_to_multiple(tokens_to_map(x, grid), self.window_size).permute(0, 2, 3, 1)
@@ -170,10 +170,10 @@ def first_along(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
 
 
 def check_rows(grid: Grid, multiple: int) -> None:
-    """Refuse a piece of a map whose edges cut through stripes of ``multiple`` rows.
+    """Refuse a strip of a map whose edges cut through stripes of ``multiple`` rows.
 
     Raises:
-        ValueError: If ``multiple`` does not divide the piece's first row, or its end within the map.
+        ValueError: If ``multiple`` does not divide the strip's first row, or its end within the map.
     """
     if grid.start % multiple or (grid.stop != grid.height and grid.stop % multiple):
         raise ValueError(f'rows {grid.start} to {grid.stop} of {grid.height} must be cut at multiples of {multiple}')

@@ -37,7 +37,7 @@ class FeedForward(nn.Module):
     """Two linear layers with a GELU between, on tokens ``(B, N, C)``.
 
     Attributes:
-        halo: Rows beyond a piece that its own rows depend on.
+        halo: Rows beyond a strip that its own rows depend on.
         hidden_dims: Channels between the two layers, which may be adapters that know no such number.
     """
 
@@ -56,7 +56,7 @@ class FeedForward(nn.Module):
 
 
 class MixerBlock(RowStep, nn.Module):
-    """A block around a mixer ``attn`` behind ``norm1``, as a layer that runs in pieces of rows if need be.
+    """A block around a mixer ``attn`` behind ``norm1``, as a layer that runs in strips of rows if need be.
 
     A backbone's block says how the mixer's output joins the tokens, and what follows.
     """

@@ -1,4 +1,4 @@
-"""Where inference may run in pieces of rows, and how large they are."""
+"""Decide whether a module runs in chunks of rows in inference, and how large they are."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
 
 
 def whole_reason(module: nn.Module) -> str | None:
-    """Why a module must compute whole maps, as the second half of a sentence; None if it may run in pieces.
+    """Why a module must compute whole maps, as the second half of a sentence; None if it may run in strips.
 
     Only the modules inside are asked about hooks and forwards: a hook on ``module`` itself sees its whole map anyway.
     """
@@ -88,7 +88,7 @@ def run_on(
 
 
 def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:
-    """Bytes that a computation on a piece of ``x`` may take; infinite where :func:`whole_reason` has one."""
+    """Bytes that a computation on a strip of ``x`` may take; infinite where :func:`whole_reason` has one."""
     if whole_reason(module) is not None:
         return math.inf
     return CHUNK_BYTES if x.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES

@@ -65,7 +65,7 @@ class ConvEmbed(nn.Module):
 
 
 def _convolving(conv: nn.Conv2d) -> Callable[[torch.Tensor, Grid], tuple[torch.Tensor, Grid]]:
-    """A convolution of a piece of a map that begins where its stride divides the row."""
+    """A convolution of a strip of a map that begins where its stride divides the row."""
 
     def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
         x, stride = conv(tokens_to_map(x, grid)), conv.stride[0]

@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""Create backbones by name."""
 
 from difflib import get_close_matches
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all backbones have in common: stages, outputs, freezing, and one attention or one for each stage."""
+"""The base class of all backbones: stages, outputs, freezing, one attention or one for each stage."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -156,7 +156,7 @@ class PyramidBackbone(BaseModule):
         return norm(channels_last).permute(0, 3, 1, 2)
 
     def parts(self, height: int, width: int) -> list[Part]:
-        """The stages' steps, for an image of this size; see :func:`saga_mm.ops.plan_runner`."""
+        """The stages' steps, for an image of this size; see :func:`saga_mm.rows.plan_runner`."""
         parts = []
         for stage in self.stages[: max(self.out_indices) + 1]:
             parts.append(Part(stage.steps, height, width))
@@ -168,7 +168,7 @@ class PyramidBackbone(BaseModule):
 
         Args:
             image: The image batch; rows are asked for in order, some of them twice.
-            runner: Made by :func:`saga_mm.ops.plan_runner` of :meth:`parts`.
+            runner: Made by :func:`saga_mm.rows.plan_runner` of :meth:`parts`.
 
         Raises:
             ValueError: If the model is not in evaluation mode, where all layers work row by row, or has a class token.

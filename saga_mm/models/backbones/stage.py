@@ -87,7 +87,7 @@ class Stage(nn.Module):
         return None
 
     def enter(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
-        """Tokens of a piece ``(B, C, rows, W)`` of the map, at ``grid``, with their position."""
+        """Tokens of a strip ``(B, C, rows, W)`` of the map, at ``grid``, with their position."""
         x, piece = self.embed(x)
         if grid.rows == grid.height:
             grid = piece

@@ -1,4 +1,4 @@
-"""Heads from a backbone's last map to a score for each class."""
+"""Classification heads: from a backbone's last map to a score for each class."""
 
 from collections.abc import Sequence
 from typing import Any

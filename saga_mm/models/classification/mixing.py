@@ -1,4 +1,4 @@
-"""Augmentations that mix the images of a batch and their targets."""
+"""Mixup and CutMix: mix the images of a batch and their targets."""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ class CarryingRunner(RowRunner):
     same order each time. The first frame, and the first after :meth:`reset`, is what it is by itself.
 
     Args:
-        runner: How the model is run over one frame, as a :class:`~saga_mm.ops.MemoryBudget` plans it.
+        runner: How the model is run over one frame, as a :class:`~saga_mm.rows.MemoryBudget` plans it.
         decay: The share of what came before, from 0 (frame by frame) to below 1.
 
     Raises:

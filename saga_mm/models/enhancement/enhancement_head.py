@@ -1,4 +1,4 @@
-"""What turns the maps of a trunk into an image."""
+"""The head of an enhancer: from maps to an image."""
 
 from collections.abc import Sequence
 

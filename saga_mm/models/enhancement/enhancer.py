@@ -1,4 +1,4 @@
-"""The model for low-light enhancement: what trains, predicts, and enhances images of any size."""
+"""The model for low-light enhancement, for training and for images of any size."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

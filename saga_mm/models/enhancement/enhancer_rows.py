@@ -1,4 +1,4 @@
-"""Enhancement of an image in strips of rows, equal to the whole pass."""
+"""Enhance an image in strips of rows, equal to the whole pass."""
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +101,7 @@ def _exposed(model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness
 
 
 def enhancer_parts(model: LowLightEnhancer, batch: int, height: int, width: int) -> list[Part]:
-    """What :func:`enhance_rows` runs on images of a size; see :func:`saga_mm.ops.plan_runner`.
+    """What :func:`enhance_rows` runs on images of a size; see :func:`saga_mm.rows.plan_runner`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.

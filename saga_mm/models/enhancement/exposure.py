@@ -1,4 +1,4 @@
-"""Exposure: one curve for all of an image, chosen so that the mean luminance is what is asked for or predicted."""
+"""Exposure: one curve for the whole image that gives a wanted or predicted mean luminance."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is done to an answer that users may want otherwise: how much noise is left, how bright it is, how strong."""
+"""Options that are applied to an enhanced image: denoising, brightness, strength."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class BrightnessState(NamedTuple):
 class Brightness(RowStep):
     """Find the gain of :func:`~.exposure.expose` that gives an answer a mean luminance.
 
-    The luminance after any gain is a sum over a histogram, and histograms of pieces add.
+    The luminance after any gain is a sum over a histogram, and histograms of strips add.
     """
 
     sweeps, channels = 1, 3

@@ -1,4 +1,4 @@
-"""Losses between an enhanced image and its ground truth. A model sums those that its config lists."""
+"""Losses between an enhanced image and its ground truth. A model trains their weighted sum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of the trunk and the head for enhancement over rows."""
+"""Maps of the enhancer that are computed when their rows are read."""
 
 import torch
 from torch import nn

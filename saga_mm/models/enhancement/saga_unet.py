@@ -1,4 +1,4 @@
-"""SAGAUNet: a U-shaped trunk for image enhancement that attends to the whole image at linear cost."""
+"""SAGAUNet: a U-shaped trunk for image enhancement with global attention at linear cost."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +80,7 @@ class SAGAUNet(BaseModule):
         return (x,)
 
     def parts(self, height: int, width: int) -> list[Part]:
-        """The stages' steps, for an image of this size; see :func:`saga_mm.ops.plan_runner`."""
+        """The stages' steps, for an image of this size; see :func:`saga_mm.rows.plan_runner`."""
         sizes = [(height, width)]
         for _ in self.encoder:
             sizes.append(tuple(-(-side // 2) for side in sizes[-1]))

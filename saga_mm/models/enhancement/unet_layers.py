@@ -1,4 +1,4 @@
-"""Layers of the trunk for enhancement, as modules over whole maps and as steps over rows."""
+"""Layers of SAGAUNet, as modules over whole maps and as steps over rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

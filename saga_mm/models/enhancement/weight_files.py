@@ -1,4 +1,4 @@
-"""Weights of the enhancer as plain numbers, and those that come with the package.
+"""Files of an enhancer's weights as plain numbers, and those that come with the package.
 
 A file is a zip of NumPy arrays (``.npz``), one for each tensor, beside a header in JSON. Nothing in it is ever
 executed: arrays are read without pickles, and the header may name parts of saga_mm alone.

@@ -1,4 +1,4 @@
-"""One state for all levels of a pyramid: every position of every level attends to all positions of all levels."""
+"""One state for all levels of a pyramid: each level writes it, and each reads it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +73,7 @@ class SharedState(BaseModule):
 
     @property
     def halo(self) -> int:
-        """Rows that :meth:`read` needs beyond each edge of a piece."""
+        """Rows that :meth:`read` needs beyond each edge of a strip."""
         return self.attn.halo
 
     def write(self, x: torch.Tensor, grid: Grid, level: int, state: Any = None) -> Any:

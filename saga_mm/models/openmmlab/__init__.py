@@ -1,4 +1,4 @@
-"""Necks and segmentation heads in strips of rows, after backbones that run so by themselves."""
+"""Necks and segmentation heads of mmdet and mmseg in strips of rows."""
 
 from saga_mm.models.norm_steps import GroupNormStep
 

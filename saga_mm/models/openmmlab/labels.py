@@ -1,4 +1,4 @@
-"""Labels from models of mmseg in little memory: large images in strips, scores of all classes at the head's size."""
+"""Class maps from mmseg's models in little memory: large images in strips, scores at the head's resolution."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

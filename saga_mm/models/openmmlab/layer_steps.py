@@ -1,4 +1,4 @@
-"""The layers of necks and heads as steps over rows, and the ways in which levels are joined."""
+"""Layers of foreign necks and heads as steps over rows, and maps that join levels."""
 
 import torch
 import torch.nn.functional as F

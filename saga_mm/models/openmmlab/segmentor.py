@@ -1,4 +1,4 @@
-"""A segmentation model of mmseg in strips of rows: from an image to class scores, backbone, neck and head."""
+"""Run a segmentation model of mmseg in strips of rows, from an image to class scores."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def feature_rows(model: nn.Module, image: Rows, runner: RowRunner) -> Sequence[R
 
 
 def segmentor_parts(model: nn.Module, batch: int, height: int, width: int) -> list[Part]:
-    """What :func:`segment_rows` runs on images of a size; see :func:`saga_mm.ops.plan_runner`.
+    """What :func:`segment_rows` runs on images of a size; see :func:`saga_mm.rows.plan_runner`.
 
     Raises:
         ValueError: If a part of the model does not run in strips.

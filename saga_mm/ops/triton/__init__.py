@@ -1,4 +1,4 @@
-"""Kernels of the gated state in Triton. Importing this package needs no Triton; its modules do."""
+"""Triton kernels of the gated state. Importing this package does not import Triton; its modules do."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""How the kernels are launched: tiles, splits of the tokens, strides, and the sum over splits."""
+"""Launch the kernels: tiles, splits of the tokens, strides, and the sum over splits."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple

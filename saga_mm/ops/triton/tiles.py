@@ -1,4 +1,4 @@
-"""What the kernels do to a tile of tokens: load, map, gate, store. A tile is ``(rows, channels)`` in float32."""
+"""Operations of the kernels on a tile of tokens ``(rows, channels)`` in float32: load, map, gate, store."""
 
 import triton
 import triton.language as tl

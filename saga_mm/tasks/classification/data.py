@@ -1,4 +1,4 @@
-"""Pictures with a class: pointed at, checked, and looked at."""
+"""Data of classifiers: folders of classes, or lists of files."""
 
 from __future__ import annotations
 

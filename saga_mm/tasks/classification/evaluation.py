@@ -1,4 +1,4 @@
-"""The evaluation of classifiers."""
+"""Evaluation of classifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of a user's pictures: written above them, and listed."""
+"""Predictions of classifiers: the classes of each picture, written above it and listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data in COCO format: pointed at, checked, and looked at."""
+"""Data of detectors, in COCO format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained detector for use on arrays."""
+"""A trained detector for arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of detectors."""
+"""Evaluation of detectors."""
 
 from __future__ import annotations
 

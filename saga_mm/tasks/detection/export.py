@@ -1,4 +1,4 @@
-"""The export of detectors."""
+"""Export of detectors."""
 
 from __future__ import annotations
 

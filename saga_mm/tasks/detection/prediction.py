@@ -1,4 +1,4 @@
-"""Objects on a user's pictures: drawn, and listed."""
+"""Predictions of detectors: objects, drawn and listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enhancement of one image by several processes, each of which does a band of its rows."""
+"""Enhance one image with several processes, each of which computes a band of its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dark and bright pictures: pointed at, checked, and looked at."""
+"""Data of enhancers: dark and bright pictures, or bright ones that are darkened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of enhancers."""
+"""Evaluation of enhancers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export of enhancers that were trained."""
+"""Export of enhancers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported enhancer under ONNX Runtime, behind the same calls as one with weights."""
+"""An exported enhancer under ONNX Runtime, with the interface of a model with weights."""
 
 from __future__ import annotations
 

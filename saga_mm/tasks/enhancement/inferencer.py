@@ -1,4 +1,4 @@
-"""Low-light enhancement of arrays, PIL images, photographs and folders."""
+"""Enhance arrays, PIL images, photographs and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a video cuts to another scene."""
+"""Detect cuts between scenes of a video."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Enhancement of images of any size in strips of rows, within a memory that one chooses."""
+"""Enhance images of any size in strips of rows, within a memory budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Low-light enhancement of videos, without flicker."""
+"""Enhance videos without flicker."""
 
 from __future__ import annotations
 

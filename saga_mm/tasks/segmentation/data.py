@@ -1,4 +1,4 @@
-"""Images and masks: pointed at, checked, and looked at."""
+"""Data of segmentors: images and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of segmentors."""
+"""Evaluation of segmentors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export of segmentors."""
+"""Export of segmentors."""
 
 from __future__ import annotations
 

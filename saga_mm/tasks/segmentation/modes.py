@@ -1,4 +1,4 @@
-"""Ways to segment large images, side by side: quality, time and memory of each."""
+"""Compare ways to segment large images by quality, time and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What folders of images and masks, and a list of classes, hold: enough to set up mmseg's data set."""
+"""Set up mmseg's data set from folders of images and masks and a list of classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of the pixels of a user's pictures: laid over them, and saved as maps."""
+"""Predictions of segmentors: class maps, laid over the pictures and saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained segmentation model for use on arrays."""
+"""A trained segmentor for arrays."""
 
 from __future__ import annotations
 

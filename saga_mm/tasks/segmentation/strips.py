@@ -1,4 +1,4 @@
-"""Segmentation of images of any size in strips of rows, within a memory that one chooses."""
+"""Segment images of any size in strips of rows, within a memory budget."""
 
 from __future__ import annotations
 
