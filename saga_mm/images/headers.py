@@ -12,7 +12,7 @@ EXIF_ORIENTATION = 0x0112
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a relative path is none, or climbs out of the folder that it starts in."""
+    """Whether a path is absolute, or leaves the folder that it starts in."""
     first = os.path.normpath(name).split(os.sep)[0]
     return first in ('', '..') or '\0' in name or bool(PureWindowsPath(name).anchor)
 

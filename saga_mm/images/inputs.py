@@ -23,7 +23,7 @@ ENDING, COMPARED = '_enhanced', '_compare'
 
 
 class Job(NamedTuple):
-    """One thing to do.
+    """A file to enhance.
 
     Attributes:
         source: A picture or video file.
@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """What is to be done, and what is not.
+    """The jobs of a command line.
 
     Attributes:
         jobs: In the order of the inputs, those of a folder by name.
@@ -60,12 +60,12 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     inputs.
 
     Earlier results (``*_enhanced.*``) are no inputs, except where one is named without its original. Links inside or
-    beside a folder are followed. What a file is, its content says, and not its ending.
+    beside a folder are followed. The kind of a file is found from its content, not from its ending.
 
     Args:
         inputs: As on the command line.
-        output: A file, for one input that is no folder, or a folder. What is no folder yet is a file if it has the
-            ending of a picture or a video.
+        output: A file, for one input that is not a folder, or a folder. A path that does not exist is taken for a file
+            if it ends as a picture or a video does.
         overwrite: Replace targets that exist.
 
     Raises:

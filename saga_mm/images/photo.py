@@ -235,7 +235,7 @@ def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
                 return deep[..., None]
             profile = file.info.get('icc_profile')
             if image.mode == 'CMYK' and profile:
-                # a damaged profile is as good as none
+                # a damaged profile is ignored
                 with suppress(ImageCms.PyCMSError, OSError):
                     source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile('sRGB')
                     return np.asarray(ImageCms.profileToProfile(image, source, target, outputMode='RGB'))

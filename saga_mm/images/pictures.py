@@ -70,7 +70,7 @@ class Found(NamedTuple):
     Attributes:
         pictures: Those that are pictures by their content or their ending.
         videos: Those that are videos.
-        left_out: What a user could have meant and cannot be done, with the reason.
+        left_out: Files that a user may have meant but that cannot be read, with the reason.
     """
 
     pictures: list[Path]
@@ -118,7 +118,7 @@ def _sort_in(path: Path, folder: Path, found: Found) -> None:
         except OSError as error:
             kind = reason = f'not readable ({error.strerror})'
     if reason is not None:
-        # what is no picture by its name is nobody's concern
+        # files with other endings are not reported
         if usual or path.is_symlink() or path.suffix.lower() in UNREAD_SUFFIXES + VIDEO_SUFFIXES:
             found.left_out.append((path, reason))
     elif kind == PICTURE or (usual and kind == ''):

@@ -124,7 +124,7 @@ def _attribute(reader: Budget, owner: Any, name: Any) -> Any:
 def _tensor(reader: Budget, storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> Tensor:
     for numbers in (size, stride, (offset,)):
         if not _are_sizes(exactly(numbers, tuple, torch.Size)):
-            raise UnpicklingError('a tensor of a size that is none')
+            raise UnpicklingError('a tensor of an invalid size')
     # raises where they reach beyond the storage
     tensor = torch.as_strided(exactly(storage, TensorStorage).numbers, size, stride, offset)
     # how it is to be read: requires_grad, hooks, and what is negative or conjugate without being computed
@@ -137,7 +137,7 @@ def _tensor(reader: Budget, storage: Any, offset: Any, size: Any, stride: Any, *
 
 def _size(reader: Budget, sizes: Any = ()) -> torch.Size:
     if not _are_sizes(exactly(sizes, tuple, list)):
-        raise UnpicklingError('a size that is none')
+        raise UnpicklingError('an invalid size')
     return torch.Size(sizes)
 
 
@@ -215,7 +215,7 @@ def module_versions(found: Any) -> OrderedDict:
     """Of the facts that a state dict keeps of its modules, the versions, by name."""
     named = exactly(found, OrderedDict, dict).items()
     if not all(isinstance(name, str) and type(facts) in (dict, OrderedDict) for name, facts in named):
-        raise UnpicklingError('versions of modules that are none')
+        raise UnpicklingError('invalid versions of modules')
     # others would change how torch loads a state
     versions = ((name, facts.get('version')) for name, facts in named)
     return OrderedDict((name, {'version': version}) for name, version in versions if type(version) is int)

@@ -73,7 +73,7 @@ def _read_old(file: BinaryIO, size: int) -> Any:
         nonlocal left
         _, kind, key, _, count, view = identity
         if type(count) is not int or not isinstance(kind, StorageKind):
-            raise UnpicklingError('a storage that is none')
+            raise UnpicklingError('an invalid storage')
         if exactly(key, str) not in storages:
             left -= count * kind.dtype.itemsize
             if count < 0 or left < 0:

@@ -82,6 +82,7 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
     _fit(cfg, options, start)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
+    # mmengine seeds the random numbers of all processes, and builds the model anew from that seed
     del model
     runner = build_runner(cfg, start_verb(cfg, 'train', {}).prepare_model, start=start)
     say('reading the data')

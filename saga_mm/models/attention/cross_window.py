@@ -56,19 +56,14 @@ class CrossWindowAttention(TokenMixer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embed_dims % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
         if stripe_width < 0:
             raise ValueError(f'stripe_width={stripe_width} must be positive, or 0 for the whole map')
-        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
         self.stripe_width = stripe_width
         self.lying = num_heads // 2 if stripe_width else 0
         self.upright = num_heads - self.lying
         self.row_multiple = self.halo = stripe_width if self.lying else 1
         self.state_floats_per_channel = 2 * self.upright / num_heads
-        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
-        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.add_projections(embed_dims, num_heads, qkv_bias)
         self.apply(init_weights)
         # after the others: published with PyTorch's own initialisation
         self.lepe = nn.Conv2d(embed_dims, embed_dims, 3, padding=1, groups=embed_dims)

@@ -68,15 +68,10 @@ class LinearAttention(TokenMixer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embed_dims % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
-        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
         self.feature_map = feature_map
         self.normalizer = normalizer
         self.eps = eps
-        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
-        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.add_projections(embed_dims, num_heads, qkv_bias)
         self.head_norm = nn.LayerNorm(self.head_dim) if normalizer == 'none' else None
         self.local = self.depthwise('local_kernel', local_kernel, self.head_dim if local_shared else embed_dims)
         self.sr_ratio = sr_ratio
@@ -142,10 +137,6 @@ class LinearAttention(TokenMixer):
         # by its name if it has one: so kernels know it
         named = type(self).phi is LinearAttention.phi
         return {'feature_map': self.feature_map if named else self.phi, 'normalizer': self.normalizer}
-
-    def heads(self, x: torch.Tensor) -> torch.Tensor:
-        """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
-        return x.unflatten(-1, (self.num_heads, self.head_dim))
 
     def _shortened(self, x: torch.Tensor, grid: Grid | None) -> torch.Tensor:
         if self.sr_ratio == 1 or grid is None:

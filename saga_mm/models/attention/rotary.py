@@ -91,11 +91,9 @@ class RotaryMixer(TokenMixer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embed_dims % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+        self.divide_heads(embed_dims, num_heads)
         if local_kernel % 2 == 0:
             raise ValueError(f'local_kernel must be odd, got {local_kernel}')
-        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
         check_head_dim(self.head_dim)
         self.halo = local_kernel // 2
         self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
@@ -109,10 +107,6 @@ class RotaryMixer(TokenMixer):
     def project(self, x: torch.Tensor, grid: Grid | None) -> Projected:
         """Queries, keys, values and rotations of the tokens ``x`` at ``grid``."""
         return Projected(self, x, grid)
-
-    def heads(self, x: torch.Tensor) -> torch.Tensor:
-        """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
-        return x.unflatten(-1, (self.num_heads, self.head_dim))
 
     def phi(self, x: torch.Tensor) -> torch.Tensor:
         """The feature map of queries and keys, in at least float32; without one, ``x`` as it is."""

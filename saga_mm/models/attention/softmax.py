@@ -49,12 +49,7 @@ class SoftmaxAttention(TokenMixer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embed_dims % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
-        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
-        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
-        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.add_projections(embed_dims, num_heads, qkv_bias)
         self.sr_ratio = self.row_multiple = sr_ratio
         self.state_floats_per_channel = 2 / sr_ratio**2
         if sr_ratio > 1:

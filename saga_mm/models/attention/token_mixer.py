@@ -40,6 +40,27 @@ class TokenMixer(BaseModule):
     peak_floats_per_channel: float = 12.0
     state_floats_per_channel: float = 0.0
 
+    def divide_heads(self, embed_dims: int, num_heads: int) -> None:
+        """Set ``num_heads`` and ``head_dim``.
+
+        Raises:
+            ValueError: If ``num_heads`` does not divide ``embed_dims``.
+        """
+        if embed_dims % num_heads:
+            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
+
+    def add_projections(self, embed_dims: int, num_heads: int, qkv_bias: bool) -> None:
+        """Divide the channels into heads, and add the layers ``q``, ``kv`` (keys first) and ``proj``."""
+        self.divide_heads(embed_dims, num_heads)
+        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+
+    def heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Channels ``(B, N, C)`` as heads ``(B, N, heads, d)``."""
+        return x.unflatten(-1, (self.num_heads, self.head_dim))
+
     def write(self, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """State of the tokens ``x``, ``(B, N, C)``, at ``grid``.
 

@@ -57,21 +57,16 @@ class WindowAttention(TokenMixer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embed_dims % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
         if not 0 <= shift < window_size:
             raise ValueError(f'shift={shift} must be at least 0 and less than window_size={window_size}')
         if borders not in BORDERS:
             raise ValueError(f'unknown borders={borders!r}; choose one of {", ".join(BORDERS)}')
-        self.num_heads, self.head_dim = num_heads, embed_dims // num_heads
         self.window_size, self.shift, self.borders = window_size, shift, borders
         self.row_multiple = window_size
         self.halo = window_size if shift else 0
         # masks differ between heads and windows
         self.peak_floats_per_channel += 3 * num_heads * window_size**2 / embed_dims
-        self.q = nn.Linear(embed_dims, embed_dims, bias=qkv_bias)
-        self.kv = nn.Linear(embed_dims, 2 * embed_dims, bias=qkv_bias)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.add_projections(embed_dims, num_heads, qkv_bias)
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
         self.register_buffer('relative_index', relative_index(window_size), persistent=False)
         self.apply(init_weights)

@@ -74,8 +74,8 @@ class Swin(PyramidBackbone):
         arch: ``'tiny'``, ``'small'``, ``'base'``, or a dict with ``embed_dims``, ``depths`` and ``num_heads``, one
             number a stage each.
         attention: A name (``'saga'``, ``'focused'``), a dict with ``type`` and its options, or a list of
-            these with one a stage. ``'softmax'`` is attention within windows, shifted in every other block; a linear
-            mixer sees the whole map in every block.
+            these with one a stage. ``'softmax'`` is attention within windows, shifted in every other block; linear
+            attention sees the whole map in every block.
         in_channels: Channels of the image.
         qkv_bias: Biases in the projections of queries, keys and values.
         window_size: Side of a window, in tokens.
