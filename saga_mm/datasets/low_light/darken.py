@@ -48,8 +48,8 @@ class SynthesizeLowLight:
     Light is linear, from the picture by the inverse of a tone curve, or from ``light`` of the results where
     ``LoadPair`` found a picture of linear light (``gt`` is then made anew, with its highlights compressed). It becomes
     less, evenly and unevenly; a sensor with its own colours counts photons (:func:`~.sensor.expose`), the camera
-    denoises (:func:`~.sensor.smear`) and writes a JPEG file of 8 bits. Numbers are drawn for each picture, uniformly unless
-    another distribution is named. Ranges are ``(lowest, highest)``; equal ends fix the number.
+    denoises (:func:`~.sensor.smear`) and writes a JPEG file of 8 bits. Numbers are drawn for each picture, uniformly
+    unless another distribution is named. Ranges are ``(lowest, highest)``; equal ends fix the number.
 
     Args:
         seed: None draws from numpy's global state, which mmengine seeds. A number makes the dark version of a file
