@@ -23,7 +23,7 @@ class LayerRank:
 
     Attributes:
         layer: ``'3.2'`` is the second block of stage 3.
-        mixer: The class of its token mixer.
+        mixer: The class of its attention.
         state_effective: Effective rank of a head's KV state, or None for attention without one.
         state_energy: Singular values of a head's KV state that hold the share of its energy, or None.
         state_size: The state's largest possible rank, or None.

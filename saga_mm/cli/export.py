@@ -19,7 +19,7 @@ def parser() -> Parser:
     made.add_argument(
         'source',
         metavar='SOURCE',
-        help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, photos or FILE.npz), or a '
+        help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, lol, lol-tiny or FILE.npz), or a '
         'config of a segmentor, a detector or an enhancer',
     )
     made.add_argument(

@@ -50,12 +50,12 @@ def make_engine(name: str = 'auto', precision: str = 'f32', device: torch.device
 
     if precision == 'bf16' and 'BF16' not in core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         raise ArgumentError('precision', precision, 'this processor has no instructions for bfloat16; leave it at f32')
-    # what runs for a moment alone is not worth compiling, unless it is compiled already
+    # compiling pays off only for models that run for long, or are in the cache
     return OpenVINOEngine(precision, patient=name == 'auto')
 
 
 def use_engine(model: Model, engine: str | Engine = 'auto', precision: str = 'f32') -> Model:
-    """Have a model run its inference on an engine: a backbone or enhancer of saga_mm, or a model that holds one.
+    """Run the inference of a model on an engine: a backbone or enhancer of saga_mm, or a model that holds one.
 
     Training, gradients, hooks and ``torch.compile`` go on as before, in PyTorch. Results are equal up to rounding.
 

@@ -23,7 +23,7 @@ from .library import core, import_openvino
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
 from .program import Program, Settings
 
-# what it takes to compile a step, and a whole model
+# seconds that compiling takes, of a step and of a whole model
 STEP_SECONDS, WHOLE_SECONDS = 0.2, 2.0
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
@@ -51,8 +51,8 @@ class OpenVINOEngine(Engine):
     Args:
         precision: ``'f32'``, or ``'bf16'`` for products in bfloat16. States are float32 all the same.
         threads: Of the CPU; None for as many as PyTorch uses.
-        patient: Whether a part that is not on disk runs in PyTorch until that has taken as long as it takes to compile,
-            and strips are left to PyTorch.
+        patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes, and leave
+            strips to PyTorch.
         cache: Where compiled steps are kept; None for the user's cache folder.
     """
 

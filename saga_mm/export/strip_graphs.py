@@ -41,7 +41,7 @@ class Segment:
         operations: Functions from the maps by name, and the map at hand, to the next map.
         gives: The maps that it makes.
         halo: Rows of the image beyond a strip that its own rows depend on.
-        floats: Numbers alive at once for each pixel of the image.
+        floats: Upper bound on the floats alive for each pixel of the image.
     """
 
     reads: list[str]

@@ -12,9 +12,9 @@ def wide(x: torch.Tensor) -> torch.Tensor:
 
 
 def number_bytes(dtype: torch.dtype) -> int:
-    """Bytes of a number while row steps run on this type, on the safe side.
+    """Bytes of a number in estimates of the memory of row steps.
 
-    Of half precision that is 3: activations have 2 bytes, but what is summed over tokens is widened to 4.
+    3 for half precision: activations take 2 bytes, and sums over tokens are computed in 4.
     """
     return 3 if dtype.itemsize == 2 else dtype.itemsize
 

@@ -167,7 +167,7 @@ def build_page(models: Models, folder: Path) -> Any:
     return page
 
 
-def told(gradio: Any, function: Callable) -> Callable:
+def with_messages(gradio: Any, function: Callable) -> Callable:
     """A function whose :class:`SagaError` the visitor reads, until it is dismissed."""
 
     @wraps(function)
@@ -205,7 +205,7 @@ def _enhance_tab(gradio: Any, models: Models, results: Path, samples: list[str])
         pair, file = answers.enhance(path, name, share, results, models.device, partial(_tell, progress))
         return pair, gradio.DownloadButton(value=file, interactive=True)
 
-    button.click(told(gradio, run), [photo, weights, strength], [slider, download], api_name='enhance')
+    button.click(with_messages(gradio, run), [photo, weights, strength], [slider, download], api_name='enhance')
 
 
 def _tell(progress: Any, share: float, what: str) -> None:
@@ -230,7 +230,7 @@ def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
     def run(path: str | None, lowest: float) -> Any:
         return answers.detect(path, models.detect, lowest, models.device)
 
-    button.click(told(gradio, run), [photo, threshold], [drawn, table], api_name='detect')
+    button.click(with_messages(gradio, run), [photo, threshold], [drawn, table], api_name='detect')
 
 
 def _segment_tab(gradio: Any, models: Models, samples: list[str]) -> None:
@@ -249,7 +249,7 @@ def _segment_tab(gradio: Any, models: Models, samples: list[str]) -> None:
         marked, colours, rows = answers.segment(path, models.segment, models.device)
         return gradio.AnnotatedImage(value=marked, color_map=colours), rows
 
-    button.click(told(gradio, run), [photo], [drawn, table], api_name='segment')
+    button.click(with_messages(gradio, run), [photo], [drawn, table], api_name='segment')
 
 
 def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
@@ -273,7 +273,7 @@ def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
     def run(path: str | None, name: str, side: str) -> Any:
         return answers.look_inside(path, name, side, models)
 
-    button.click(told(gradio, run), [photo, subject, kind], [gallery, table, note], api_name='look')
+    button.click(with_messages(gradio, run), [photo, subject, kind], [gallery, table, note], api_name='look')
 
 
 if __name__ == '__main__':

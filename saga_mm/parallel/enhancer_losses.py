@@ -17,10 +17,9 @@ from .segmentor_losses import counted_once
 def enhancer_losses(
     model: LowLightEnhancer, images: torch.Tensor, targets: torch.Tensor, trainer: BandTrainer
 ) -> dict[str, torch.Tensor]:
-    """What ``model.loss`` gives, each counted once over all bands, as of :func:`.segmentation.segmentor_losses`.
+    """What ``model.loss`` gives, each counted once over all bands; see :func:`segmentor_losses`.
 
-    Losses of each pixel by itself are computed in bands. Others (structure, edges, frequencies) see the whole answer,
-    three numbers a pixel, on every process.
+    Losses of each pixel by itself are computed in bands. Others (SSIM) are computed on the whole image by every process.
 
     Args:
         model: The model.

@@ -19,7 +19,7 @@ from .storage import Rows
 
 # the share of the free memory that a program takes if nobody names a limit
 SHARE = 0.5
-# what the program still takes while it runs, beside maps and strips
+# memory of the running program beside maps and strips
 SLACK = 64 * 2**20
 # the share of what is left that is planned, since an allocator holds more than what is in use
 USABLE = 0.65
@@ -69,7 +69,7 @@ class MemoryBudget:
 
     @property
     def is_given(self) -> bool:
-        """Whether somebody named a limit."""
+        """Whether a limit was given."""
         return self._given is not None
 
     @property
@@ -91,7 +91,7 @@ class MemoryBudget:
         return (self.allowed - self.used - SLACK - held) * USABLE
 
     def takes_whole(self, parts: Sequence[Part], batch: int = 1, held: float = 0) -> bool:
-        """Whether one pass over whole images is small, and fits well.
+        """Whether one pass over whole images fits, and is small enough to be run whole.
 
         Args:
             parts: What would be run.
@@ -102,9 +102,9 @@ class MemoryBudget:
         return max(part.whole_bytes(batch, self.number) for part in parts) <= min(self.left(held), self.large)
 
     def plan(self, parts: Sequence[Part], image: Rows, held: float = 0, folder: str | Path | None = None) -> RowRunner:
-        """How to run the parts of a model over an image in strips, within what is left.
+        """Plan how to run the parts of a model over an image in strips, within the memory that is left.
 
-        Where nobody named a limit, the lowest strips may take more than half of what is free.
+        Without a given limit, the lowest strips may take more than half of the free memory.
 
         Args:
             parts: What will be run.

@@ -20,12 +20,12 @@ class Engine:
 
     An engine that compiles steps derives from this class and overrides the three methods that run something. It takes
     strips of any rows and any width, and returns states in at least float32. What it cannot run it leaves to this
-    class, and notes the reason.
+    class, and records the reason.
 
     Attributes:
         name: What users call it.
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
-        chunk: Bytes that the computation on a strip takes if nothing asks for less or more.
+        chunk: Bytes that the computation on a strip takes by default.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
     """

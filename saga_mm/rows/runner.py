@@ -111,8 +111,8 @@ class RowRunner:
         storage: Where maps are kept that are made.
         limit: Bytes that the computation on a strip may take, by the steps' own estimates.
         chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
-        rows: Rows of each strip, up to what steps ask for, whatever memory that takes; None leaves it to the limit.
-        work: Bytes that pass through all that will be run, for those who watch; None if that is not known.
+        rows: Rows of each strip, rounded up to what steps require, whatever memory that takes; None to use ``limit``.
+        work: Bytes that all steps process, for :func:`watch_rows`; None if it is not known.
         engine: Where steps run; None for PyTorch.
         number: Bytes of a number, as :func:`~saga_mm.ops.number_bytes` gives them.
         budget: Asked after each strip to trim what the allocator keeps; None for no trimming.
@@ -264,7 +264,7 @@ class RowRunner:
 
 
 class _Before(Rows):
-    """A map as it was before it was written to, from its first row on; it remembers ``halo`` rows."""
+    """A map that is being overwritten from its first row on, as it was before; it keeps ``halo`` old rows."""
 
     def __init__(self, rows: Rows, halo: int) -> None:
         super().__init__(rows.batch, rows.height, rows.width)
@@ -296,10 +296,10 @@ def plan_runner(
     chunk: float = CHUNK_BYTES,
     budget: MemoryBudget | None = None,
 ) -> RowRunner:
-    """How to run the parts of a model within a memory, maps and all: strips as high as pays, then maps in memory.
+    """Plan how to run parts of a model within a memory: the height of strips, then the maps that stay in memory.
 
-    Half of what states leave may go to the computation on a strip, more only where the lowest strips need it. Maps that
-    do not fit into the rest go to scratch files. Weights, and what the program takes without running, come on top.
+    Of the memory that states leave, half may go to the computation on a strip, or more if the lowest strips need it.
+    Maps that do not fit into the rest go to scratch files. Weights and the program itself are not included.
 
     Args:
         parts: What will be run.
@@ -311,7 +311,7 @@ def plan_runner(
         budget: As of :class:`RowRunner`.
 
     Raises:
-        MemoryTooSmallError: The lowest strips do not fit.
+        MemoryTooSmallError: Even the lowest strips do not fit.
     """
     states = max(part.state_bytes(batch, number) for part in parts)
     smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)

@@ -123,7 +123,7 @@ class MemoryRows(Rows):
 
 
 class FileRows(Rows):
-    """A map in a file without a name, so that nothing is left of it however the program ends.
+    """A map in a file without a name, which disappears when the program ends, however it ends.
 
     Plain reads and writes: pages of a mapped file would count as memory of the program.
 

@@ -25,8 +25,8 @@ class RopeSoftmaxAttention(RotaryMixer):
         return SoftmaxAttention.merge(states)
 
     def write_projected(self, tokens: Projected, state: None) -> KeysValues:
-        return KeysValues(tokens.turned(tokens.k).transpose(1, 2), tokens.v.transpose(1, 2))
+        return KeysValues(tokens.rotated(tokens.k).transpose(1, 2), tokens.v.transpose(1, 2))
 
     def read_projected(self, tokens: Projected, state: KeysValues) -> torch.Tensor:
-        queries = tokens.turned(tokens.q).transpose(1, 2)
+        queries = tokens.rotated(tokens.q).transpose(1, 2)
         return F.scaled_dot_product_attention(queries, *state).transpose(1, 2)

@@ -36,13 +36,13 @@ class Projected:
 
     @property
     def rotation(self) -> Rotation | None:
-        """Of the tokens' places; None for a class token, which is not turned."""
+        """Rotations by the positions of the tokens; None for a class token."""
         if self.grid is None:
             return None
         return self._once('rotation', lambda: rotation_2d(self.grid, self.mixer.head_dim, self.x))
 
-    def turned(self, x: torch.Tensor) -> torch.Tensor:
-        """Queries or keys, turned by their places."""
+    def rotated(self, x: torch.Tensor) -> torch.Tensor:
+        """Queries or keys, rotated by the positions of their tokens."""
         return x if self.rotation is None else self.rotation(x)
 
     def _keys_values(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,7 +58,7 @@ class Projected:
 
 
 class RotaryMixer(TokenMixer):
-    """Base of mixers whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys turned by 2-D RoPE.
+    """Base of mixers whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys rotated by 2-D RoPE.
 
     The local branch is a depthwise convolution over all channels of the values (LePE), the gate a linear layer without
     activation, as published with RAVLT.

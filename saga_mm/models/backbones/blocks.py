@@ -56,7 +56,7 @@ class FeedForward(nn.Module):
 
 
 class MixerBlock(RowStep, nn.Module):
-    """A block around a mixer ``attn`` behind ``norm1``, as a layer that runs in strips of rows if need be.
+    """A block with attention ``attn`` behind ``norm1``, as a row step.
 
     A backbone's block says how the mixer's output joins the tokens, and what follows.
     """

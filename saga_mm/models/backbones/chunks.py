@@ -12,7 +12,7 @@ from saga_mm.models.watched import has_hook, replaced_forward
 from saga_mm.ops import captures_graph
 from saga_mm.rows import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, Engine, RowStep, engine_of
 
-# what runs a stage, a block or a mixer over rows, in place of its forward
+# the methods that run a stage, a block or an attention over rows in place of its forward
 ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
 
 
@@ -40,7 +40,7 @@ def whole_reason(module: nn.Module) -> str | None:
 
 
 def overrides_forward(module: nn.Module) -> bool:
-    """Whether a stage, block or mixer has a ``forward`` of its own, but not the methods that run it over rows.
+    """Whether a stage, block or attention has a ``forward`` of its own without the methods that run it over rows.
 
     That is: the instance, or a class in its method resolution order, defines ``forward`` and comes before every class
     that defines one of :data:`ROW_METHODS`. Rows would not call such a ``forward``, or not know how far it looks. A
@@ -75,7 +75,7 @@ def engine_for(module: nn.Module, x: torch.Tensor) -> Engine | None:
 def run_on(
     engine: Engine, modules: Sequence[nn.Module], compute: Callable[[torch.Tensor], Any], x: torch.Tensor
 ) -> Any:
-    """What modules compute of a batch of images, in one piece on an engine.
+    """Run modules on a batch of images as a whole on an engine.
 
     Args:
         engine: The engine.

@@ -88,7 +88,7 @@ class RAVLTBlock(MixerBlock):
 
     @property
     def steps(self) -> list[RowStep]:
-        # apart, because what is written must have felt it and is written without a halo
+        # a step of its own: the state is written from its output, and writing has no halo
         return [LocalStep(self.locate, 4 * self.pos.in_channels, reach=1, modules=[self.pos], label='position'), self]
 
     def locate(self, x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:

@@ -20,7 +20,7 @@ class Stage(nn.Module):
     In inference, a large map is run in chunks of rows, so that what is wide inside a block never exists for all of it,
     unless :func:`~saga_mm.models.backbones.chunks.whole_reason` says why it must be run whole.
 
-    The map that it returns may be a view of tokens, channels last, as the embedding of the next stage likes it.
+    The map that it returns may be a view of tokens, channels last, which the embedding of the next stage reads fastest.
 
     Args:
         embed: Makes tokens of a map: ``(B, C, H, W)`` to tokens and their grid.
@@ -54,7 +54,7 @@ class Stage(nn.Module):
         """The stage without its norm, as steps that run one after the other.
 
         Raises:
-            ValueError: If a part has not what it takes, or a forward of its own, which would not be called.
+            ValueError: If a part lacks what a row step needs, or has a forward of its own, which rows would not call.
         """
         if unfit := self.unfit:
             raise ValueError(unfit)
@@ -75,7 +75,7 @@ class Stage(nn.Module):
 
     @property
     def unfit(self) -> str | None:
-        """Which part runs whole maps alone, and why, as a sentence; None if all of them run by rows."""
+        """The part that runs on whole maps only, and why, as a sentence; None if all parts run by rows."""
         fit = all(hasattr(self.embed, name) for name in ('stride', 'reach', 'peak_floats_per_token'))
         for part in [block for block in self.blocks if not hasattr(block, 'steps')] + [self.embed] * (not fit):
             return f'{type(part).__name__} does not run in strips: see PatchEmbed and MixerBlock for what it takes'
@@ -134,7 +134,7 @@ class Stage(nn.Module):
         return runner.gather(self.normed(rows))
 
     def normed(self, rows: Rows) -> Rows:
-        """The map that leaves the stage, of the one that its steps make."""
+        """The map that leaves the stage, from the map that its steps make."""
         return rows if self.norm is None else AppliedRows(rows, self.norm)
 
     def _by_size(self, x: torch.Tensor, sizes: Sequence[Size]) -> torch.Tensor:
@@ -150,7 +150,7 @@ class Stage(nn.Module):
         return by_size(mix, [tokens_to_map(tokens, grid)], [inner], [shape])[0]
 
     def _whole(self, x: torch.Tensor, grid: Grid | None = None) -> torch.Tensor:
-        """The map that leaves the stage, of the map that enters it, or of tokens that are embedded at ``grid``."""
+        """The map that leaves the stage, from the map that enters it, or from embedded tokens at ``grid``."""
         # one name for all, so that no map outlives its use
         if grid is None:
             x, grid = self.embed(x)

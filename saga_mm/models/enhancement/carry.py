@@ -16,8 +16,8 @@ class CarryingRunner(RowRunner):
 
         S_t = (1 - decay) write(x_t) + decay S_{t-1}
 
-    so that noise of a frame cannot change the tone of all of it. Every global state of a model comes by here, in the
-    same order each time. The first frame, and the first after :meth:`reset`, is what it is by itself.
+    so that the noise of one frame cannot change its tone. The runner sees every global state of the model, in the same
+    order for each frame. The first frame, and the first after :meth:`reset`, is computed by itself.
 
     Args:
         runner: How the model is run over one frame, as a :class:`~saga_mm.rows.MemoryBudget` plans it.
@@ -41,7 +41,7 @@ class CarryingRunner(RowRunner):
         self._next = 0
 
     def reset(self) -> None:
-        """Forget what came before, as at a cut."""
+        """Start a new scene: forget the states of earlier frames."""
         self._kept.clear()
         self._next = 0
 
