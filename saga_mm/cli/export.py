@@ -19,8 +19,8 @@ def parser() -> Parser:
     made.add_argument(
         'source',
         metavar='SOURCE',
-        help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, lol, lol-tiny or FILE.npz), or a '
-        'config of a segmentor, a detector or an enhancer',
+        help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, lol, lol-tiny or FILE.npz), or '
+        'a config of a segmentor, a detector or an enhancer',
     )
     made.add_argument(
         'checkpoint', nargs='?', metavar='CHECKPOINT', help='for a config or a backbone: the weights, or a work folder'

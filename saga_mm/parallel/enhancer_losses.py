@@ -19,7 +19,7 @@ def enhancer_losses(
 ) -> dict[str, torch.Tensor]:
     """What ``model.loss`` gives, each counted once over all bands; see :func:`segmentor_losses`.
 
-    Losses of each pixel by itself are computed in bands. Others (SSIM) are computed on the whole image by every process.
+    Losses of each pixel by itself are computed in bands. Others (SSIM) are computed on the whole image by each.
 
     Args:
         model: The model.
