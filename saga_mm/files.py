@@ -109,6 +109,15 @@ class Draft:
             raise write_error(self.path, error) from error
 
 
+def file_stamp(path: Path) -> str:
+    """Size and time of a file, which change with its content; empty if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ''
+    return f'{found.st_size} {found.st_mtime_ns}'
+
+
 def user_path(name: str | os.PathLike[str]) -> Path:
     """A path as a user writes it: ``~`` is the home folder, and a file may be called ``~x.png``."""
     path = Path(name)

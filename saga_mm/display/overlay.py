@@ -35,11 +35,6 @@ def class_shares(classes: np.ndarray, count: int) -> list[float]:
     return (np.bincount(classes.ravel(), minlength=count)[:count] / max(1, classes.size)).tolist()
 
 
-def add_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """:func:`with_legend` as an array."""
-    return np.asarray(with_legend(picture, names, palette))
-
-
 def with_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[Sequence[int]]) -> Image.Image:
     """A picture with a white strip below it that names colours.
 

@@ -16,6 +16,7 @@ from torch import nn
 from saga_mm.display.progress import Lines, progress_meter, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
+from saga_mm.files import file_stamp
 from saga_mm.images.inputs import Job, find_jobs
 from saga_mm.images.kind import photo_size
 from saga_mm.models.enhancement.finish import Finish
@@ -115,7 +116,7 @@ def _enhance_together(
 ) -> int:
     """As :func:`enhance`, all jobs divided among processes; the first of them tells how it went."""
     sheets = name_sheets(jobs) if options.compare else {}
-    names = {f'{job.source} {_stamp(job.source)} -> {job.target}': job for job in jobs}
+    names = {f'{job.source} {file_stamp(job.source)} -> {job.target}': job for job in jobs}
 
     def do(name: str) -> dict[str, str]:
         job = names[name]
@@ -130,7 +131,7 @@ def _enhance_together(
     records: dict[str, dict[str, str]] = {}
     if jobs:
         folder = Path(options.out).expanduser() if options.out else jobs[0].target.parent
-        key = json.dumps([__version__, finish, options.weights, _stamp(Path(options.weights)), options.overwrite])
+        key = json.dumps([__version__, finish, options.weights, file_stamp(Path(options.weights)), options.overwrite])
         work = SharedWork(folder if folder.is_dir() or not folder.suffix else folder.parent, key)
         meter = progress_meter(len(names), 'enhancing', unit=' files') if process.is_first else nullcontext(int)
         with meter as show:
@@ -144,15 +145,6 @@ def _enhance_together(
     counts = {kind: sum(other == kind for other, _ in lines) for kind in ('done', 'skipped', 'failed')}
     print(', '.join(f'{count} {kind}' for kind, count in counts.items()), flush=True)
     return counts['failed']
-
-
-def _stamp(path: Path) -> str:
-    """What changes with a file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ''
-    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 class _Screen:

@@ -11,6 +11,7 @@ from typing import Any
 
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError, shell_text
+from saga_mm.files import file_stamp
 from saga_mm.parallel import Process, SharedWork, check_agreement, make_mesh, start_processes
 from saga_mm.tasks.prediction import Pictures, Writer
 
@@ -51,7 +52,7 @@ def predict_together(
         check_agreement(mesh, {**facts, 'picture': file_facts(picture)})
         writer.share(mesh)
         return [{'file': picture.name, **writer.write(picture)}]
-    names = {f'{os.path.relpath(path, pictures.root)} {_stamp(path)}': path for path in pictures.files}
+    names = {f'{os.path.relpath(path, pictures.root)} {file_stamp(path)}': path for path in pictures.files}
     work = SharedWork(pictures.out, json.dumps(facts))
     meter = progress_meter(len(names), 'predicting', unit=' pictures') if process.is_first else nullcontext(int)
     with meter as show:
@@ -68,15 +69,6 @@ def file_facts(path: Path | None) -> str:
     except OSError:
         return str(path)
     return f'{path.name} of {found.st_size} bytes'
-
-
-def _stamp(path: Path) -> str:
-    """What changes with a file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ''
-    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def _short(value: str) -> str:

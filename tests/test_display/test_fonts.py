@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from saga_mm.display import fonts
-from saga_mm.display.overlay import add_legend
+from saga_mm.display.overlay import with_legend
 
 NAMES = ['Gebäude', 'forêt', 'cañón', 'дорога', 'δρόμος', 'naïve $5']
 CHINESE = ['天空', '建筑']
@@ -31,7 +31,7 @@ def no_other_fonts(monkeypatch: pytest.MonkeyPatch):
 
 
 def legend(name: str) -> np.ndarray:
-    return add_legend(np.zeros((64, 256, 3), np.uint8), [name], [(255, 0, 0)])
+    return np.asarray(with_legend(np.zeros((64, 256, 3), np.uint8), [name], [(255, 0, 0)]))
 
 
 @pytest.mark.parametrize('name', NAMES)

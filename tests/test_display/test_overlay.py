@@ -1,6 +1,6 @@
 import numpy as np
 
-from saga_mm.display.overlay import NAMED, add_legend, class_shares, overlay
+from saga_mm.display.overlay import NAMED, class_shares, overlay, with_legend
 
 PALETTE = [(200, 0, 0), (0, 100, 0)]
 
@@ -21,17 +21,19 @@ def test_shares_count_pixels():
 
 def test_the_legend_names_colours_below_the_picture():
     picture = np.zeros((40, 300, 3), np.uint8)
-    drawn = add_legend(picture, ['road', 'sky'], PALETTE)
+    drawn = np.asarray(with_legend(picture, ['road', 'sky'], PALETTE))
     assert drawn.shape[1] == 300 and (drawn[:40] == 0).all()
     strip = drawn[40:].reshape(-1, 3).tolist()
     assert all(list(colour) in strip for colour in PALETTE) and [255, 255, 255] in strip
 
 
 def test_legends_of_narrow_pictures_and_of_many_classes():
-    narrow = add_legend(np.zeros((40, 5, 3), np.uint8), ['road'] * 9, [PALETTE[0]] * 9)
+    narrow = np.asarray(with_legend(np.zeros((40, 5, 3), np.uint8), ['road'] * 9, [PALETTE[0]] * 9))
     assert narrow.shape[1] > 100 and (narrow[:40, 5:] == 255).all()
     number = NAMED + 20
     many = np.asarray(
-        add_legend(np.zeros((10, 200, 3), np.uint8), [str(i) for i in range(number)], [PALETTE[0]] * number)
+        np.asarray(
+            with_legend(np.zeros((10, 200, 3), np.uint8), [str(i) for i in range(number)], [PALETTE[0]] * number)
+        )
     )
     assert many.shape[0] < 400
