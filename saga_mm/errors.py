@@ -28,7 +28,7 @@ class ArgumentError(SagaError):
 
 
 def shell_text(error: BaseException) -> str:
-    """The message of an error for somebody at the command line, who gives options and no arguments."""
+    """The message of an error for the command line: options instead of arguments of Python."""
     if isinstance(error, ArgumentError):
         return f'--{error.name.replace("_", "-")} {error.value}: {error.problem}'
     return str(error)

@@ -121,7 +121,7 @@ def file_stamp(path: Path) -> str:
 def user_path(name: str | os.PathLike[str]) -> Path:
     """A path as a user writes it: ``~`` is the home folder, and a file may be called ``~x.png``."""
     path = Path(name)
-    # nobody's home: the name of a file
+    # no user has this home: it is the name of a file
     with suppress(RuntimeError):
         return path.expanduser()
     return path

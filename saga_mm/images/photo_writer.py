@@ -265,7 +265,7 @@ class _Pipe(io.RawIOBase):
         """Have the writer write to nowhere from now on.
 
         OpenImageIO fills up a picture that is closed too early, with more bytes than a pipe holds. It keeps Python's
-        lock meanwhile, so that nobody could read them.
+        lock meanwhile, so that no thread could read them.
         """
         if self._is_ended:
             return

@@ -237,7 +237,7 @@ def open_tiff(path: str | Path) -> Any:
     settings.attribute('oiio:UnassociatedAlpha', 1)
     source = library.ImageInput.open(library_name(path), settings)
     if source is None:
-        # an error that nobody asks for is printed at exit
+        # OpenImageIO prints pending errors at exit
         library.geterror()
     return source
 

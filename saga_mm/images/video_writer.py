@@ -108,7 +108,7 @@ class VideoWriter:
 
     @property
     def depth(self) -> str:
-        """What becomes of the source's bits, in a few words; empty where it has 8."""
+        """How the bit depth of the source is changed, in a few words; empty for a source of 8 bits."""
         if self.kind.bits <= 8:
             return ''
         label = f' {HDR_NAMES[self.kind.colours[2]]}' if self.kind.is_hdr else ''

@@ -1,6 +1,6 @@
 """Check ONNX files of saga_mm before ONNX Runtime is given them.
 
-An ONNX file is a program of tensor operations. A file of somebody else's can therefore take time and memory, but the
+An ONNX file is a program of tensor operations. A file from others can therefore take time and memory, but the
 checks here make sure that it reads no other file: no tensor data outside the file, no operators beyond the standard.
 """
 

@@ -24,7 +24,7 @@ def open_session(content: bytes, device: str | None = None, name: str | os.PathL
     """Prepare a model to be run.
 
     Args:
-        content: The ONNX model. Of a file of somebody else's, it was checked by :func:`saga_mm.onnx.file.read_onnx`.
+        content: The ONNX model. A file from others was checked by :func:`saga_mm.onnx.file.read_onnx`.
         device: ``'cpu'`` or ``'cuda:0'``; by default a GPU if this ONNX Runtime has one.
         name: Of the file, for messages.
 

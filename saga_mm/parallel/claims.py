@@ -45,13 +45,13 @@ class SharedWork:
         process: tuple[int, int],
         tell: Callable[[int], None] = lambda count: None,
     ) -> dict[str, dict[str, Any]]:
-        """Do what nobody has done, and wait for what others are doing; what they leave undone is done here.
+        """Do the work that no process has claimed, wait for the others, and redo what they leave unfinished.
 
         Args:
             names: Everything, in the same order on all processes.
             do: Does one thing and returns its record, plain values.
             process: Index of this process and their number: they begin at different places.
-            tell: Is told how many things have a record.
+            tell: Called with the number of things that have a record.
 
         Returns:
             The record of each name.

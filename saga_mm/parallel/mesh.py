@@ -207,7 +207,7 @@ def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
 
 
 def gather_objects(mesh: Mesh, value: Any) -> list[Any]:
-    """Plain values of all processes of a mesh, in order; nobody goes on before all have come."""
+    """Plain values of all processes of a mesh, in order. Every process waits for all others."""
     if mesh.everyone is None:
         return [value]
     told = [None] * dist.get_world_size(mesh.everyone)

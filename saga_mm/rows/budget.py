@@ -17,7 +17,7 @@ from .engine import Engine, engine_of
 from .runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .storage import Rows
 
-# the share of the free memory that a program takes if nobody names a limit
+# share of the free memory that a program may use if no limit is given
 SHARE = 0.5
 # memory of the running program beside maps and strips
 SLACK = 64 * 2**20

@@ -51,7 +51,7 @@ def free_bytes(device: torch.device, root: str | Path = '/') -> float:
 def peak_bytes() -> int:
     """The most that the program held since :func:`release_memory`: of the GPU's memory, if there is one.
 
-    Where the system lets nobody count anew, since the program started; where it tells nothing (Windows), 0.
+    Since the start of the program where the system cannot reset the count; 0 where it has none (Windows).
     """
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident_peak()
 

@@ -58,7 +58,7 @@ def enhance_rows(model: LowLightEnhancer, image: Rows, runner: RowRunner, finish
         model: The model, in evaluation mode.
         image: The image batch, RGB in [0, 1]; rows are asked for in order, several times.
         runner: Planned for :func:`enhancer_parts`.
-        finish: What becomes of the answer.
+        finish: Strength, brightness and denoising.
 
     Raises:
         ValueError: If a part of the model does not run in strips.

@@ -24,7 +24,7 @@ REACH = 8
 
 
 class Finish(NamedTuple):
-    """What becomes of an answer.
+    """Strength, brightness and denoising of an enhanced image.
 
     Attributes:
         strength: 0 gives the image as it is, 1 the answer; between and beyond, on the line through both.

@@ -45,8 +45,8 @@ class Weights(NamedTuple):
     """What a file holds.
 
     Attributes:
-        header: ``model``, the enhancer's config; ``version`` of saga_mm that wrote it; ``licence``; and what else the
-            writer had to say, such as ``data``.
+        header: ``model``, the enhancer's config; ``version`` of saga_mm that wrote it; ``licence``; and other facts,
+            such as ``data``.
         state: Tensors by name, as they are stored.
     """
 

@@ -31,7 +31,7 @@ def enhance_bands(
         model: The model, in evaluation mode, the same on all processes.
         image: The whole image, of which each process reads the rows that it needs, several times.
         mesh: The processes.
-        finish: What becomes of the answer.
+        finish: Strength, brightness and denoising.
         max_memory: Bytes that this process may take; None for its part of half of what is free.
         folder: As of :func:`~saga_mm.tasks.enhancement.strips.enhance_strips`.
         shares: How much of the image each process does, relative to the others; None for the same.

@@ -39,7 +39,7 @@ def enhance_moving(
     Args:
         inferencer: What enhances.
         job: What to do.
-        finish: What becomes of the answer.
+        finish: Strength, brightness and denoising.
         compared: Where before and after go, side by side and without sound.
         tell: Called with the share that is done, up to 1.
 

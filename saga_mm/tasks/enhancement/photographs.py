@@ -66,7 +66,7 @@ def run_job(
     Args:
         inferencer: What enhances.
         job: What to do.
-        finish: What becomes of the answer.
+        finish: Strength, brightness and denoising.
         compared: Where before and after go, side by side.
         overwrite: Replace that picture if it exists.
         tell: Called with the share that is done, up to 1.
@@ -98,7 +98,7 @@ def enhance_photo(
         inferencer: What enhances.
         source: The photograph.
         target: The file to write. It appears when it is complete.
-        finish: What becomes of the answer.
+        finish: Strength, brightness and denoising.
         compared: Where before and after go, side by side.
         tell: Called with the share that is done, up to 1.
 

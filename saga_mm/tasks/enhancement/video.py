@@ -44,7 +44,7 @@ class VideoEnhancer:
 
     Args:
         model: The model, in evaluation mode.
-        finish: What becomes of the answers.
+        finish: Strength, brightness and denoising.
         decay: The share of what came before in what is carried; 0 enhances frame by frame.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
             None for half of what is free; or a budget, which can tell afterwards how frames were run.
@@ -172,7 +172,7 @@ def enhance_video(
         source: The video. Frames are enhanced as they are shown: turned upright.
         target: The file to write; it appears when it is complete. Its ending says of which kind it is.
         model: The model, in evaluation mode.
-        finish: What becomes of the answers.
+        finish: Strength, brightness and denoising.
         decay: As of :class:`VideoEnhancer`.
         max_memory: As of :class:`VideoEnhancer`.
         tell: Called with the share that is done, up to 1.
