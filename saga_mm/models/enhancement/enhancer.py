@@ -48,7 +48,7 @@ class LowLightPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class LowLightEnhancer(BaseModel):
-    """An enhanced image of a dark one: a trunk, perhaps a neck, and a head that answers at full resolution.
+    """Enhances dark images: a trunk, an optional neck, and a head at full resolution.
 
     Args:
         backbone: Config of any registered backbone, called with ``(B, 3, H, W)`` in [0, 1].
@@ -58,8 +58,8 @@ class LowLightEnhancer(BaseModel):
         losses: Configs of losses of the answer and the ground truth; their sum is trained, and each is logged by
             its kind (:func:`loss_names`).
         pad_divisor: Images are padded below and to the right to multiples of this, by their last row and column.
-        exposure: Config of an :class:`Exposure`, by which images pass before all else, or None: then the
-            trunk sets the brightness.
+        exposure: Config of an :class:`Exposure`, which is applied to images first, or None: then the trunk sets the
+            brightness.
         edges: What convolutions of the trunk, neck and head see beyond the edges of a map: ``'zeros'``, or
             ``'replicate'`` for its outermost rows and columns, so that these come out as bright as others.
         data_preprocessor: Config; :class:`LowLightPreprocessor` unless given.

@@ -30,8 +30,8 @@ class ExportedEnhancer(ExportedModel):
 
         Args:
             image: Anything that gives rows.
-            finish: Strength, brightness and denoising. A file whose strength is a constant takes that number alone, or 1, the
-                usual one, for it.
+            finish: Strength, brightness and denoising. A file whose strength is a constant takes only that
+                strength, or 1, the usual one, for it.
             max_memory: Bytes that the whole program may take; None for no limit.
             held_bytes: What the caller will hold of what is yielded.
 
