@@ -22,7 +22,7 @@ DRAWN := work_dirs/saga_maskrcnn/pictures
 ENGINES := fused,saga,fused@openvino,saga@openvino,saga@strips,linear@openvino,focused@openvino,rala@openvino
 ENHANCERS := saga_unet,saga_unet@openvino,saga_unet_tiny,saga_unet_tiny@openvino
 BROWSER = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.10 python3)
+CANDIDATES := $(or $(PYTHON),$(PY) python3.11 python3.12 python3.13 python3.10 python3)
 
 .PHONY: demo test benchmark campaign docs wheel page setup lint format clean
 
@@ -60,11 +60,11 @@ page: setup
 
 setup:
 	@for python in $(CANDIDATES); do \
-	  if "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 	    exec "$$python" tools/setup_env.py $(STACK) $(if $(filter-out 0,$(OPS)),--ops); \
 	  fi; \
 	done; \
-	echo 'saga_mm needs Python 3.10, 3.11 or 3.12; tried $(CANDIDATES). Name one: make PYTHON=/path/to/python3.11' >&2; \
+	echo 'saga_mm needs Python 3.10, 3.11, 3.12 or 3.13; tried $(CANDIDATES). Name one: make PYTHON=/path/to/python3.11' >&2; \
 	exit 1
 
 lint: setup

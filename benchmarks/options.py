@@ -23,7 +23,7 @@ class Options:
     Attributes:
         layer: One of :data:`LAYERS`.
         sizes: Image sizes: ``640,480x1280``; empty for the layer's own.
-        batch: Images.
+        batch_size: Images at once.
         dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
         device: ``'cpu'`` or ``'cuda'``.
         backward: Forward and backward in training mode.
@@ -41,7 +41,7 @@ class Options:
 
     layer: str
     sizes: str = ''
-    batch: int = 1
+    batch_size: int = 1
     dtype: str = 'float32'
     device: str = 'cpu'
     backward: bool = False
@@ -78,7 +78,17 @@ def plan(options: Options) -> list[Case]:
             mixer_of(name)
     variants = (False, True) if options.compile and not options.trace else (False,)
     return [
-        Case(options.layer, part, name, size, options.batch, options.dtype, options.device, options.backward, compiled)
+        Case(
+            options.layer,
+            part,
+            name,
+            size,
+            options.batch_size,
+            options.dtype,
+            options.device,
+            options.backward,
+            compiled,
+        )
         for part in parts
         for size in parse_sizes(options.sizes or layer.sizes)
         for name in names
@@ -108,10 +118,10 @@ def parse_sizes(text: str) -> list[Size]:
 def _check(options: Options) -> None:
     if options.dtype not in DTYPES:
         raise SagaError(f'--dtype {options.dtype}: is none of {", ".join(DTYPES)}')
-    for flag in ('batch', 'repeats', 'threads'):
+    for flag in ('batch_size', 'repeats', 'threads'):
         value = getattr(options, flag)
         if value is not None and value < 1:
-            raise SagaError(f'--{flag} {value}: must be at least 1')
+            raise SagaError(f'--{flag.replace("_", "-")} {value}: must be at least 1')
     if not options.min_seconds >= 0:
         raise SagaError(f'--min-seconds {options.min_seconds}: must not be negative')
     if options.device not in ('cpu', 'cuda'):

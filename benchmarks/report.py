@@ -75,7 +75,7 @@ class Report:
         """Tables with what they mean."""
         options = self.options
         mode = 'forward and backward, training mode' if options.backward else 'inference'
-        about = f'{options.layer}, {mode}, batch {options.batch}, {options.dtype}, {options.device}.'
+        about = f'{options.layer}, {mode}, batch {options.batch_size}, {options.dtype}, {options.device}.'
         parts = [about[0].upper() + about[1:], described(self.machine)]
         if self.interrupted:
             parts.append('Interrupted: some figures are missing.')

@@ -5,13 +5,16 @@ import re
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import distributions, packages_distributions, requires
+from collections import defaultdict
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 from PIL import Image
+
+from saga_mm.cli.extras import INSTALLS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,12 +52,22 @@ for name in {blocked}:
     sys.modules[name] = None
 import torch
 import saga_mm
+from saga_mm.analysis import gates, rank_report as ranks
+from saga_mm.analysis.subjects import build_backbone
 from saga_mm.cli.main import main
+from saga_mm.loading.checkpoint import make_files_safe
+from saga_mm.loading.quiet import silence_noise
 from saga_mm.registry import MODELS
+from saga_mm.runs.export import ExportOptions, find_subject
 
+make_files_safe()
+silence_noise()
 for backbone in (MODELS.build(dict(type='saga_mm.PVT', arch='tiny')), saga_mm.create_backbone('saga_pvt_tiny')):
     with torch.no_grad():
         assert len(backbone.eval()(torch.zeros(1, 3, 64, 64))) == 4
+assert not main(['flops', 'saga_pvt_tiny', '--size', '32', '32'])
+assert gates and ranks and build_backbone('saga_pvt_tiny')
+assert find_subject(ExportOptions('tiny')).graph and find_subject(ExportOptions('saga_pvt_tiny')).graph
 assert not main(['enhance', '-o', 'night.png'])
 assert not main(['enhance', 'night.png', '-o', 'again.png', '--weights', 'tiny', '--compare'])
 print(saga_mm.__file__)
@@ -128,6 +141,17 @@ def test_type_is_enough_in_anybodys_config(library: str, installed: Path, scratc
     assert Path(file).is_relative_to(installed)
 
 
+def distributions_by_module() -> dict[str, set[str]]:
+    """What brings each module; ``packages_distributions`` of Python 3.10 knows only those that list their modules."""
+    found = defaultdict(set)
+    for dist in distributions():
+        for file in dist.files or ():
+            module = file.parts[0].partition('.')[0]
+            if module.isidentifier() and (len(file.parts) > 1 or file.suffix in ('.py', '.so')):
+                found[module].add(canonical(dist.metadata['Name']))
+    return found
+
+
 def test_backbones_and_enhancement_need_what_the_wheel_declares(installed: Path, scratch: Path):
     declared = {canonical(Requirement(line).name) for line in PROJECT['dependencies']}
     present = {canonical(dist.metadata['Name']) for dist in distributions()}
@@ -141,8 +165,8 @@ def test_backbones_and_enhancement_need_what_the_wheel_declares(installed: Path,
                 missing += {canonical(requirement.name)} - kept
     blocked = {
         module
-        for module, names in packages_distributions().items()
-        if not kept & set(map(canonical, names)) and module not in ('saga_mm', 'pip', 'setuptools', '_distutils_hack')
+        for module, names in distributions_by_module().items()
+        if not kept & names and module not in ('saga_mm', 'pip', 'setuptools', '_distutils_hack')
     }
     assert {'mmengine', 'mmcv', 'mmdet', 'matplotlib'} <= blocked
     file = python('-c', BARE.format(blocked=sorted(blocked)), cwd=scratch, PYTHONPATH=str(installed)).splitlines()[-1]
@@ -184,6 +208,24 @@ def test_ranges_admit_the_pins():
     for line in [*PROJECT['dependencies'], *EXTRAS['demo'], *EXTRAS['dev']]:
         requirement = Requirement(line)
         assert versions[requirement.name] in requirement.specifier
+
+
+def test_messages_name_extras_that_bring_what_is_missing():
+    known = distributions_by_module()
+    for module, how in INSTALLS.items():
+        extra = re.fullmatch(r"'saga-mm\[(.+)\]'", how)
+        brought = {canonical(Requirement(line).name) for line in (EXTRAS[extra[1]] if extra else [how])}
+        own = {name.removeprefix('onedl-') for name in known.get(module, ())}
+        assert not own or own & {name.removeprefix('onedl-') for name in brought}, f'{module} is not in {how}'
+
+
+def test_extras_in_documents_and_messages_exist():
+    files = [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('saga_mm/**/*.py'), *ROOT.glob('tools/*.py')]
+    named = {
+        extra for file in files for extra in re.findall(r'(?:saga-mm|\bpip install \.)\[([\w,-]+)\]', file.read_text())
+    }
+    parts = {part for each in named for part in each.split(',')}
+    assert {'onedl', 'original', 'page'} <= parts <= set(EXTRAS)
 
 
 def test_no_stack_among_the_dependencies():

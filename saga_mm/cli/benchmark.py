@@ -26,7 +26,7 @@ def parser() -> Parser:
     )
     made.add_argument('layer', choices=('op', 'backbone', 'model', 'enhancer', 'video'), help='what is measured')
     made.add_argument('--sizes', default='', metavar='N|HxW,...', help='image sizes in pixels, such as 640,480x1280')
-    made.add_argument('--batch', type=int, default=1, metavar='N', help='images (default: 1)')
+    made.add_argument('--batch-size', type=int, default=1, metavar='N', help='images at once (default: 1)')
     made.add_argument('--dtype', default='float32', help='float32 (default), bfloat16 or float16')
     made.add_argument('--device', default='cpu', help='cpu (default) or cuda')
     made.add_argument('--backward', action='store_true', help='forward and backward in training mode')

@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> None:
         if {'-h', '--help'} & set(args.words):
             print(parser().format_help())
             return
-        raise SagaError(f'demo: needs gradio, which is not installed: {cure("gradio")}')
+        raise SagaError(f'demo: needs gradio, which is not installed: {cure(["gradio"])}')
 
     from saga_mm.pages.app import main as open_page
 

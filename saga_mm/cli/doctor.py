@@ -51,4 +51,4 @@ def _state(names: tuple[str, ...]) -> str:
     lacking = missing(names)
     if not lacking:
         return 'ready'
-    return f'lacks {", ".join(lacking)}: {" and ".join(dict.fromkeys(cure(name) or name for name in lacking))}'
+    return f'lacks {", ".join(lacking)}: {cure(lacking)}'

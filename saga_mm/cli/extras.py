@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 # the command behind `pip install`, by what is imported
@@ -16,7 +18,8 @@ INSTALLS = {
     'cv2': 'opencv-python-headless',
     'PIL': 'pillow',
     'av': "'saga-mm[video]'",
-    'OpenImageIO': "'saga-mm[large-images]'",
+    'OpenImageIO': 'openimageio',
+    'safetensors': 'safetensors',
     'openvino': "'saga-mm[openvino]'",
     'onnx': "'saga-mm[onnx]'",
     'onnxscript': "'saga-mm[onnx]'",
@@ -27,31 +30,34 @@ INSTALLS = {
 # what verbs cannot do without, and what parts of them need
 STACK = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'pycocotools')
 NEEDS: dict[str, tuple[str, ...]] = {
-    'enhance': ('PIL',),
+    'enhance': (),
     'train': (*STACK, 'matplotlib'),
     'test': STACK,
     'predict': STACK,
     'check-data': (*STACK, 'matplotlib'),
     'export': ('onnx', 'onnxscript', 'onnxruntime'),
-    'flops': ('mmengine',),
-    'gates': ('mmengine', 'matplotlib', 'cv2'),
-    'rank': ('mmengine', 'matplotlib', 'cv2'),
-    'report': ('matplotlib', 'cv2'),
+    'convert': (),
+    'publish': ('mmengine',),
+    'flops': (),
+    'gates': ('matplotlib',),
+    'rank': ('matplotlib',),
+    'report': ('matplotlib',),
     'demo': ('gradio',),
 }
 PARTS = {
     'videos': ('enhance', 'av'),
     'OpenVINO': ('enhance, test and predict', 'openvino'),
-    'pictures larger than memory in rare formats': ('predict', 'OpenImageIO'),
 }
 
 
-def missing(names: tuple[str, ...]) -> list[str]:
+def missing(names: Iterable[str]) -> list[str]:
     """Those of some modules that cannot be found."""
     return [name for name in names if find_spec(name) is None]
 
 
-def cure(name: str) -> str | None:
-    """The command that installs what is imported by this name; None if it is not known."""
-    known = INSTALLS.get(name.partition('.')[0])
-    return None if known is None else f'pip install {known}'
+def cure(names: Iterable[str]) -> str:
+    """The one command that installs what is imported by these names, each of :data:`INSTALLS`."""
+    wanted = list(dict.fromkeys(INSTALLS[name] for name in names))
+    extras = [extra for each in wanted for extra in re.findall(r'\[(.+)\]', each)]
+    packages = [each for each in wanted if '[' not in each]
+    return ' '.join(['pip install', *([f"'saga-mm[{','.join(extras)}]'"] if extras else []), *packages])

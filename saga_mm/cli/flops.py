@@ -20,7 +20,7 @@ def parser() -> Parser:
         'image size in pixels (default: 800 1280; 512 2048 for a segmentor, 224 224 for a classifier or backbone)',
     )
     made.add_old('--shape', '--size')
-    made.add_argument('--batch', type=int, default=1, metavar='N', help='images in the batch (default: 1)')
+    made.add_argument('--batch-size', type=int, default=1, metavar='N', help='images at once (default: 1)')
     made.add_argument('--training', action='store_true', help='count the backward pass and what is kept for it')
     made.add_argument('--json', action='store_true', help='print JSON, with exact MACs and bytes')
     add_config_values(made)
@@ -31,4 +31,4 @@ def main(args: argparse.Namespace) -> None:
     """Count, and print."""
     from saga_mm.analysis.flops import report_flops
 
-    report_flops(args.model, args.size, args.batch, args.training, args.json, args.cfg_options or {})
+    report_flops(args.model, args.size, args.batch_size, args.training, args.json, args.cfg_options or {})

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+from saga_mm.cli.completion import complete
+from saga_mm.cli.extras import NEEDS
 from saga_mm.cli.parser import nearest
 from saga_mm.cli.run import run_tool
 from saga_mm.version import __version__
@@ -36,6 +38,7 @@ USAGE = 'usage: saga-mm VERB [OPTIONS]'
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what a command line says and exit with its status."""
+    complete(VERBS, lambda verb: module_of(verb).parser())
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words else '--help'
     if verb in ('-h', '--help', 'help'):
@@ -61,7 +64,8 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, program: str | None =
     # threads that spin while they wait take the cores from other programs; read when torch is loaded
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     module = module_of(verb)
-    run_tool(lambda: _run(module, argv, program), getattr(module, 'INTERRUPTED', 'Interrupted.'))
+    interrupted = getattr(module, 'INTERRUPTED', 'Interrupted.')
+    run_tool(lambda: _run(module, argv, program), interrupted, NEEDS.get(verb, ()))
 
 
 def module_of(verb: str) -> ModuleType:

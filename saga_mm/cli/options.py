@@ -105,7 +105,8 @@ def destination_of(args: argparse.Namespace) -> str:
     Raises:
         SagaError: None is named, or two are.
     """
-    named = [path for path in (args.destination, args.out) if path]
-    if len(named) != 1:
-        raise SagaError(f'-o: name one file to write, not {" and ".join(named) or "none"}')
-    return named[0]
+    if args.destination and args.out:
+        raise SagaError(f'-o {args.out}: the file to write is already named, {args.destination}; leave out one of them')
+    if not (args.destination or args.out):
+        raise SagaError('the file to write is missing; add -o FILE')
+    return args.destination or args.out

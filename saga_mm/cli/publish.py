@@ -20,7 +20,8 @@ def parser() -> Parser:
     made.add_argument('checkpoint', help='a .pth file, or a work folder for the best in it')
     add_destination(made, 'the file to write, NAME.npz')
     made.add_argument('--licence', default='', metavar='TEXT', help='licence of the weights, kept in the file')
-    made.add_argument('--data', default='', metavar='TEXT', help='what they were trained on, kept in the file')
+    made.add_argument('--trained-on', default='', metavar='TEXT', help='data of the training, kept in the file')
+    made.add_old('--data', '--trained-on')
     made.add_argument('--full', action='store_true', help='keep float32 (default: float16, half as large)')
     add_overwrite(made)
     return made
@@ -36,7 +37,7 @@ def main(args: argparse.Namespace) -> None:
         args.checkpoint,
         out,
         licence=args.licence,
-        data=args.data,
+        data=args.trained_on,
         full=args.full,
         overwrite=args.overwrite,
     )

@@ -18,7 +18,8 @@ def parser() -> Parser:
     made.add_argument(
         '--pictures', type=Path, metavar='DIR', help='pictures that saga-mm test --show-dir or predict drew'
     )
-    made.add_argument('--count', type=int, metavar='N', help=f'how many of them to show (default: {SHOWN})')
+    made.add_argument('--max-pictures', type=int, metavar='N', help=f'how many of them to show (default: {SHOWN})')
+    made.add_old('--count', '--max-pictures')
     return made
 
 
@@ -27,11 +28,11 @@ def main(args: argparse.Namespace) -> None:
     from saga_mm.display.run_report import contact_sheet, curves, find_drawn, metric_rows, plot_curves, read_scalars
     from saga_mm.display.table import format_table
 
-    if args.count is not None and args.pictures is None:
-        raise SagaError('--count: goes with --pictures, of which it says how many to show')
+    if args.max_pictures is not None and args.pictures is None:
+        raise SagaError('--max-pictures: goes with --pictures, of which it says how many to show')
     series = curves(read_scalars(args.work_dir))
     print(format_table(('metric', 'last', 'best', 'at iteration'), metric_rows(series)))
     print(f'\ncurves       {plot_curves(series, args.work_dir / "curves.png")}')
     if args.pictures:
-        drawn = find_drawn(args.pictures)[: SHOWN if args.count is None else args.count]
+        drawn = find_drawn(args.pictures)[: SHOWN if args.max_pictures is None else args.max_pictures]
         print(f'predictions  {contact_sheet(drawn, args.work_dir / "predictions.jpg")}, all in {args.pictures}')

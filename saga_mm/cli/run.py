@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from saga_mm.cli.extras import cure
+from saga_mm.cli.extras import INSTALLS, cure, missing
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
 
@@ -18,7 +18,7 @@ from saga_mm.files import FULL, write_error
 OF_USERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 
 
-def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> None:
+def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs: Sequence[str] = ()) -> None:
     """Run a tool's ``main`` and exit with its status.
 
     A :class:`SagaError` is printed without a traceback and ends the process with status 2; Ctrl-C prints
@@ -28,6 +28,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
     Args:
         main: The tool, called without arguments.
         interrupted: What to say after Ctrl-C, for example how to resume.
+        needs: Modules that the tool cannot do without: where one is missing, all that are missing are named.
     """
     for stream in (sys.stdout, sys.stderr):
         # names of files and classes may have letters that the encoding of a terminal lacks
@@ -43,11 +44,16 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.') -> Non
         print(f'{prefix}error: {shell_text(error)}', file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        how = cure(error.name or '')
-        if how is None:
+        name = (error.name or '').partition('.')[0]
+        if name not in INSTALLS:
             raise
+        names = (missing(needs) if name in needs else []) or [name]
         sys.stdout.flush()
-        print(f'{prefix}error: {error.name} is not installed, and this needs it: {how}', file=sys.stderr)
+        are, them = ('are', 'them') if len(names) > 1 else ('is', 'it')
+        print(
+            f'{prefix}error: {", ".join(names)} {are} not installed, and this needs {them}: {cure(names)}',
+            file=sys.stderr,
+        )
         sys.exit(2)
     except BrokenPipeError:
         # the reader of our output is gone (`| head`); without this, Python complains once more at exit

@@ -21,6 +21,7 @@ from torch import Tensor
 from saga_mm.archives import ArchiveError
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft, user_path, write_file
+from saga_mm.foundation import HAS_MMENGINE
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.loading.torch_file import read_torch_file
 from saga_mm.models.names import strip_in_place, without_wrappers
@@ -118,13 +119,15 @@ def make_files_safe() -> None:
     The tools call it first of all. Importing ``saga_mm`` does not: a plugin that changes how the library beside it
     reads files could keep that library from reading its own.
     """
+    refuse_programs()
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    if not HAS_MMENGINE:
+        return
     from mmengine.fileio import LocalBackend
     from mmengine.runner import checkpoint as stack
 
-    refuse_programs()
     LocalBackend.put, LocalBackend.put_text, LocalBackend.get_text = _put, _put_text, _get_text
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     stack.CheckpointLoader.register_scheme('', load_from_local, force=True)
     stack.CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
     if hasattr(stack, '_safe_torch_load'):

@@ -11,6 +11,8 @@ from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, TextIO
 
+from saga_mm.foundation import HAS_MMENGINE
+
 # the lines of these packages go to the log file alone, below the level of errors; what matters of them we say ourselves
 STACK = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torch', 'torchvision', 'pycocotools', 'faster_coco_eval')
 # packages through which a line goes to a logger
@@ -47,6 +49,8 @@ def _of_stack(frame: FrameType | None) -> bool:
 
 def _filter_prints() -> None:
     """Keep the stack's lines from the screen also where mmengine prints them because it was given no logger."""
+    if not HAS_MMENGINE:
+        return
     from mmengine.logging import logger as module
 
     def print_unless_stack(*words: Any, **options: Any) -> None:

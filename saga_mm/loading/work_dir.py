@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import HistoryBuffer
 
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
@@ -78,6 +77,8 @@ def _is_figure(value: Any) -> bool:
 
 
 def _has_entries(log: Any) -> bool:
+    from mmengine.logging import HistoryBuffer
+
     return isinstance(log, HistoryBuffer) and len(log.data[0]) > 0
 
 

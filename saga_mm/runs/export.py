@@ -37,7 +37,7 @@ class ExportOptions:
         checkpoint: The weights for a config or a backbone, or a work folder, of which the best are taken.
         out: The file to write; by default it has the name of the source and lies in the folder at hand.
         opset: The version of ONNX's operators.
-        task_options: What only some tasks have, by name: ``output`` of a segmentor, ``strength`` of an enhancer.
+        task_options: What only some tasks have, by name: ``result`` of a segmentor, ``strength`` of an enhancer.
         cfg_options: Values of the config to change, by dotted key.
         overwrite: Replace an existing file.
     """
@@ -102,10 +102,10 @@ def find_subject(options: ExportOptions) -> ExportSubject:
             order or do not fit each other.
     """
     if options.source in list_backbones():
-        _refuse(options, 'output', 'strength', 'cfg_options', kind='backbone')
+        _refuse(options, 'result', 'strength', 'cfg_options', kind='backbone')
         return _backbone(options)
     if Path(options.source).suffix == WEIGHTS or options.source in shipped_weights():
-        _refuse(options, 'output', 'checkpoint', 'cfg_options', kind='weights of an enhancer')
+        _refuse(options, 'result', 'checkpoint', 'cfg_options', kind='weights of an enhancer')
         return _enhancer(options)
     return _configured(options)
 

@@ -173,7 +173,9 @@ def _file_to_resume(cfg: Config, resume: str) -> Path | None:
 
 def _introduce(cfg: Config, model: nn.Module) -> None:
     device = get_device()
-    where = torch.cuda.get_device_name() if device == 'cuda' else f'{device}, {torch.get_num_threads()} threads'
+    threads = torch.get_num_threads()
+    on_cpu = f'{device}, {threads} thread{"s" * (threads > 1)}'
+    where = torch.cuda.get_device_name() if device == 'cuda' else on_cpu
     count = sum(parameter.numel() for parameter in model.parameters())
     backbone = getattr(model, 'backbone', None)
     with_backbone = f' with {type(backbone).__name__}' if backbone is not None else ''

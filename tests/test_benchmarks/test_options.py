@@ -49,7 +49,7 @@ def test_every_layer_has_defaults(layer):
         ({'sizes': '0'}, '--sizes 0: is no size'),
         ({'dtype': 'int8'}, '--dtype int8: is none of float32, bfloat16, float16'),
         ({'device': 'tpu'}, '--device tpu: is none of cpu, cuda'),
-        ({'batch': 0}, '--batch 0: must be at least 1'),
+        ({'batch_size': 0}, '--batch-size 0: must be at least 1'),
         ({'repeats': 0}, '--repeats 0: must be at least 1'),
         ({'threads': 0}, '--threads 0: must be at least 1'),
         ({'min_seconds': -1.0}, '--min-seconds -1.0: must not be negative'),

@@ -162,8 +162,8 @@ def test_threads(quick):
 
 
 def test_nothing_runs_if_an_option_is_wrong(quick, tmp_path):
-    with pytest.raises(SagaError, match='--batch 0'):
-        run(quick(batch=0))
+    with pytest.raises(SagaError, match='--batch-size 0'):
+        run(quick(batch_size=0))
     assert not (tmp_path / 'out').exists()
     (tmp_path / 'file').touch()
     with pytest.raises(SagaError, match=r'--out .*file'):

@@ -69,12 +69,15 @@ def test_tools_are_verbs():
         (('test', 'a.py'), 'the following arguments are required: checkpoint (saga-mm test --help)'),
         (('check-data', 'a.py', '--launcher', 'pytorch'), '--launcher: no such option'),
         (('train', 'a.py', '--cfg-options', 'a'), '--cfg-options: a is not KEY=VALUE (saga-mm train --help)'),
-        (('convert', 'a.pth'), '-o: name one file to write, not none'),
-        (('convert', 'a.pth', 'b.pth', '-o', 'c.pth'), '-o: name one file to write, not b.pth and c.pth'),
-        (('report', 'somewhere', '--count', '3'), '--count: goes with --pictures'),
+        (('convert', 'a.pth'), 'the file to write is missing; add -o FILE'),
+        (
+            ('convert', 'a.pth', 'b.pth', '-o', 'c.pth'),
+            '-o c.pth: the file to write is already named, b.pth; leave out one of them',
+        ),
+        (('report', 'somewhere', '--count', '3'), '--max-pictures: goes with --pictures'),
         (('benchmark', 'op', '--backbones', 'swin'), '--backbones: does not go with op; leave it out'),
         (('benchmark', 'op', '--trace', '--no-memory'), '--no-memory: does not go with --trace; leave it out'),
-        (('benchmark', 'video', '--batch', '2'), '--batch: does not go with video; leave it out'),
+        (('benchmark', 'video', '--batch', '2'), '--batch-size: does not go with video; leave it out'),
         (('test', 'a.py', 'b.pth', '--sizes', '64'), '--sizes: goes with --mode'),
         (('doctor', '--train-img', 'a'), '--train-img: goes with --data CONFIG, which looks at data'),
     ],
@@ -99,6 +102,11 @@ def test_a_library_that_is_missing_is_named_with_its_command(capsys, monkeypatch
     _, err, status = run(capsys, 'report', 'somewhere')
     assert (err, status) == ("error: av is not installed, and this needs it: pip install 'saga-mm[video]'\n", 2)
     assert {name for names in NEEDS.values() for name in names} | {name for _, name in PARTS.values()} <= set(INSTALLS)
+    monkeypatch.setitem(NEEDS, 'report', ('PIL', 'av', 'onnx', 'onnxruntime'))
+    monkeypatch.setattr('saga_mm.cli.extras.find_spec', lambda name: name == 'PIL' or None)
+    _, err, status = run(capsys, 'report', 'somewhere')
+    what = "av, onnx, onnxruntime are not installed, and this needs them: pip install 'saga-mm[video,onnx]'"
+    assert (err, status) == (f'error: {what}\n', 2)
     assert set(NEEDS) <= set(VERBS)
 
 

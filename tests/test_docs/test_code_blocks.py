@@ -66,6 +66,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx_models: SimpleNa
     """A folder with small files of the names that the pages use; and the names that they take for granted."""
     for name in ('photo.jpg', 'dark.jpg', 'huge.tif', 'photos/0001.jpg'):
         write_photo(tmp_path / name)
+    (tmp_path / 'street').mkdir()
+    (tmp_path / 'street' / 'labels.json').write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}')
     (tmp_path / 'masks').mkdir()
     cv2.imwrite(str(tmp_path / 'masks' / '0001.png'), np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 3)
     onnx_models.save(onnx_models.enhancer(), tmp_path / 'enhancer.onnx')

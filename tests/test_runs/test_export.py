@@ -82,7 +82,7 @@ def enhancer(folder):
 
 @pytest.fixture(scope='module')
 def segmentor(folder):
-    return run_export(folder, 'tiny_export', 'scores.onnx', task_options={'output': 'scores'}, opset=17)
+    return run_export(folder, 'tiny_export', 'scores.onnx', task_options={'result': 'scores'}, opset=17)
 
 
 @pytest.fixture(scope='module')

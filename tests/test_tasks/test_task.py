@@ -74,9 +74,9 @@ def test_what_a_task_does_not_have_is_refused_by_name():
     ):
         start_verb(cfg, 'test', {'score_thr': 0.0})
     with pytest.raises(
-        SagaError, match=r'^--output: for another verb than predict-exported, and a\.onnx is for segmentation'
+        SagaError, match=r'^--result: for another verb than predict-exported, and a\.onnx is for segmentation'
     ):
-        start_exported('a.onnx', {'output': 'labels'})
+        start_exported('a.onnx', {'result': 'labels'})
 
 
 LOADED = """

@@ -100,7 +100,7 @@ def test_random_weights_are_said_to_be(tool, exporter, monkeypatch):
         (('mine.npz', '--opset', '16'), '--opset 16: choose one from 17 to 23'),
         (('mine.npz', '--strength', '-1'), '--strength -1.0: must be a number from 0 on'),
         (('mine.npz', '--strength', 'nan'), '--strength nan: must be a number from 0 on'),
-        (('mine.npz', '--output', 'scores'), '--output: is not for weights of an enhancer, which mine.npz is'),
+        (('mine.npz', '--result', 'scores'), '--result: is not for weights of an enhancer, which mine.npz is'),
         (('mine.npz', 'a.pth'), 'a checkpoint: is not for weights of an enhancer'),
         (('saga_pvt_tiny', '--strength', '1'), '--strength: is not for backbone'),
         (('saga_pvt_tiny', 'a.pth'), 'checkpoint a.pth: no such file'),

@@ -16,7 +16,7 @@ def get_flops(run_here):
 
 
 def test_backbone_by_name(get_flops):
-    out, err, status = get_flops('pvt_tiny', '--shape', '64', '96', '--batch', '2')
+    out, err, status = get_flops('pvt_tiny', '--shape', '64', '96', '--batch-size', '2')
     assert status == 0 and not err
     assert 'stages.3' in out and 'inference, batch 2, image 64 x 96' in out
 
@@ -48,7 +48,7 @@ def test_detector_config_and_its_options(get_flops):
         (('saga_pvt_tiniest',), 'saga_pvt_tiny'),
         (('configs/absent.py',), 'configs/absent.py'),
         (('pvt_tiny', '--shape', '0', '64'), 'at least 1'),
-        (('pvt_tiny', '--batch', '-1'), 'at least 1'),
+        (('pvt_tiny', '--batch-size', '-1'), 'at least 1'),
         (('pvt_tiny', '--cfg-options', 'colour=red'), 'colour'),
         ((CONFIG, '--cfg-options', 'model.backbone.colour=red'), 'colour'),
         ((CONFIG, '--cfg-options', 'model.backbone.attention=magic'), 'magic'),

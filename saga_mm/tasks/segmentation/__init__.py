@@ -51,7 +51,7 @@ SEGMENTATION = Task(
         'export': Implementation(
             f'{_FOLDER}.export:SegmentationExport',
             {
-                'output': Option(
+                'result': Option(
                     'labels at the size of the image (default), or class scores at the resolution of the head',
                     {'choices': ('labels', 'scores')},
                 )

@@ -21,17 +21,17 @@ class SegmentationExport(Export):
     """Labels at the size of the image, or class scores at the resolution of the head.
 
     Args:
-        output: ``'labels'`` or ``'scores'``.
+        result: ``'labels'`` or ``'scores'``.
     """
 
-    def __init__(self, output: str = LABELS) -> None:
-        if output not in (LABELS, SCORES):
-            raise ArgumentError('output', output, f'choose {LABELS} or {SCORES}')
-        self.output = output
+    def __init__(self, result: str = LABELS) -> None:
+        if result not in (LABELS, SCORES):
+            raise ArgumentError('result', result, f'choose {LABELS} or {SCORES}')
+        self.result = result
 
     def subject(self, cfg: Config, checkpoint: Path) -> ExportSubject:
         segmenter = Segmenter(Trained(cfg, checkpoint), device='cpu')
-        graph = SegmentorGraph(segmenter.model, self.output)
+        graph = SegmentorGraph(segmenter.model, self.result)
         if graph.classes not in (1, len(segmenter.classes)):
             raise SagaError(
                 f'config {cfg.filename}: names {len(segmenter.classes)} classes; its head has {graph.classes} channels'

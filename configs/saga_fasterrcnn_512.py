@@ -1,0 +1,28 @@
+"""Faster R-CNN with a SAGA backbone at 512 pixels for photographs of one's own that have boxes and no masks."""
+
+_base_ = 'saga_maskrcnn_512.py'
+
+model = dict(type='FasterRCNN', roi_head=dict(mask_roi_extractor=None, mask_head=None))
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.7, 1.4), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(512, 512), allow_negative_crop=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(metric='bbox')
+test_evaluator = val_evaluator
