@@ -76,7 +76,7 @@ def energy_rank(matrix: torch.Tensor, share: float = SHARE) -> torch.Tensor:
 
 
 def kv_map(state: Any) -> torch.Tensor | None:
-    """The map from keys to values in a mixer's state, ``(B, heads, d_k, d_v)``; None where the state has none.
+    """The map from keys to values in a state, ``(B, heads, d_k, d_v)``; None where the state has none.
 
     Softmax attention keeps keys and values apart; their product plays no part in it, so it has no KV map.
     """
@@ -87,7 +87,7 @@ def kv_map(state: Any) -> torch.Tensor | None:
 
 
 def write_whole(mixer: TokenMixer, x: torch.Tensor, grid: Grid) -> Any:
-    """The state that all tokens of a map write, after as many sweeps as the mixer needs."""
+    """The state that all tokens of a map write, after as many sweeps as the attention needs."""
     state = None
     for _ in range(mixer.sweeps):
         state = mixer.write(x, grid, state)

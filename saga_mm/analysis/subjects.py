@@ -60,7 +60,7 @@ def build_backbone(model: str, attention: str | dict | None = None) -> nn.Module
 
 
 def mixers_of(net: nn.Module) -> dict[str, TokenMixer]:
-    """The token mixers of a backbone by layer, in order: ``'3.2'`` is the second block of stage 3."""
+    """The attentions of a backbone by layer, in order: ``'3.2'`` is the second block of stage 3."""
     named = ((name, module) for name, module in net.named_modules() if isinstance(module, TokenMixer))
     return {_layer(name): module for name, module in named}
 

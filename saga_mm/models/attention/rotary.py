@@ -13,7 +13,7 @@ from .token_mixer import TokenMixer, project_parts, project_values
 
 
 class Projected:
-    """Tokens ``(B, N, C)`` after a mixer's projections: each is made when it is first asked for, and once."""
+    """Projections of tokens ``(B, N, C)``. Each is computed when it is first used, and once."""
 
     def __init__(self, mixer: 'RotaryMixer', x: torch.Tensor, grid: Grid | None) -> None:
         self.mixer, self.x, self.grid = mixer, x, grid
@@ -58,7 +58,7 @@ class Projected:
 
 
 class RotaryMixer(TokenMixer):
-    """Base of mixers whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys rotated by 2-D RoPE.
+    """Base of attentions whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys rotated by 2-D RoPE.
 
     The local branch is a depthwise convolution over all channels of the values (LePE), the gate a linear layer without
     activation, as published with RAVLT.

@@ -58,7 +58,7 @@ class FeedForward(nn.Module):
 class MixerBlock(RowStep, nn.Module):
     """A block with attention ``attn`` behind ``norm1``, as a row step.
 
-    A backbone's block says how the mixer's output joins the tokens, and what follows.
+    A subclass defines how the output of attention joins the tokens, and what follows.
     """
 
     @property
@@ -67,7 +67,7 @@ class MixerBlock(RowStep, nn.Module):
         raise NotImplementedError
 
     def join(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        """Tokens after the attention, from those before it and the mixer's output."""
+        """Tokens after the attention, from those before it and its output."""
         raise NotImplementedError
 
     def feed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -170,7 +170,7 @@ class Stage(nn.Module):
         """Have a class token from this stage on.
 
         Raises:
-            ValueError: If a mixer of the stage does not take it.
+            ValueError: If an attention of the stage does not take it.
         """
         for block in self.blocks:
             if not block.attn.takes_class_token:

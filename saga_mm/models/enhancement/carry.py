@@ -64,6 +64,6 @@ class CarryingRunner(RowRunner):
 
 
 def _name(step: RowStep) -> str:
-    """Of the mixer in a block, or in a neck whose levels are steps."""
+    """Class of the attention in a block, or in a neck whose levels are steps."""
     inner = getattr(step, 'neck', step)
     return type(getattr(inner, 'attn', inner)).__name__
