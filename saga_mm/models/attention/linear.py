@@ -32,7 +32,7 @@ class LinearAttention(TokenMixer):
     """Linear attention over a whole map, with an optional local branch on the values.
 
     ``o_i = phi(q_i) S / (phi(q_i) . z + eps) [+ DWC(v)_i]`` with ``S = mean_j phi(k_j)^T v_j`` and
-    ``z = mean_j phi(k_j)``. Other attentions with this state derive from it and override :meth:`phi` or :meth:`write_heads`.
+    ``z = mean_j phi(k_j)``. Attentions with this state derive from it and override :meth:`phi` or :meth:`write_heads`.
 
     Args:
         embed_dims: Channels C.

@@ -58,7 +58,7 @@ class Projected:
 
 
 class RotaryMixer(TokenMixer):
-    """Base of attentions whose output is ``proj((mixed + DWC(v)) * gate(x))``, with queries and keys rotated by 2-D RoPE.
+    """Base of attentions with the output ``proj((mixed + DWC(v)) * gate(x))`` and 2-D RoPE on queries and keys.
 
     The local branch is a depthwise convolution over all channels of the values (LePE), the gate a linear layer without
     activation, as published with RAVLT.
