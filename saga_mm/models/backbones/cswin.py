@@ -125,8 +125,8 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename the keys of a published CSwin or FLatten-CSwin state dict to those of :class:`CSwin`.
 
     The block's ``qkv`` and ``proj`` become those of its attention, the depthwise convolutions of the two branches
-    become one, the classifier's norm becomes that of the last output, and its head is left out. ``norm1`` to ``norm4`` of a published
-    segmentation backbone become the norms of the outputs.
+    become one, the classifier's norm becomes that of the last output, and its head is left out. ``norm1`` to ``norm4``
+    of a published segmentation backbone become the norms of the outputs.
     """
     ours: dict[str, torch.Tensor] = {}
     for key, value in state.items():
