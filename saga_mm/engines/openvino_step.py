@@ -88,6 +88,7 @@ class Phase:
             tensors: The float tensors of the state, and those of ``calls``.
         """
         step, (rows, width) = self.step, x.shape[1:3]
+        # the tracer makes constants of numbers, and variables of the sides of tensors
         above, below, before, after = (side - 1 for side in frame.shape)
         start = before * step.row_multiple * step.stride
         grid, given = Grid(start + rows + after, width, start, start + rows), iter(tensors)

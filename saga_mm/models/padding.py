@@ -122,6 +122,7 @@ def by_size(
             return None
     parts = [[pad_map(out, shape) for out, shape in zip(outs, shapes, strict=True)] for outs in parts]
     joined = (torch.cat(pieces) if len(pieces) > 1 else pieces[0] for pieces in zip(*parts))
+    # back in the order of the batch
     order = [i for index in groups.values() for i in index]
     if order == sorted(order):
         return tuple(joined)

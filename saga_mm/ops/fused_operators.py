@@ -62,6 +62,7 @@ def _keep_written(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 
 def _write_gradients(ctx: Any, dkv: torch.Tensor, dkey: torch.Tensor) -> tuple:
+    # gates that are None have no gradient, but autograd expects an entry for each input
     tensors = ctx.saved_tensors
     grads = iter(write_state_backward([dkv, dkey], *tensors, ctx.feature_map, ctx.gate_act, ctx.normalizer))
     return *(None if x is None else next(grads) for x in tensors), None, None, None

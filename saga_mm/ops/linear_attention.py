@@ -123,6 +123,7 @@ def write_state(
     options = {'feature_map': feature_map, 'gate_act': act}
     if log_weights is rotate is None and fused.plain_reason_write(k, v, key_gate, value_gate, **options) is None:
         return KVState(*fused.write(k, v, key_gate, value_gate, **options, normalizer=normalizer), count)
+    # in at least float32: half precision would round the sigmoid of large logits to 1
     if act == 'sigmoid':
         key_gate, value_gate = (None if gate is None else wide(gate).sigmoid() for gate in (key_gate, value_gate))
     with full_precision(k.device.type):
@@ -131,9 +132,11 @@ def write_state(
         if log_weights is not None:
             logs = wide(log_weights)
             total = logs.logsumexp(dim=1)
+            # relative to these tokens; merging multiplies by the share of their total weight
             keys = keys * logs.softmax(dim=1).unsqueeze(-1)
         gated = keys if key_gate is None else keys * wide(key_gate)
         key = (gated if normalizer == 'gated' else keys).sum(dim=1)
+        # the normaliser has its sum of keys before the rotation, which could make products negative
         if rotate is not None:
             gated = rotate(gated)
         elif key_gate is not None:
@@ -144,6 +147,7 @@ def write_state(
         if value_gate is not None:
             values = values * wide(value_gate)
         kv = gated.transpose(2, 3) @ values.transpose(1, 2)
+        # means, so that numbers and epsilon mean the same for any number of tokens
         if total is None:
             kv, key = kv / count, key / count
         return KVState(kv, key, count, total)

@@ -55,6 +55,7 @@ def rotation_2d(grid: Grid, head_dim: int, like: torch.Tensor) -> Rotation:
     check_head_dim(head_dim)
     dtype = torch.promote_types(like.dtype, torch.float32)
     speeds = 10000 ** -torch.linspace(0, 1, head_dim // 4, device=like.device, dtype=dtype)
+    # rows are counted in the whole map, so that strips are rotated as in one pass
     rows = torch.arange(grid.start, grid.stop, device=like.device, dtype=dtype)
     columns = torch.arange(grid.width, device=like.device, dtype=dtype)
     shape = (grid.rows, grid.width, head_dim // 4)

@@ -126,6 +126,7 @@ class _Exchange(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
+        # gradients go the opposite way: what was taken is given back
         return ctx.mesh.move(grad, ctx.take, ctx.give, ctx.what), None, None, None, None
 
 
@@ -137,6 +138,7 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
+        # every band has used the total, so its gradient is the sum over bands
         return ctx.mesh.add(grad, ctx.what), None, None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # tensors of a chunk stay below the 32 MiB from which glibc maps, and so faults in, new memory for each of them
 CHUNK_BYTES = 32 * 2**20
 ACCELERATOR_CHUNK_BYTES = 512 * 2**20
+# strips are at least this many halos high, so that few rows are computed twice
 _HALOS = 8
 
 
@@ -57,6 +58,7 @@ class Pass(NamedTuple):
     def rows(self, limit: float, chunk: float = CHUNK_BYTES) -> int:
         """Rows of a strip: about ``chunk`` bytes, or more if the halo is wide, and within ``limit`` if one fits."""
         rows = max((chunk - self.edge) / self.row, self.least)
+        # the limit takes precedence: lower strips cost time, higher ones memory that is not there
         rows = min(rows, (limit - self.edge) / self.row)
         return max(int(rows) // self.multiple, 1) * self.multiple
 
@@ -91,6 +93,7 @@ class Part(NamedTuple):
         """Bytes of the largest state, with the strips that it is merged from."""
         sizes, size, more = [], (self.height, self.width), self.tokens / (self.height * self.width)
         for step in self.steps:
+            # twice, because the states of the strips exist beside the merged one
             sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1] * max(more, 1))
             size = tuple(-(-side // step.stride) for side in size)
         return max(sizes, default=0.0)
@@ -150,7 +153,9 @@ class RowRunner:
         with self._running():
             for step, after in _with_next(steps):
                 state = self._state(step, x, states)
+                # the states of single strips are merged: free them before the next map is made
                 states.clear()
+                # maps that this runner made may be overwritten, the caller's map may not
                 x, states = self._pass(step, after, x, state, x is not source)
                 del state
         return x
@@ -174,6 +179,7 @@ class RowRunner:
     def gather(self, rows: Rows) -> torch.Tensor:
         """A map as one contiguous tensor ``(B, C, H, W)``."""
         out = None
+        # in parts, so that a map that is computed on reading does not exist twice
         for start, stop in self._cuts(0, rows.height, max(rows.height // 16, 1)):
             plane = rows.plane(start, stop)
             if out is None:
@@ -184,6 +190,7 @@ class RowRunner:
     def _state(self, step: RowStep, x: Rows, states: list) -> Any:
         state = None
         for sweep in range(step.sweeps):
+            # the first sweep was usually written while the map was made
             if sweep or not states:
                 states = self._written(step, x, state)
             state = self._merged(step, states)
@@ -228,22 +235,26 @@ class RowRunner:
 
     def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
         """The map that a step makes, and the states of the first sweep of the step after it."""
+        # reads the old rows of the input, also where they are overwritten already
         before = _Before(x, step.halo)
         made, out, states = StepRows(step, before, state, self.engine), None, []
         run = _reading(step, after, x.batch, x.width, self.number)
         sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
+        # the next step may need other rows of this map than this process makes: then it writes in a pass of its own
         if sweep is not None and not self._aligned(made.height, after.row_multiple):
             sweep = None
         self._prepare(made)
         for start, stop in self._cuts(*self._span(made.height), self._rows(run)):
             tokens = made.read(start, stop)
             if out is None:
+                # a step that keeps the shape needs no second map: it overwrites its input strip by strip
                 in_place = owned and step.stride == 1 and x.holds(tokens)
                 out = before if in_place else self._new(tokens, made.height, made.width)
             out.write(start, tokens)
             if sweep is not None:
                 states.append(self.engine.write(after, tokens, made.grid(start, stop)))
                 self.progress.add(sweep.row * (stop - start))
+            # before the budget looks at the memory in use
             del tokens
             self._done(run, start, stop)
         return (x if out is before else out), states
@@ -282,6 +293,7 @@ class _Before(Rows):
 
     def write(self, start: int, tokens: torch.Tensor) -> None:
         stop = start + tokens.shape[1] // self.width
+        # the next strip needs these rows as they were, in its halo
         old = self.read(max(stop - self.halo, 0), stop).clone() if self.halo else None
         self.rows.write(start, tokens)
         self.changed, self.old = stop, old

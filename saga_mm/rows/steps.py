@@ -95,6 +95,7 @@ class LocalStep(RowStep):
     ) -> None:
         self.function, self.peak_floats_per_token, self.stride = function, peak_floats_per_token, stride
         self._step_modules, self.label = modules, label
+        # a strip with its halo must start where the stride divides the row, or its output rows would be shifted
         self.halo = round_up(reach, stride)
 
     @property
@@ -132,6 +133,7 @@ class StepRows(Rows):
         """The rows of the source that rows of the map depend on."""
         step, source = self.step, self.source
         multiple = step.row_multiple
+        # whole windows only, then the halo around them
         start, stop = start * step.stride // multiple * multiple, round_up(stop * step.stride, multiple)
         return grow_rows(source.grid(start, min(stop, source.height)), step.halo)
 

@@ -143,9 +143,11 @@ class FileRows(Rows):
         self.row_bytes = width * self.channels * like.element_size()
         folder = str(folder or tempfile.gettempdir())
         size = self.batch * height * self.row_bytes
+        # the file grows as it is written, so a full disk would show only in the middle of a run
         if shutil.disk_usage(folder).free < size:
             raise OSError(errno.ENOSPC, f'no space for a scratch file of {size / 2**30:.1f} GiB', folder)
         self.file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
+        # gives the space on the disk back as soon as no step reads the map any more
         weakref.finalize(self, self.file.close)
 
     def read(self, start: int, stop: int) -> torch.Tensor:
@@ -197,6 +199,7 @@ class Storage:
             return FileRows(like, height, width, self.folder)
         rows = MemoryRows(like.new_empty(shape))
         self.free -= size
+        # the memory counts as free again as soon as no step reads the map any more
         weakref.finalize(rows, self._give_back, size)
         return rows
 

@@ -63,6 +63,7 @@ class Stage(nn.Module):
             return self.enter(tokens_to_map(x, grid), grid)
 
         modules = [self.embed] if self.position is None else [self.embed, self.position]
+        # a batch norm that trains takes its statistics from all rows, so it is a step with a state of its own
         if trains_batch_norm(self.embed):
             embed = [*self.embed.steps, *([] if self.position is None else [self._position_step()])]
         else:
@@ -92,6 +93,7 @@ class Stage(nn.Module):
         if grid.rows == grid.height:
             grid = piece
         else:
+            # the embedding takes the strip for a whole map: count its rows in the coarser map of the whole image
             stride = self.embed.stride
             start = grid.start // stride
             grid = Grid(ceil_div(grid.height, stride), piece.width, start, start + piece.height)
@@ -113,6 +115,7 @@ class Stage(nn.Module):
         chunk = chunk_bytes(self, x)
         if chunk == math.inf or self.unfit:
             return self._whole(x)
+        # whole images as long as they fit into a chunk, else rows of one image after the other
         images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1, number_bytes(x.dtype)))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 
@@ -142,6 +145,7 @@ class Stage(nn.Module):
         (shape,), inner = coarser([tuple(x.shape[2:])], stride), coarser(sizes, stride)
         if not trains_batch_norm(self.embed):
             return by_size(lambda maps: [self(*maps)], [x], [sizes], [shape])[0]
+        # the embedding sees the padded batch in one call, as its batch norms need all of it; the blocks see each size
         tokens, grid = self.embed(x)
 
         def mix(maps: list[torch.Tensor]) -> list[torch.Tensor]:
