@@ -50,3 +50,22 @@ def test_a_room_imports_what_the_table_says(room):
 def test_rooms_stand_below_what_they_import():
     order = list(TABLE)
     assert not [(room, other) for room in order for other in TABLE[room] if order.index(other) > order.index(room)]
+
+
+def test_functions_have_at_most_eight_parameters():
+    """Besides constructors that configs name, kernels, and what has the parameters of mmcv's operators."""
+    long = []
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and _decorated(node, 'register')]
+        named = {id(function) for node in classes for function in node.body}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and id(node) not in named and not _decorated(node, 'triton.jit'):
+                given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                if len(given) - (given[:1] in (['self'], ['cls'])) > 8:
+                    long.append(f'{module}.{node.name}')
+    assert sorted(long) == [f'saga_mm.operators.extension.roi_align_{way}' for way in ('backward', 'forward')]
+
+
+def _decorated(node: ast.ClassDef | ast.FunctionDef, word: str) -> bool:
+    return any(word in ast.unparse(each) for each in node.decorator_list)
