@@ -19,7 +19,7 @@ from saga_mm.images.pictures import read_picture
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.ops import Grid, fused_kernels
 
-from .subjects import as_batch, build_backbone, check_size, load_matching, mixers_of, model_stem, read_weights
+from .subjects import as_batch, build_backbone, check_size, load_matching, mixers_of, model_stem, read_backbone_weights
 
 KINDS = ('key', 'value', 'product')
 TITLES = ('key gate', 'value gate', 'product of the two')
@@ -197,7 +197,7 @@ def report_gates(
     longer = max(picture.shape[:2])
     scaled = tuple(max(1, round(side * min(1, 640 / longer))) for side in picture.shape[:2])
     net = build_backbone(model)
-    note = load_matching(net, read_weights(checkpoint), checkpoint) if checkpoint else None
+    note = load_matching(net, read_backbone_weights(checkpoint), checkpoint) if checkpoint else None
     gates = collect_gates(net, as_batch(picture, size or scaled))
     print(format_table(('layer', *(f'{title}: mean (5% to 95%)' for title in TITLES)), gate_rows(gates)))
     print(

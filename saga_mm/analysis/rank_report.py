@@ -14,7 +14,15 @@ from saga_mm.errors import ArgumentError
 from saga_mm.files import make_folder, write_file, write_image
 
 from .rank import SHARE, LayerRank, collect_ranks
-from .subjects import build_backbone, load_matching, load_pictures, model_stem, parse_mixer, read_weights, split_files
+from .subjects import (
+    build_backbone,
+    load_matching,
+    load_pictures,
+    model_stem,
+    parse_mixer,
+    read_backbone_weights,
+    split_files,
+)
 
 Ranks = Mapping[str, Sequence[LayerRank]]
 
@@ -49,7 +57,7 @@ def report_ranks(
     subjects = {label: parse_mixer(label) for label in labels} or {'as configured': None}
     nets = {label: build_backbone(model, subject) for label, subject in subjects.items()}
     origin = checkpoint or 'random initialisation'
-    state = read_weights(checkpoint) if checkpoint else next(iter(nets.values())).state_dict()
+    state = read_backbone_weights(checkpoint) if checkpoint else next(iter(nets.values())).state_dict()
     read, images, failed = load_pictures(sources, size)
     folder = make_folder(out or Path('work_dirs', 'rank', model_stem(model)))
     notes = {label: load_matching(net, state, origin) for label, net in nets.items()}

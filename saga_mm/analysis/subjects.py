@@ -89,7 +89,7 @@ def parse_mixer(text: str, flag: str = '--attention') -> str | dict[str, Any]:
     return {'type': name, **parsed} if parsed else name
 
 
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """A backbone's weights in a file, or in the best one of a work folder; of a whole model, its backbone's."""
     state = load_state(find_best(path))
     inner = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}

@@ -80,7 +80,7 @@ def seeded(*numbers: int) -> Iterator[None]:
         torch.default_generator.set_state(before[2])
 
 
-class Place(int):
+class SamplePlace(int):
     """The index of a sample, and which sample of the training it is.
 
     Attributes:
@@ -137,7 +137,7 @@ class PlacedBatches:
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(self.passes)
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SamplePlace]]:
         rest, done = self._begun or (iter(self.batches), 0)
         number, self._begun = self.passes, None
         self.passes += 1
@@ -146,8 +146,8 @@ class PlacedBatches:
             done += 1
 
 
-def _place(index: int, number: tuple[int, int, int]) -> Place:
-    place = Place(index)
+def _place(index: int, number: tuple[int, int, int]) -> SamplePlace:
+    place = SamplePlace(index)
     place.number = number
     return place
 
@@ -175,7 +175,7 @@ class SeededData:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        if not isinstance(index, Place):
+        if not isinstance(index, SamplePlace):
             return self.data[index]
         with seeded(self.seed, self.rank, *index.number):
             return self.data[int(index)]

@@ -52,7 +52,7 @@ class Segment:
     floats: float = 0.0
 
 
-class Plan:
+class StripPlan:
     """The segments of an enhancer with a :class:`SAGAUNet`.
 
     Args:
@@ -153,7 +153,7 @@ class Plan:
 
 
 def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The plan of an enhancer, as :meth:`Plan.describe` gives it, and the ONNX files by name that it speaks of.
+    """The plan of an enhancer, as :meth:`StripPlan.describe` gives it, and the ONNX files by name that it speaks of.
 
     Read graphs take strips of maps ``(rows, columns, channels)`` and the tensors of a state, and give strips as large;
     ``image`` is uint8, RGB and a fourth channel that is not looked at; ``answer`` is int16, in units of 1 / ``scale``,
@@ -162,7 +162,7 @@ def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any
     Raises:
         SagaError: The model has a part that this does not know, or that has no form in ONNX.
     """
-    plan = Plan(model)
+    plan = StripPlan(model)
     description, files = plan.describe(), {}
     example = {name: (2 + index) * 2 for index, name in enumerate(('rows', 'columns'))}
     units = {name: torch.export.Dim(name, min=1, max=2**16) for name in example}

@@ -16,7 +16,7 @@ import torch
 
 from saga_mm.analysis.gate_maps import KINDS, LayerGates, collect_gates
 from saga_mm.analysis.rank import collect_ranks
-from saga_mm.analysis.subjects import as_batch, build_backbone, load_matching, read_weights
+from saga_mm.analysis.subjects import as_batch, build_backbone, load_matching, read_backbone_weights
 from saga_mm.display.overlay import class_shares
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import ENDING, find_jobs
@@ -27,7 +27,7 @@ from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_fini
 from saga_mm.tasks.enhancement.photographs import enhance_photo
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 
-from .uploads import read_upload, require_picture, shown, without_folder
+from .uploads import read_upload, reduced, require_picture, without_folder
 
 Tell = Callable[[float, str], None]
 # of pictures that a network looks at whole, with hooks; and of those that are drawn on
@@ -114,7 +114,7 @@ def enhance(
         enhance_photo(model, jobs[0].source, target, finish, tell=lambda share: tell(share, 'Brightening'))
     except SagaError as error:
         raise SagaError(without_folder(error, path)) from error
-    return (shown(read_upload(path)), shown(read_upload(str(target)))), str(target)
+    return (reduced(read_upload(path)), reduced(read_upload(str(target)))), str(target)
 
 
 @one_at_a_time
@@ -134,7 +134,7 @@ def detect(path: str | None, chosen: tuple[str, str], threshold: float, device: 
     model = detector(chosen, device)
     found = model(picture).pred_instances.cpu().numpy()
     kept = [index for index in np.argsort(-found.scores) if found.scores[index] >= threshold]
-    small = shown(picture, DRAWN_SIDE)
+    small = reduced(picture, DRAWN_SIDE)
     scale = small.shape[1] / picture.shape[1]
     marks, rows = [], []
     for index in kept:
@@ -160,7 +160,7 @@ def segment(path: str | None, chosen: tuple[str, str], device: str | None) -> tu
     labels = model(picture)
     shares = class_shares(labels, len(model.classes))
     present = [index for index in np.argsort(-np.asarray(shares), kind='stable') if shares[index]]
-    small = shown(picture, DRAWN_SIDE)
+    small = reduced(picture, DRAWN_SIDE)
     labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     marks = [((labels == index).astype(np.float32), model.classes[index]) for index in present]
     colours = {model.classes[index]: '#' + bytes(model.metainfo['palette'][index]).hex() for index in present}
@@ -180,7 +180,7 @@ def look_inside(path: str | None, subject: str, kind: str, models: Models) -> tu
     Raises:
         SagaError: What was sent is no picture, or the model has no gates or is not in order.
     """
-    picture = shown(read_upload(path), LOOKED_SIDE)
+    picture = reduced(read_upload(path), LOOKED_SIDE)
     if kind not in KINDS:
         raise SagaError(f'kind={kind}: is none of {", ".join(KINDS)}')
     if subject in shipped_weights():
@@ -207,7 +207,7 @@ def _looked_into(look: tuple[str, ...] | None) -> tuple[torch.nn.Module, str]:
     net = build_backbone(look[0])
     if len(look) == 1:
         return net, 'There is no checkpoint. The weights are random, and the gates say nothing.'
-    return net, load_matching(net, read_weights(look[1]), look[1])
+    return net, load_matching(net, read_backbone_weights(look[1]), look[1])
 
 
 def _title(layer: str) -> str:

@@ -60,7 +60,7 @@ def without_folder(error: Exception, path: str | Path) -> str:
     return str(error).replace(str(path), Path(path).name)
 
 
-def shown(picture: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
+def reduced(picture: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
     """A picture that is no longer than ``side``."""
     height, width = picture.shape[:2]
     factor = min(1, side / max(height, width))

@@ -14,7 +14,7 @@ from saga_mm.datasets.checks.survey_report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets
-from saga_mm.runs.prepare import RunOptions, read
+from saga_mm.runs.prepare import RunOptions, prepare_config
 from saga_mm.tasks import task_of
 from saga_mm.tasks.data import TaskData
 
@@ -46,7 +46,7 @@ def check_data(options: CheckOptions) -> bool:
     if options.max_pictures < 0:
         raise SagaError(f'--max-pictures {options.max_pictures}: must be at least 0')
     splits = [options.split] if options.split else ['train', 'val']
-    cfg = read(options, training='train' in splits)
+    cfg = prepare_config(options, training='train' in splits)
     if cfg.get('demo_data'):
         ensure_demo_data(cfg.demo_data.to_dict())
     out = Path(options.out or Path(cfg.work_dir, 'dataset'))

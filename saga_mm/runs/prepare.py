@@ -49,7 +49,7 @@ class RunOptions:
     own_data: OwnData = field(default_factory=OwnData)
 
 
-def read(options: RunOptions, training: bool) -> Config:
+def prepare_config(options: RunOptions, training: bool) -> Config:
     """Read the config and set what the command line asks for.
 
     Args:

@@ -23,7 +23,7 @@ TRIED = (1, 3, 96, 128)
 
 
 @dataclass
-class Published:
+class PublishedWeights:
     """What was written.
 
     Attributes:
@@ -49,7 +49,7 @@ def publish_weights(
     data: str = '',
     full: bool = False,
     overwrite: bool = False,
-) -> Published:
+) -> PublishedWeights:
     """Make the file that ``LowLightInferencer`` loads of a training's checkpoint.
 
     Where the training kept an average of the weights, a checkpoint holds that in the place of the weights, and so does
@@ -86,4 +86,4 @@ def publish_weights(
     image = 0.3 * torch.rand(TRIED, generator=torch.Generator().manual_seed(0))
     change = (load_weights(path).enhance(image) - model.enhance(image)).abs().max().item() * 255
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Published(source, header, parameters, path.stat().st_size, change)
+    return PublishedWeights(source, header, parameters, path.stat().st_size, change)

@@ -23,7 +23,7 @@ from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
 from saga_mm.operators import in_use
-from saga_mm.runs.prepare import RunOptions, check, read
+from saga_mm.runs.prepare import RunOptions, check, prepare_config
 from saga_mm.tasks import MODES, TASKS, start_verb, task_of
 from saga_mm.tasks.predictor import Place
 
@@ -67,7 +67,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     checkpoint = find_best(options.checkpoint)
     if options.out:
         _check_out(options.out)
-    cfg = read(options, training=False)
+    cfg = prepare_config(options, training=False)
     evaluation = start_verb(cfg, 'test', options.task_options)
     out = Path(options.out) if options.out else None
     evaluation.set_up(cfg, out)
@@ -113,7 +113,7 @@ def compare(options: EvalOptions) -> Comparison:
     if options.out:
         _check_out(options.out, ('.json',))
     checkpoint = find_best(options.checkpoint)
-    cfg = read(options, training=False)
+    cfg = prepare_config(options, training=False)
     if MODES not in task_of(cfg).verbs:
         who = ' and '.join(task.name for task in TASKS if MODES in task.verbs)
         raise SagaError(f'--mode: for {who}, and config {cfg.filename} is for {task_of(cfg).name}')

@@ -25,7 +25,7 @@ from saga_mm.loading.work_dir import find_newest, load_training_state, stay_insi
 from saga_mm.operators import in_use
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.runs.length import Length, fit_length
-from saga_mm.runs.prepare import RunOptions, check, check_load_from, read
+from saga_mm.runs.prepare import RunOptions, check, check_load_from, prepare_config
 from saga_mm.runs.start import start_from
 from saga_mm.tasks import start_verb, task_of
 
@@ -61,7 +61,7 @@ def train(options: TrainOptions) -> Any:
         SagaError: Something was wrong before the training started.
     """
     options.length.check()
-    cfg = read(options, training=True)
+    cfg = prepare_config(options, training=True)
     busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
     with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
         return _train(cfg, options)

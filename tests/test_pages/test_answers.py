@@ -18,7 +18,7 @@ from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.pages import answers
 from saga_mm.pages.answers import Models
 from saga_mm.pages.app import main
-from saga_mm.pages.uploads import dark_samples, shape_samples, shown
+from saga_mm.pages.uploads import dark_samples, reduced, shape_samples
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 
 TESTS = Path(__file__).parents[1]
@@ -166,8 +166,8 @@ def test_classes_cover_the_picture_and_their_shares_make_all_of_it(tmp_path, che
 
 
 def test_what_is_shown_fits_a_screen():
-    assert shown(np.zeros((300, 9000, 3), np.uint8)).shape == (68, 2048, 3)
-    assert shown(np.zeros((30, 90, 3), np.uint8)).shape == (30, 90, 3)
+    assert reduced(np.zeros((300, 9000, 3), np.uint8)).shape == (68, 2048, 3)
+    assert reduced(np.zeros((30, 90, 3), np.uint8)).shape == (30, 90, 3)
 
 
 def test_samples_are_pictures(tmp_path):

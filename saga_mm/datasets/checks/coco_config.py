@@ -32,7 +32,7 @@ def check_dataset_cfg(
     summaries = []
     for cfg in _coco_datasets(dataset_cfg):
         ann_file, images = coco_paths(cfg)
-        if is_remote(cfg, ann_file, images):
+        if on_remote_storage(cfg, ann_file, images):
             continue
         classes = coco_classes(cfg)
         summary = check_coco(
@@ -123,7 +123,7 @@ def _is_absolute(path: str) -> bool:
     return osp.isabs(path) or '://' in path
 
 
-def is_remote(cfg: Mapping, *paths: str) -> bool:
+def on_remote_storage(cfg: Mapping, *paths: str) -> bool:
     """Whether a data set is on storage that is no file system."""
     backend = (cfg.get('backend_args') or {}).get('backend', 'local')
     return backend != 'local' or any('://' in path for path in paths)

@@ -11,7 +11,15 @@ import cv2
 import numpy as np
 
 from .coco import read_coco
-from .coco_config import check_classes, coco_classes, coco_paths, filter_of, ignores_orientation, is_remote, loads_masks
+from .coco_config import (
+    check_classes,
+    coco_classes,
+    coco_paths,
+    filter_of,
+    ignores_orientation,
+    loads_masks,
+    on_remote_storage,
+)
 from .coco_filter import DROPPED, note_left_out
 from .coco_guess import note_doubts
 from .coco_records import (
@@ -49,7 +57,7 @@ def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_anno
         SagaError: There is nothing to look at: the annotation file is missing, or something else.
     """
     ann_file, folder = coco_paths(cfg)
-    if is_remote(cfg, ann_file, folder):
+    if on_remote_storage(cfg, ann_file, folder):
         return None
     data = read_coco(Path(ann_file), ('images', 'categories') + ('annotations',) * need_annotations)
     problems, warnings = Problems(ann_file), Problems(ann_file)

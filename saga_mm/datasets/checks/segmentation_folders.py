@@ -13,7 +13,7 @@ from saga_mm.errors import SagaError
 from saga_mm.images.headers import leaves_folder
 from saga_mm.text_files import read_text
 
-from .coco_config import ignores_orientation, is_remote, pipeline_steps, type_name
+from .coco_config import ignores_orientation, on_remote_storage, pipeline_steps, type_name
 from .problems import Problems
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
@@ -74,7 +74,7 @@ def open_folders(cfg: Mapping[str, Any], problems: Problems, warnings: Problems)
         return None
     dataset = _build(kind, cfg)
     img_dir, mask_dir = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-    if is_remote(cfg, *filter(None, (img_dir, mask_dir, dataset.ann_file))):
+    if on_remote_storage(cfg, *filter(None, (img_dir, mask_dir, dataset.ann_file))):
         return None
     steps = {type_name(step): step for step in pipeline_steps(cfg)}
     loader = steps.get('LoadAnnotations')

@@ -13,7 +13,7 @@ from saga_mm.registry import TRANSFORMS
 
 from .ranges import check_range, drawn_log, random_generator
 from .scene import add_lamps, backlight_stops, falloff_stops
-from .sensor import Sensor, draw_camera, expose, smear
+from .sensor import Sensor, capture, draw_camera, smear
 from .tone import ToneCurve, compress_highlights, to_bytes
 
 # what is drawn if a config does not say, and the bounds of what it may say
@@ -47,7 +47,7 @@ class SynthesizeLowLight:
 
     Light is linear, from the picture by the inverse of a tone curve, or from ``light`` of the results where
     ``LoadPair`` found a picture of linear light (``gt`` is then made anew, with its highlights compressed). It becomes
-    less, evenly and unevenly; a sensor with its own colours counts photons (:func:`~.sensor.expose`), the camera
+    less, evenly and unevenly; a sensor with its own colours counts photons (:func:`~.sensor.capture`), the camera
     denoises (:func:`~.sensor.smear`) and writes a JPEG file of 8 bits. Numbers are drawn for each picture, uniformly
     unless another distribution is named. Ranges are ``(lowest, highest)``; equal ends fix the number.
 
@@ -141,7 +141,7 @@ class SynthesizeLowLight:
             lamps = add_lamps(image.shape[:2], round(drawn['lamps']), rng)
             bright = to_bytes(curve.encode(curve.light()[bright] + lamps))
         dark = self._dimmed(light, image, drawn, rng)
-        dark = expose(dark if lamps is None else dark + lamps, self._sensor(drawn, rng), rng)
+        dark = capture(dark if lamps is None else dark + lamps, self._sensor(drawn, rng), rng)
         return self._developed(curve.encode(dark), drawn, rng), bright
 
     def _dimmed(

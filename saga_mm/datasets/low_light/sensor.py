@@ -60,7 +60,7 @@ def draw_camera(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return matrix[::-1, ::-1], gains
 
 
-def expose(light: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
+def capture(light: np.ndarray, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
     """What a camera makes of light, before its tone curve: linear ``(H, W, 3)`` float32 BGR in [0, 1].
 
     Photons are counted and read out, ``y = (Poisson(electrons x) + Normal(0, read_noise)) / electrons``, which is the

@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-class ConvFeedForward(nn.Module):
+class RAVLTFeedForward(nn.Module):
     """Two linear layers with a GELU and a residual depthwise 3x3 convolution between, on tokens ``(B, N, C)``."""
 
     halo = 1
@@ -77,13 +77,13 @@ class RAVLTBlock(MixerBlock):
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = attention
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.ffn = ConvFeedForward(embed_dims, int(embed_dims * mlp_ratio))
+        self.ffn = RAVLTFeedForward(embed_dims, int(embed_dims * mlp_ratio))
         self.gamma_1 = nn.Parameter(torch.full((embed_dims,), layer_scale))
         self.gamma_2 = nn.Parameter(torch.full((embed_dims,), layer_scale))
         self.drop_path = DropPath(drop_path)
 
     @property
-    def feed_forward(self) -> ConvFeedForward:
+    def feed_forward(self) -> RAVLTFeedForward:
         return self.ffn
 
     @property

@@ -12,7 +12,7 @@ from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_part
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
-from saga_mm.tasks.enhancement.strips import RgbRows, answer_rows, read_source
+from saga_mm.tasks.enhancement.strips import RgbRows, read_source, rows_at_once
 from saga_mm.tasks.segmentation.strips import parts_in_strips
 
 
@@ -48,7 +48,7 @@ def enhance_bands(
     unit = unit_of(lambda *probe: enhancer_parts(model, 1, *probe))
     # maps are those of the padded image
     bands = Bands(mesh, round_up(height, model.pad_divisor), unit, shares)
-    rows, held = answer_rows(width)
+    rows, held = rows_at_once(width)
     runner = plan_bands(model, bands, parts, source, max_memory, held + getattr(image, 'held_bytes', 0), folder)
     answer = enhance_rows(model, source, runner, finish)
     runner.prepare(answer)

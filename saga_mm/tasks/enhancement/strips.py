@@ -55,7 +55,7 @@ def enhance_strips(
         SagaError: A part of the model does not run in strips, or the memory is too small: then it says how much is not.
     """
     height, width = image.height, image.width
-    rows, answer_bytes = answer_rows(width)
+    rows, answer_bytes = rows_at_once(width)
     cuts = [(start, min(start + rows, height)) for start in range(0, height, rows)]
     if finish.strength == 0:
         yield from (image.read(*cut) for cut in cuts)
@@ -74,7 +74,7 @@ def enhance_strips(
         yield answer.plane(*cut)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def answer_rows(width: int) -> tuple[int, int]:
+def rows_at_once(width: int) -> tuple[int, int]:
     """Rows that are answered at a time, and bytes that they take while they are."""
     row_bytes = 4 * ANSWER_FLOATS * width
     rows = min(max(ANSWER_BYTES // row_bytes, 1), TALLEST)

@@ -16,14 +16,13 @@ from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
+from saga_mm.models.enhancement.exposure import LUMA
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
 from saga_mm.tasks.segmentation.strips import parts_in_strips
 
 from .scene_cuts import CutDetector
 
-# of ITU-R BT.601
-LUMA = (0.299, 0.587, 0.114)
 # what decoder and encoder hold for each pixel of a frame, by experience
 CODEC_BYTES = 150
 # how close the mean luminance comes to what it shall be, and in how many steps at most

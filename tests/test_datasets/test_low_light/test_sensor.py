@@ -3,8 +3,8 @@ import pytest
 
 from saga_mm.datasets.low_light.sensor import (
     Sensor,
+    capture,
     draw_camera,
-    expose,
     from_mosaic,
     smear,
     to_mosaic,
@@ -42,27 +42,27 @@ def test_cameras_keep_white_and_differ():
 @pytest.mark.parametrize('mosaic', [False, True])
 def test_without_noise_a_camera_gives_back_the_light(mosaic: bool):
     matrix, gains = draw_camera(rng(3))
-    found = expose(smooth_scene(), sensor(to_camera=matrix, gains=gains, mosaic=mosaic), rng())
+    found = capture(smooth_scene(), sensor(to_camera=matrix, gains=gains, mosaic=mosaic), rng())
     assert np.abs(found - smooth_scene())[1:-1, 1:-1].max() < 0.01
 
 
 def test_light_beyond_white_is_white_whatever_the_camera():
     matrix, gains = draw_camera(rng(3))
-    assert expose(gray(5.0, 8), sensor(to_camera=matrix, gains=gains), rng()) == pytest.approx(
+    assert capture(gray(5.0, 8), sensor(to_camera=matrix, gains=gains), rng()) == pytest.approx(
         np.ones((8, 8, 3)), abs=1e-3
     )
 
 
 def test_gains_make_red_and_blue_noisier_than_green():
     gains = draw_camera(rng(3))[1]
-    found = expose(gray(0.2), sensor(electrons=200.0, to_camera=np.eye(3), gains=gains), rng())
+    found = capture(gray(0.2), sensor(electrons=200.0, to_camera=np.eye(3), gains=gains), rng())
     blue, green, red = found.var((0, 1))
     assert (blue / green, red / green) == pytest.approx((gains[0], gains[2]), rel=0.15)
 
 
 def test_noise_of_a_mosaic_reaches_to_neighbours():
     def reach(mosaic: bool) -> float:
-        noise = expose(gray(0.3, 128), sensor(electrons=200.0, mosaic=mosaic), rng())[..., 2]
+        noise = capture(gray(0.3, 128), sensor(electrons=200.0, mosaic=mosaic), rng())[..., 2]
         noise = noise - noise.mean()
         return float((noise[:, 1:] * noise[:, :-1]).mean() / noise.var())
 
@@ -70,7 +70,7 @@ def test_noise_of_a_mosaic_reaches_to_neighbours():
 
 
 def test_noise_of_rows_is_one_number_for_each_row():
-    found = expose(gray(0.3), sensor(electrons=1000.0, row_noise=100.0), rng())
+    found = capture(gray(0.3), sensor(electrons=1000.0, row_noise=100.0), rng())
     rows = found.mean((1, 2))
     assert rows.std() == pytest.approx(0.1, rel=0.25)
     assert found.std(1).max() < 0.3 * rows.std()
@@ -78,13 +78,13 @@ def test_noise_of_rows_is_one_number_for_each_row():
 
 def test_black_level_errors_tint_what_is_dark_alone():
     error = np.array([0.0, 0.0, 20.0])
-    dark, bright = (expose(gray(x), sensor(electrons=1000.0, black_level=error), rng()).mean((0, 1)) for x in (0, 0.5))
+    dark, bright = (capture(gray(x), sensor(electrons=1000.0, black_level=error), rng()).mean((0, 1)) for x in (0, 0.5))
     assert dark == pytest.approx([0, 0, 0.02], abs=1e-3)
     assert bright[2] / bright[1] == pytest.approx(1.04, abs=0.01)
 
 
 def test_what_is_below_black_is_cut():
-    found = expose(gray(0.0), sensor(electrons=1000.0, read_noise=30.0), rng())
+    found = capture(gray(0.0), sensor(electrons=1000.0, read_noise=30.0), rng())
     assert found.min() == 0 and (found == 0).mean() == pytest.approx(0.5, abs=0.02)
 
 
@@ -105,7 +105,7 @@ def test_colours_of_a_mosaic_are_in_their_places(size: tuple[int, int]):
 @pytest.mark.parametrize('size', [(1, 1), (1, 9), (6, 1)])
 def test_pictures_too_small_for_a_mosaic_have_none(size: tuple[int, int]):
     light = np.full((*size, 3), 0.25, np.float32)
-    assert np.abs(expose(light, sensor(mosaic=True), rng()) - light).max() < 0.01
+    assert np.abs(capture(light, sensor(mosaic=True), rng()) - light).max() < 0.01
 
 
 def test_smearing_makes_blotches_of_colour_and_keeps_edges_of_luma():
