@@ -5,6 +5,7 @@ Tools start as a user starts them, because a forked process begins with the memo
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -22,12 +24,15 @@ from campaign.process import ROOT, Result
 from campaign.tally import Tally
 from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
-COUNT = 72
+COUNT = 84
 NAME = 'memory'
-LIMIT = 600
-# longest side and megabytes beyond what the tool itself takes
-SIDES = (1000, 2000, 3000, 4500)
+# seconds that a start, a megapixel and a frame of a video may take, on a machine that does other things as well
+START, MEGAPIXEL, FRAME = 120, 40, 10
+# longest side and megabytes beyond what the tool itself takes: strips of the largest take some twenty seconds
+SIDES = (900, 1600, 2400, 3200)
 ROOM = (40, 1200)
+# longest side and frames of a clip, whose strips are slower
+CLIPS, FRAMES = (480, 960, 1920), 6
 # what the tools take before they open a picture, about
 BASE = {'enhance': 330, 'predict': 560}
 EXIF = {'exif': 6}
@@ -49,6 +54,13 @@ FORMATS: dict[str, tuple[str, dict[str, object], bool]] = {
     'GIF': ('.gif', {}, False),
     'PPM': ('.ppm', {}, False),
 }
+VIDEOS = {'H.264': ('.mp4', 'libx264', 'yuv420p'), 'HEVC of 10 bits': ('.mov', 'libx265', 'yuv420p10le')}
+# ways to run each tool, each with every format before the next
+WAYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    'enhance': ((), ('--compare',), ('--denoise', '0', '--compare')),
+    'predict': ((), ('resized',), ('resized', '--own-size')),
+}
+ENGINES = ('torch', 'auto')
 
 
 class Case(NamedTuple):
@@ -56,9 +68,10 @@ class Case(NamedTuple):
 
     Attributes:
         tool: ``'enhance'`` or ``'predict'``.
-        kind: A key of :data:`FORMATS`.
+        kind: A key of :data:`FORMATS` or :data:`VIDEOS`.
         side: Longest side.
         limit: Megabytes that are allowed.
+        engine: Where the model runs.
         words: More of the command line.
     """
 
@@ -66,11 +79,23 @@ class Case(NamedTuple):
     kind: str
     side: int
     limit: int
-    words: tuple[object, ...] = ()
+    engine: str = 'torch'
+    words: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> str:
+        """The ending of its file."""
+        return (VIDEOS if self.kind in VIDEOS else FORMATS)[self.kind][0]
+
+    @property
+    def seconds(self) -> float:
+        """After which it hangs."""
+        megapixels = self.side * self.side * 3 / 4 / 1e6
+        return START + (FRAMES * (FRAME + megapixels * FRAME) if self.kind in VIDEOS else MEGAPIXEL * megapixels)
 
     def __str__(self) -> str:
-        more = ''.join(f' {word}' for word in self.words if str(word).startswith('--'))
-        return f'{self.tool}{more} {self.kind} {self.side} within {self.limit}MB'
+        more = ''.join(f' {word}' for word in self.words)
+        return f'{self.tool}{more} {self.kind} {self.side} within {self.limit}MB on {self.engine}'
 
 
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
@@ -78,9 +103,9 @@ def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -
     resized = place / 'resized.py'
     resized.write_text(RESIZED.format(base=str(CONFIGS['segmentation'])))
     cases = list(_draw(drawn, count))
-    pictures = {(case.kind, case.side): place / f'{i}{FORMATS[case.kind][0]}' for i, case in enumerate(cases)}
+    pictures = {(case.kind, case.side): place / f'{i}{case.ending}' for i, case in enumerate(cases)}
     for (kind, side), path in pictures.items():
-        write_picture(path, kind, side)
+        (write_clip if kind in VIDEOS else write_picture)(path, kind, side)
 
     def work(numbered: tuple[int, Case]) -> list[tuple[str, str, str]]:
         number, case = numbered
@@ -100,13 +125,19 @@ def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -
 
 
 def _draw(drawn: Random, count: int) -> Iterator[Case]:
-    """Every format with every tool, of sizes and limits that are drawn."""
-    for number in range(count):
-        tool = ('enhance', 'predict')[number % 2]
-        kind = list(FORMATS)[number // 2 % len(FORMATS)]
-        room = ROOM[0] * (ROOM[1] / ROOM[0]) ** drawn.random()
-        more = drawn.choice(((), (), ('--compare',)) if tool == 'enhance' else ((), (), ('--own-size',), ('resized',)))
-        yield Case(tool, kind, drawn.choice(SIDES), BASE[tool] + int(room), more)
+    """Every format with every tool in each of its ways, of sizes and limits that are drawn."""
+    made = 0
+    for turn in itertools.count():
+        for kind in [*FORMATS, *VIDEOS]:
+            for tool, ways in WAYS.items():
+                if kind in VIDEOS and tool == 'predict':
+                    continue
+                if made == count:
+                    return
+                made += 1
+                room = ROOM[0] * (ROOM[1] / ROOM[0]) ** drawn.random()
+                side = drawn.choice(CLIPS if kind in VIDEOS else SIDES)
+                yield Case(tool, kind, side, BASE[tool] + int(room), drawn.choice(ENGINES), ways[turn % len(ways)])
 
 
 RESIZED = """_base_ = [{base!r}]
@@ -140,6 +171,19 @@ def write_picture(path: Path, kind: str, side: int) -> None:
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
 
 
+def write_clip(path: Path, kind: str, side: int) -> None:
+    """A clip of a codec, three quarters as high as it is wide."""
+    _, codec, pixels = VIDEOS[kind]
+    with av.open(str(path), 'w') as file:
+        stream = file.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = side, side * 3 // 4, pixels
+        stream.options = {'preset': 'ultrafast', 'x265-params': 'log-level=none'}
+        for number in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(photograph(side * 3 // 4, side, number), format='rgb24')
+            file.mux(stream.encode(frame.reformat(format=pixels)))
+        file.mux(stream.encode())
+
+
 def _write_by_library(path: Path, pixels: np.ndarray, tiled: bool) -> None:
     import OpenImageIO
 
@@ -155,13 +199,13 @@ def _write_by_library(path: Path, pixels: np.ndarray, tiled: bool) -> None:
 
 def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> tuple[Result, int]:
     """A tool in a process of its own, and the most memory that it held."""
-    memory = ['--max-memory', f'{case.limit}MB']
+    memory = ['--engine', case.engine, '--max-memory', f'{case.limit}MB']
     if case.tool == 'enhance':
-        words = [picture, '-o', out / picture.name, '--weights', world.weights, '--engine', 'torch', *case.words]
+        words = [picture, '-o', out / picture.name, '--weights', world.weights, *case.words]
     else:
         config = resized if 'resized' in case.words else CONFIGS['segmentation']
         more = [word for word in case.words if word != 'resized']
-        words = [config, world.checkpoint('segmentation'), picture, '--out', out, '--engine', 'torch', *more]
+        words = [config, world.checkpoint('segmentation'), picture, '--out', out, *more]
     file = out.with_name(f'{out.name}.peak')
     command = [sys.executable, '-m', 'campaign.measured', file, ROOT / 'tools' / f'{case.tool}.py', *words, *memory]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
@@ -173,7 +217,7 @@ def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> t
             errors='backslashreplace',
             cwd=world.root,
             env=environment,
-            timeout=LIMIT,
+            timeout=case.seconds,
             check=False,
         )
         status, output = done.returncode, done.stdout + done.stderr

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from saga_mm.display.console import is_speaker
+
 
 class Parser(argparse.ArgumentParser):
     """A parser of argparse's whose errors are one line that names the nearest option or value."""
 
     def error(self, message: str) -> NoReturn:
-        print(f'error: {self._with_suggestion(message)} ({self.prog} --help)', file=sys.stderr)
+        if is_speaker():
+            print(f'error: {self._with_suggestion(message)} ({self.prog} --help)', file=sys.stderr)
         sys.exit(2)
 
     def add_old(self, old: str, new: str) -> None:

@@ -8,14 +8,20 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from saga_mm.cli.extras import INSTALLS, cure, missing
+from saga_mm.display.console import is_speaker
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import FULL, write_error
 
 # errors of the system in what a user names: what cannot be read or written, and names that it does not take
 OF_USERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
+
+# seconds in which a launcher ends the other processes after the first one has told of an error
+OTHERS_WAIT = 5.0
 
 
 def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs: Sequence[str] = ()) -> None:
@@ -24,6 +30,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
     A :class:`SagaError` is printed without a traceback and ends the process with status 2; Ctrl-C prints
     ``interrupted`` and ends it with 130. A library that is missing is
     named with the command that installs it. Anything else is a bug of ours or of the stack, and keeps its traceback.
+    Of several processes the first one speaks; another one does where its error is its own.
 
     Args:
         main: The tool, called without arguments.
@@ -35,26 +42,17 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     _stop_at_signals()
-    rank = os.environ.get('RANK', '0')
-    prefix = '' if rank == '0' else f'[rank {rank}] '
     try:
         _call(main)
     except SagaError as error:
-        sys.stdout.flush()
-        print(f'{prefix}error: {shell_text(error)}', file=sys.stderr)
-        sys.exit(2)
+        _tell_error(shell_text(error))
     except ModuleNotFoundError as error:
         name = (error.name or '').partition('.')[0]
         if name not in INSTALLS:
             raise
         names = (missing(needs) if name in needs else []) or [name]
-        sys.stdout.flush()
         are, them = ('are', 'them') if len(names) > 1 else ('is', 'it')
-        print(
-            f'{prefix}error: {", ".join(names)} {are} not installed, and this needs {them}: {cure(names)}',
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        _tell_error(f'{", ".join(names)} {are} not installed, and this needs {them}: {cure(names)}')
     except BrokenPipeError:
         # the reader of our output is gone (`| head`); without this, Python complains once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,19 +61,35 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         told = error.errno in FULL or (error.errno in OF_USERS and error.filename)
         if not told:
             raise
-        sys.stdout.flush()
         # without a name it is what the tool prints
         reason = f'{error.filename or "the output"}: {error.strerror}'
         if error.errno in FULL and error.filename:
             reason = str(write_error(error.filename, error))
-        print(f'{prefix}error: {reason}', file=sys.stderr)
-        sys.exit(2)
+        _tell_error(reason)
     except KeyboardInterrupt:
-        print(f'\n{prefix}{interrupted}', file=sys.stderr)
-        sys.exit(130)
+        _tell_end(interrupted, 130)
     except _Stopped as stop:
-        print(f'\n{prefix}{stop}: {interrupted}', file=sys.stderr)
-        sys.exit(128 + stop.number)
+        _tell_end(f'{stop}: {interrupted}', 128 + stop.number)
+
+
+def _tell_error(text: str) -> NoReturn:
+    sys.stdout.flush()
+    prefix = ''
+    if not is_speaker():
+        # most errors meet all processes alike: the first one tells of them, and the launcher then ends the others
+        try:
+            time.sleep(OTHERS_WAIT)
+        except (KeyboardInterrupt, _Stopped):
+            sys.exit(2)
+        prefix = f'[rank {os.environ.get("RANK") or os.environ.get("SLURM_PROCID")}] '
+    print(f'{prefix}error: {text}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _tell_end(text: str, status: int) -> NoReturn:
+    if is_speaker():
+        print(f'\n{text}', file=sys.stderr)
+    sys.exit(status)
 
 
 def _call(main: Callable[[], None]) -> None:

@@ -54,11 +54,8 @@ class BeforeAfter:
 
     def drawn(self) -> Image.Image:
         """Both side by side, each with its name above."""
-        height, width = self.halves[0].shape[:2]
-        column = max(width, NARROWEST)
-        size = min(48, max(12, column // 24))
-        top = round(1.6 * size)
-        canvas = Image.new('RGB', (2 * column + GAP, top + height), 'white')
+        column, size, top = _layout(self.halves[0].shape[1])
+        canvas = Image.new('RGB', (2 * column + GAP, top + len(self.halves[0])), 'white')
         draw, font = ImageDraw.Draw(canvas), pillow_font(''.join(LABELS), size)
         for i, (half, label) in enumerate(zip(self.halves, LABELS)):
             left = i * (column + GAP)
@@ -73,6 +70,20 @@ class BeforeAfter:
             SagaError: It cannot be written.
         """
         write_image(path, self.drawn().save, quality=92, subsampling='4:4:4', icc_profile=icc or None)
+
+
+def sheet_size(height: int, width: int, longest: int = LONGEST) -> tuple[int, int]:
+    """Height and width of what :class:`BeforeAfter` draws of pictures of a size."""
+    step = -(-max(height, width) // longest)
+    column, _, top = _layout(-(-width // step))
+    return top - (-height // step), 2 * column + GAP
+
+
+def _layout(width: int) -> tuple[int, int, int]:
+    """Width of a half, size of letters, and rows above, for halves of a width."""
+    column = max(width, NARROWEST)
+    size = min(48, max(12, column // 24))
+    return column, size, round(1.6 * size)
 
 
 def _reduced(rows: np.ndarray, step: int) -> np.ndarray:

@@ -96,7 +96,18 @@ def _follow(
             for scheduler, old in zip(schedulers, states)
         ]
         kept = {name for key in scheduled for name in (key, f'initial_{key}')}
+        # a group without parameters, whose rate is logged
+        base, own_base = state.get('base_param_settings'), getattr(wrapper, 'base_param_settings', None)
+        both = isinstance(base, dict) and own_base is not None
+        groups = state['param_groups'] + ([base] if both else [])
+        for key in scheduled:
+            _rescale(key, groups, before + ([own_base] if both else []))
         _take_options(state['param_groups'], before, kept)
+        for scheduler, facts in zip(schedulers, merged):
+            if '_last_value' in facts:
+                facts['_last_value'] = [
+                    group[scheduler.param_name] for group in groups if scheduler.param_name in group
+                ]
         return changed, merged
     with warnings.catch_warnings():
         # the schedulers think that the optimizer did nothing
@@ -110,6 +121,18 @@ def _follow(
         # a group without parameters, whose rate is logged
         state['base_param_settings'] = dict(wrapper.base_param_settings)
     return changed, [scheduler.state_dict() for scheduler in schedulers]
+
+
+def _rescale(key: str, groups: list[dict[str, Any]], own: list[Mapping[str, Any]]) -> None:
+    """Where the config starts a value elsewhere, change what the schedule made of it in proportion."""
+    start = f'initial_{key}'
+    for group, mine in zip(groups, own):
+        before, wanted = group.get(start), mine.get(start, mine.get(key))
+        if start not in group and wanted is not None:
+            # nothing has moved it
+            group[key] = wanted
+        elif before and wanted is not None and before != wanted:
+            group[key], group[start] = group[key] * wanted / before, wanted
 
 
 def _take_options(groups: list[dict[str, Any]], own: list[Mapping[str, Any]], kept: set[str]) -> None:

@@ -18,6 +18,7 @@ from saga_mm.images.pictures import (
     DECODING_BYTES,
     OTHER_DECODING_BYTES,
     from_deep,
+    highest_of,
     image_library,
     library_name,
     open_picture,
@@ -246,9 +247,7 @@ class StreamReader(RowReader):
 
     def _convert(self, samples: np.ndarray) -> np.ndarray:
         if self._highest is not None:
-            # the added row makes these rows as bright as they are in the whole picture
-            last = np.full((1, self.width), self._highest)
-            samples = from_deep(np.concatenate([samples[..., 0].astype(np.float64), last]))[:-1]
+            samples = from_deep(samples[..., 0], self._highest)
         elif samples.dtype == np.uint16:
             samples = (samples >> 8).astype(np.uint8)
         colours = samples[..., 2::-1] if samples.shape[2] > 2 else np.repeat(samples[..., :1], 3, axis=2)
@@ -256,7 +255,7 @@ class StreamReader(RowReader):
 
     def _find_highest(self) -> float:
         blocks = range(-(-self.height // self.block))
-        return max(float(np.nan_to_num(self._decode(i)[..., 0].astype(np.float64)).max()) for i in blocks)
+        return max(highest_of(self._decode(i)[..., 0]) for i in blocks)
 
 
 @contextmanager

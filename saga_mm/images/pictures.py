@@ -59,6 +59,8 @@ WRITTEN = {
 }
 
 
+# colours of TIFF files: LogL and LogLuv
+LOGARITHMIC = (32844, 32845)
 # bytes a pixel at the peak of decoding by Pillow and conversion, measured on 9 and 25 megapixels
 DECODING_BYTES = {'JPEG2000': 20, 'AVIF': 21, 'WEBP': 26, 'GIF': 12}
 OTHER_DECODING_BYTES = 18
@@ -179,14 +181,28 @@ def read_picture(path: str | Path) -> np.ndarray:
         raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
 
 
-def from_deep(values: np.ndarray) -> np.ndarray:
-    """Grey values of more than 8 bits as 8-bit RGB."""
-    values = np.nan_to_num(values.astype(np.float64)).clip(min=0)
-    highest = values.max(initial=0)
-    if highest > 65535:
-        values *= 255 / highest
+def highest_of(values: np.ndarray) -> float:
+    """The highest of values that are finite."""
+    return float(values.max(initial=0, where=np.isfinite(values)))
+
+
+def from_deep(values: np.ndarray, highest: float | None = None) -> np.ndarray:
+    """Grey values ``(H, W)`` of more than 8 bits as 8-bit RGB.
+
+    Args:
+        values: Floating point of up to 1 is brightness from 0 to 1; other values from 0 to 255 are kept, up to 65535
+            they are those of 16 bits, and above that the highest becomes 255.
+        highest: That of the whole picture; None for that of the values.
+    """
+    highest = highest_of(values) if highest is None else highest
+    scale = 1.0
+    if values.dtype.kind == 'f' and highest <= 1:
+        scale = 255
+    elif highest > 65535:
+        scale = 255 / highest
     elif highest > 255:
-        values /= 257
+        scale = 1 / 257
+    values = np.nan_to_num(values.astype(np.float64), nan=0, posinf=highest, neginf=0).clip(0, highest) * scale
     return np.repeat(values.round().astype(np.uint8)[..., None], 3, axis=2)
 
 
@@ -225,7 +241,11 @@ def library_name(path: str | os.PathLike[str]) -> str:
 
 
 def open_tiff(path: str | Path) -> Any:
-    """A TIFF file opened by OpenImageIO, transparency apart from colours; None for other files."""
+    """A TIFF file opened by OpenImageIO, transparency apart from colours; None for other files.
+
+    Raises:
+        SagaError: Its colours are logarithms of brightness.
+    """
     try:
         with open(path, 'rb') as file:
             if file.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
@@ -239,13 +259,18 @@ def open_tiff(path: str | Path) -> Any:
     if source is None:
         # OpenImageIO prints pending errors at exit
         library.geterror()
+    elif source.spec().get_int_attribute('tiff:PhotometricInterpretation') in LOGARITHMIC:
+        raise SagaError(
+            f'{path}: holds floating point as LogLuv, as OpenCV writes it, which is read in 8 bits; save it without: '
+            'cv2.imwrite(path, image, [cv2.IMWRITE_TIFF_COMPRESSION, 1])'
+        )
     return source
 
 
 def _read_bands(path: str | Path, file: Any) -> np.ndarray:
     """The first three bands of a TIFF file that Pillow does not open, or its only one, as 8-bit RGB.
 
-    16 bits keep their upper half; floating point is scaled so that its highest value is 255, where that is above 255.
+    16 bits keep their upper half; other types are those of :func:`from_deep`.
     """
     samples = file.read_image(file.spec().format)
     if samples is None:
@@ -260,7 +285,8 @@ def _read_bands(path: str | Path, file: Any) -> np.ndarray:
     if samples.dtype == np.uint16:
         samples = (samples >> 8).astype(np.uint8)
     elif samples.dtype != np.uint8:
-        samples = np.stack([from_deep(samples[..., band])[..., 0] for band in range(3)], axis=2)
+        highest = highest_of(samples)
+        samples = np.stack([from_deep(samples[..., band], highest)[..., 0] for band in range(3)], axis=2)
     return np.ascontiguousarray(upright(samples, orientation))
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 
+from .video_ends import breaks_off
+
 # what is opened: others are play lists and scripts, which may name further files
 DEMUXERS = 'mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv'
 # seconds that a video may end before what it says, for codecs round
@@ -171,6 +173,8 @@ class VideoReader:
         if self._failed or (self.duration is not None and self.end < self.duration - SLACK):
             of = f' of {self.duration:.1f}' if self.duration is not None else ''
             return f'the file ends early: {self.end:.1f}{of} seconds could be read'
+        if breaks_off(self.path):
+            return f'the file ends early: {self._count} frames could be read'
         left_out = [f'{self.damaged} damaged pieces were left out'] if self.damaged else []
         left_out += ['sound in a codec that FFmpeg does not know was left out'] if self._sound_is_unknown else []
         return '; '.join(left_out)
@@ -245,6 +249,25 @@ class VideoReader:
         # two frames at one time cannot be written
         self._last = max(time, self._last + 1)
         return self._last
+
+
+def stated_size(path: str | Path) -> tuple[int, int, int] | None:
+    """Height, width and bits of a sample as the head of a video says, before anything is decoded; None if it does not.
+
+    Sides are those of what is stored, before it is turned.
+    """
+    av = import_av()
+    try:
+        options = {'format_whitelist': DEMUXERS}
+        with av.open(f'file:{path}', metadata_errors='replace', container_options=options) as container:
+            for stream in container.streams.video:
+                context = None if stream.disposition & av.stream.Disposition.attached_pic else stream.codec_context
+                if context is not None and context.height and context.width:
+                    kind = context.format
+                    return context.height, context.width, max(part.bits for part in kind.components) if kind else 8
+    except av.FFmpegError:
+        return None
+    return None
 
 
 def import_av() -> ModuleType:

@@ -85,9 +85,13 @@ def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
         assert capsys.readouterr().err == words
 
     monkeypatch.setenv('RANK', '3')
+    monkeypatch.setattr('saga_mm.cli.run.OTHERS_WAIT', 0)
     with pytest.raises(SystemExit):
         run_tool(fail(SagaError('wrong file')))
     assert capsys.readouterr().err == '[rank 3] error: wrong file\n'
+    with pytest.raises(SystemExit, match='130'):
+        run_tool(fail(KeyboardInterrupt()))
+    assert capsys.readouterr().err == ''
 
     with pytest.raises(ZeroDivisionError):
         run_tool(fail(ZeroDivisionError()))

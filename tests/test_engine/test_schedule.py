@@ -116,6 +116,31 @@ def test_a_schedule_by_results_keeps_its_progress():
     assert later[0].param_groups[0]['lr'] == rate and later[1][0].patience == 3
 
 
+def test_a_rate_by_results_is_changed_in_proportion():
+    schedule = ((ReduceOnPlateauLR, dict(monitor='acc', patience=1, factor=0.5)),)
+    wrapper, schedulers = built(schedule=schedule)
+    for _ in range(4):
+        schedulers[0].step({'acc': 1.0})
+    checkpoint = saved(wrapper, schedulers)
+    assert wrapper.param_groups[0]['lr'] == pytest.approx(0.05)
+    later = built(lr=0.4, schedule=schedule)
+    assert follow_config(*later, checkpoint, Position(4, 40, 10)) == ['lr 0.4 instead of 0.1']
+    go_on(*later, checkpoint)
+    assert [group['lr'] for group in later[0].param_groups] == pytest.approx([0.2, 0.2])
+    assert later[1][0]._last_value == pytest.approx([0.2, 0.2])
+    for _ in range(2):
+        later[1][0].step({'acc': 0.5})
+    assert later[0].param_groups[0]['lr'] == pytest.approx(0.1)
+
+
+def test_a_schedule_by_results_takes_up_a_constant_rate():
+    checkpoint = saved(*built())
+    later = built(lr=0.4, schedule=((ReduceOnPlateauLR, dict(monitor='acc')),))
+    assert 'lr 0.4 instead of 0.1' in follow_config(*later, checkpoint, Position(4, 40, 10))
+    go_on(*later, checkpoint)
+    assert later[0].param_groups[0]['lr'] == 0.4
+
+
 def test_the_end_of_an_epoch_follows_its_last_iteration():
     assert list(Position(2, 4, 2).steps()) == [False, False, True, False, False, True]
     assert list(Position(1, 3, 2).steps()) == [False, False, True, False]

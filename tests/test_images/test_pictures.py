@@ -13,7 +13,7 @@ from saga_mm.errors import SagaError
 from saga_mm.images.kind import photo_size
 from saga_mm.images.large import open_rows
 from saga_mm.images.photo import read_photo
-from saga_mm.images.pictures import find_images, read_picture, refuse_programs
+from saga_mm.images.pictures import find_images, from_deep, read_picture, refuse_programs
 
 PROGRAM = b"""%!PS-Adobe-3.0 EPSF-3.0
 %%BoundingBox: 0 0 20 20
@@ -151,3 +151,40 @@ def test_bands_of_a_geotiff_without_meaning(tmp_path, planar, bands, kind, capfd
         found = np.concatenate([rows.read(0, 30), rows.read(30, 70)])[..., ::-1]
     assert np.array_equal(found, expected)
     assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize(
+    ('values', 'wanted'),
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 0.5, np.inf, np.nan, -3]], np.float32), [0, 128, 128, 0, 0]),
+        (np.array([[0, 1, 200]], np.float32), [0, 1, 200]),
+        (np.array([[0, 257, 65535]], np.float32), [0, 1, 255]),
+        (np.array([[0, 1e6]], np.float64), [0, 255]),
+        (np.array([[0, 1]], np.uint16), [0, 1]),
+    ],
+)
+def test_deep_values_as_8_bits(values, wanted):
+    assert from_deep(values)[0, :, 0].tolist() == wanted
+
+
+def test_colours_in_floating_point_keep_their_proportions(tmp_path):
+    tifffile = pytest.importorskip('tifffile')
+    pixels = np.random.default_rng(0).random((9, 7, 3)).astype(np.float32)
+    tifffile.imwrite(tmp_path / 'unit.tif', pixels, photometric='rgb')
+    assert np.array_equal(read_picture(tmp_path / 'unit.tif'), (pixels.astype(np.float64) * 255).round())
+    # one band is above what 8 bits hold, and the others are scaled as it is
+    pixels *= np.array([100, 200, 3000], np.float32)
+    tifffile.imwrite(tmp_path / 'deep.tif', pixels, photometric='rgb')
+    assert np.array_equal(read_picture(tmp_path / 'deep.tif'), (pixels.astype(np.float64) / 257).round())
+
+
+def test_logarithmic_colours_are_refused_with_the_cure(tmp_path):
+    pixels = np.random.default_rng(0).random((9, 7, 3)).astype(np.float32)
+    cv2.imwrite(str(tmp_path / 'log.tif'), pixels)
+    for read in (read_picture, read_photo):
+        with pytest.raises(SagaError, match='LogLuv'):
+            read(tmp_path / 'log.tif')
+    cv2.imwrite(str(tmp_path / 'plain.tif'), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    photo = read_photo(tmp_path / 'plain.tif')
+    assert photo.kind.depth == 32 and np.array_equal(photo.pixels, pixels[..., ::-1])

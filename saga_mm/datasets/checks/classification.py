@@ -50,6 +50,8 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
     for label, name in enumerate(found.classes):
         if not counts[label]:
             warnings.add('class without a picture', 'Add pictures, or remove the class.', name)
+    for name, reason in found.left_out:
+        warnings.add('left out', 'Move, convert or remove it.', f'{name} {reason}')
     check_files_exist(Path(root), [name for name, _ in found.files], problems)
     twice = [name for name, count in Counter(name for name, _ in found.files).items() if count > 1]
     for name in twice:

@@ -1,7 +1,7 @@
 """Pictures with one class each, in folders or in lists of files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset
 
 from saga_mm.datasets.checks.problems import short_list
 from saga_mm.errors import SagaError
-from saga_mm.images.content import leads_out
+from saga_mm.images.content import PICTURE, VIDEO, kind_of_content, leads_out, refusal_of
 from saga_mm.images.headers import leaves_folder
 from saga_mm.images.pictures import SUFFIXES
 from saga_mm.registry import DATASETS
@@ -18,16 +18,22 @@ from saga_mm.text_files import read_text
 FORM = 'Each line should be a file, or a file and its class: church/1.jpg, or 1.jpg church.'
 
 
+# numbers of classes without names: more than so many, most of which are not used, are no numbers of classes
+MOST_UNUSED = 1000
+
+
 class Listing(NamedTuple):
     """The files of a data set.
 
     Attributes:
         classes: Names of the classes, in the order of their labels.
         files: Files below the root, and the index of their class.
+        left_out: What a user could have meant and is not among the files, with the reason.
     """
 
     classes: tuple[str, ...]
     files: list[tuple[str, int]]
+    left_out: Sequence[tuple[str, str]] = ()
 
 
 @DATASETS.register_module()
@@ -35,7 +41,7 @@ class ImageFolder(BaseDataset):
     """A folder for each class, ``CLASS/**/FILE``, or a list of files.
 
     Records have ``img_path`` and ``gt_label``. Labels are the places of the classes in ``metainfo=dict(classes=...)``;
-    without it, classes are the names of the folders, or those in the list, sorted.
+    without it, classes are the names of the folders, or those in the list, sorted; numbers in a list are the labels.
 
     Args:
         data_root: Folder of the pictures.
@@ -67,39 +73,89 @@ def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None
     root = Path(data_root)
     if not root.is_dir():
         raise SagaError(f'{root}: there is no such folder.')
-    named = _read_list(root, root / Path(ann_file).expanduser()) if ann_file else _read_folders(root)
+    named, left_out = (_read_list(root, root / Path(ann_file).expanduser()), []) if ann_file else _read_folders(root)
     if not named:
-        raise SagaError(f'{root}: has no pictures in folders of classes, such as church/1.jpg.')
+        others = ''.join(f' {name}: {reason}.' for name, reason in left_out[:3])
+        raise SagaError(f'{root}: has no pictures in folders of classes, such as church/1.jpg.{others}')
     found = sorted({name for _, name in named})
     source = root / ann_file
     if classes is None and len(found) < 2:
         raise SagaError(f'{source}: has the class {found[0]!r} alone, and at least two are needed.')
-    names = tuple(found if classes is None else classes)
+    numbered = bool(ann_file) and all(name.isdecimal() for name in found)
+    names = tuple(classes if classes is not None else _numbers(source, found) if numbered else found)
     index = {name: label for label, name in enumerate(names)}
-    if ann_file and all(name.isdecimal() for name in found):
-        index = {**{str(label): label for label in range(len(names))}, **index} if classes is not None else index
+    if numbered:
+        index = {**{name: int(name) for name in found if int(name) < len(names)}, **index}
     unknown = [name for name in found if name not in index]
     if unknown:
         raise SagaError(
             f'{source}: has the class{"es" * (len(unknown) > 1)} {short_list(unknown, 3)}, and the classes are '
             f'{short_list(list(names), 5)}. Rename or remove them, or name all classes.'
         )
-    return Listing(names, [(file, index[name]) for file, name in named])
+    return Listing(names, [(file, index[name]) for file, name in named], left_out)
 
 
-def _read_folders(root: Path) -> list[tuple[str, str]]:
-    """Files below the folders of a root, and the names of these folders, in order."""
-    found = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith('.')):
+def _numbers(source: Path, found: list[str]) -> Iterable[str]:
+    """Classes of a list that has their numbers: all up to the highest, used or not."""
+    count = max(map(int, found)) + 1
+    if count > max(MOST_UNUSED, 10 * len(found)):
+        raise SagaError(
+            f'{source}: has {len(found)} numbers of classes, up to {count - 1}. Name the classes in the order of their '
+            'numbers with --classes, or put names into the list.'
+        )
+    return map(str, range(count))
+
+
+def _read_folders(root: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Files below the folders of a root, and the names of these folders, in order; what is left out, and why."""
+    found: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []
+    for folder in sorted(path for path in root.iterdir() if not path.name.startswith('.')):
+        if not folder.is_dir():
+            if reason := _kind(folder, root):
+                where = 'is in no folder of a class' if reason == PICTURE else f'is {reason}'
+                left_out.append((folder.name, where))
+            continue
         if leads_out(folder, root):
             raise SagaError(f'{folder}: is a symbolic link that leaves {root}. Put the pictures there themselves.')
-        for directory, folders, files in os.walk(folder):
-            folders.sort()
-            below = os.path.relpath(directory, root)
-            found += [
-                (os.path.join(below, name), folder.name) for name in sorted(files) if name.lower().endswith(SUFFIXES)
-            ]
-    return found
+        before = len(found)
+        for file in _files(folder, root, left_out):
+            kind = PICTURE if file.suffix.lower() in SUFFIXES else _kind(file, root)
+            name = os.path.relpath(file, root)
+            if kind == PICTURE:
+                found.append((name, folder.name))
+            elif kind:
+                left_out.append((name, f'is {kind}'))
+        if len(found) == before:
+            left_out.append((folder.name, 'is a folder without a picture'))
+    return found, left_out
+
+
+def _files(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> Iterator[Path]:
+    """Files in a folder and the folders in it, by name; hidden ones are nobody's pictures."""
+    seen = {os.path.realpath(folder)}
+    for directory, folders, files in os.walk(folder, followlinks=True):
+        inner = []
+        for path in sorted(Path(directory, name) for name in folders if not name.startswith('.')):
+            reason = refusal_of(path, root)
+            if reason:
+                left_out.append((os.path.relpath(path, root), f'is {reason}'))
+            elif (real := os.path.realpath(path)) not in seen:
+                seen.add(real)
+                inner.append(path.name)
+        folders[:] = inner
+        yield from (Path(directory, name) for name in sorted(files) if not name.startswith('.'))
+
+
+def _kind(path: Path, root: Path) -> str:
+    """What a file is by its content: ``'picture'``, or why it cannot be used; empty for what is no picture."""
+    if reason := refusal_of(path, root):
+        return reason if path.is_symlink() or path.suffix.lower() in SUFFIXES else ''
+    try:
+        kind = kind_of_content(path)
+    except OSError as error:
+        return f'not readable ({error.strerror})'
+    return 'a video' if kind == VIDEO else kind
 
 
 def _read_list(root: Path, path: Path) -> list[tuple[str, str]]:

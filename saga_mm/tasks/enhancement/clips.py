@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saga_mm.display.before_after import BeforeAfter
+from saga_mm.display.before_after import BeforeAfter, sheet_size
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
-from saga_mm.images.video_reader import Frame, VideoReader
+from saga_mm.images.video_reader import Frame, VideoReader, stated_size
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer
-from saga_mm.tasks.enhancement.video import EnhancedVideo, codec_bytes, enhance_video
+from saga_mm.tasks.enhancement.video import EnhancedVideo, codec_bytes, enhance_video, require_memory
 
 if TYPE_CHECKING:
     from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
@@ -55,6 +55,8 @@ def enhance_moving(
             'enhance it with weights, such as --weights tiny'
         )
     options = {'finish': finish, 'max_memory': inferencer.budget}
+    if compared is not None and finish.strength and (size := stated_size(job.source)) is not None:
+        require_memory(job.source, inferencer.model, inferencer.budget, _comparison_bytes(*size[:2]))
     with _Comparison(compared, job.source) if compared is not None else nullcontext() as show:
         done = enhance_video(job.source, job.target, inferencer.model, tell=tell, show=show, **options)
     return _text(done)
@@ -85,12 +87,11 @@ class _Comparison:
     def __init__(self, path: Path, source: Path) -> None:
         with VideoReader(source) as video:
             kind = video.kind
-        black = np.zeros((kind.height, kind.width, 3), np.uint8)
-        height, width, _ = _side_by_side(black, black).shape
+        height, width = _compared_size(kind.height, kind.width)
         # drawn in 8 bits, as brightness of today's screens
         sdr = {'bits': 8, 'colours': () if kind.is_hdr else kind.colours}
         drawn = kind._replace(height=height, width=width, **sdr)
-        self.held_bytes = codec_bytes(drawn) + DRAWING_BYTES * kind.height * kind.width
+        self.held_bytes = _comparison_bytes(kind.height, kind.width)
         self._writer = VideoWriter(path, drawn)
 
     def __call__(self, frame: Frame, answer: np.ndarray) -> None:
@@ -104,10 +105,18 @@ class _Comparison:
         self._writer.__exit__(*error)
 
 
+def _comparison_bytes(height: int, width: int) -> int:
+    return codec_bytes(*_compared_size(height, width), 8) + DRAWING_BYTES * height * width
+
+
+def _compared_size(height: int, width: int) -> tuple[int, int]:
+    """Of :func:`_side_by_side`, with even sides, which every player takes."""
+    return tuple(side + side % 2 for side in sheet_size(height, width, COMPARED_SIDE))
+
+
 def _side_by_side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     sheet = BeforeAfter(*before.shape[:2], COMPARED_SIDE)
     highest = np.float32(np.iinfo(before.dtype).max)
     sheet.add(before / highest, after / highest)
     drawn = np.asarray(sheet.drawn())
-    # even sides, which every player takes
     return np.pad(drawn, [(0, side % 2) for side in drawn.shape[:2]] + [(0, 0)], constant_values=255)

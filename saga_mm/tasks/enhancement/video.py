@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from saga_mm.images.photo import is_grey
-from saga_mm.images.video_reader import Frame, VideoKind, VideoReader
+from saga_mm.images.video_reader import Frame, VideoReader, stated_size
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
@@ -29,9 +29,31 @@ CODEC_BYTES = 150
 GAIN_ERROR, GAIN_STEPS = 2e-5, 4
 
 
-def codec_bytes(kind: VideoKind) -> int:
+def codec_bytes(height: int, width: int, bits: int) -> int:
     """What reading or writing a video holds: twice as much for samples of 16 bits in memory."""
-    return CODEC_BYTES * kind.height * kind.width * (1 if kind.bits == 8 else 2)
+    return CODEC_BYTES * height * width * (1 if bits == 8 else 2)
+
+
+def require_memory(
+    source: str | Path, model: LowLightEnhancer, max_memory: int | MemoryBudget | None, held_bytes: int = 0
+) -> None:
+    """Have a video refused that needs too much, before a decoder takes memory for its first frames.
+
+    Args:
+        source: The video.
+        model: The model.
+        max_memory: As of :class:`VideoEnhancer`.
+        held_bytes: As of :class:`VideoEnhancer`, beside the codecs.
+
+    Raises:
+        SagaError: The memory is too small.
+    """
+    size = stated_size(source)
+    if size is not None:
+        height, width, _ = size
+        parts = parts_in_strips(enhancer_parts, model, height, width)
+        budget = MemoryBudget.of(model, max_memory)
+        budget.plan(parts, Rows(1, height, width), codec_bytes(*size) + held_bytes)
 
 
 class VideoEnhancer:
@@ -180,9 +202,12 @@ def enhance_video(
     Raises:
         SagaError: No frame can be read, the file cannot be written, or the memory is too small.
     """
+    drawn = getattr(show, 'held_bytes', 0)
+    if finish.strength:
+        require_memory(source, model, max_memory, drawn)
     with VideoReader(source) as reader, VideoWriter(target, reader.kind, reader.sounds) as writer:
         kind, count = reader.kind, 0
-        held = codec_bytes(kind) + getattr(show, 'held_bytes', 0)
+        held = codec_bytes(kind.height, kind.width, kind.bits) + drawn
         enhance = VideoEnhancer(model, finish, decay, max_memory, held, Path(target).parent)
         for frame in reader.read(writer.copy):
             answer = enhance(frame.pixels)

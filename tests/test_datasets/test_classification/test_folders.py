@@ -31,11 +31,61 @@ def test_named_classes_give_the_labels(root):
 
 def test_lists(root):
     (root / 'list.txt').write_text('b/2.jpg\n\na/1.jpg\n')
-    assert list_files(str(root), 'list.txt') == (('a', 'b'), [('b/2.jpg', 1), ('a/1.jpg', 0)])
+    assert list_files(str(root), 'list.txt')[:2] == (('a', 'b'), [('b/2.jpg', 1), ('a/1.jpg', 0)])
     (root / 'named.txt').write_text('b/2.jpg cat\na/1.jpg dog\n')
-    assert list_files(str(root), 'named.txt') == (('cat', 'dog'), [('b/2.jpg', 0), ('a/1.jpg', 1)])
+    assert list_files(str(root), 'named.txt')[:2] == (('cat', 'dog'), [('b/2.jpg', 0), ('a/1.jpg', 1)])
     (root / 'numbers.txt').write_text('b/2.jpg 0\na/1 one.jpg 1\n')
     assert list_files(str(root), 'numbers.txt', ('x', 'y')).files == [('b/2.jpg', 0), ('a/1 one.jpg', 1)]
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'classes', 'labels'),
+    [
+        ((0, 2, 10), tuple(map(str, range(11))), [0, 2, 10]),
+        ((10, 9, 2), tuple(map(str, range(11))), [10, 9, 2]),
+        ((1, 2, 1), ('0', '1', '2'), [1, 2, 1]),
+    ],
+)
+def test_numbers_in_a_list_are_the_labels(root, numbers, classes, labels):
+    (root / 'list.txt').write_text(''.join(f'a/{i}.jpg {number}\n' for i, number in enumerate(numbers)))
+    found = list_files(str(root), 'list.txt')
+    assert found.classes == classes and [label for _, label in found.files] == labels
+
+
+def test_numbers_of_few_of_many_classes_need_names(root):
+    (root / 'list.txt').write_text('a/1.jpg 3\na/2.jpg 2999\n')
+    with pytest.raises(SagaError, match='has 2 numbers of classes, up to 2999'):
+        list_files(str(root), 'list.txt')
+    assert list_files(str(root), 'list.txt', list(map(str, range(3000)))).files[1] == ('a/2.jpg', 2999)
+
+
+def test_what_is_left_out_is_named(root, tmp_path_factory):
+    heads = {
+        'a/photo': b'\xff\xd8\xff',
+        'a/x.avif': b'\0\0\0\x1cftypavif',
+        'a/._2.jpg': b'',
+        'a/c.mp4': b'\0\0\0\x1cftypisom',
+    }
+    heads |= {
+        'a/p.HEIC': b'\0\0\0\x1cftypheic',
+        'loose.jpg': b'\xff\xd8\xff',
+        'notes.txt': b'x',
+        'b/deep.nef': b'II*\0',
+    }
+    for name, head in heads.items():
+        (root / name).write_bytes(head + bytes(40))
+    (root / 'c').mkdir()
+    store = tmp_path_factory.mktemp('store')
+    (store / '3.jpg').write_bytes(b'')
+    (root / 'b' / 'more').symlink_to(store)
+    (root / 'b' / 'more' / 'round').symlink_to(root / 'b')
+    found = list_files(str(root))
+    names = [name for name, _ in found.files]
+    assert names == ['a/1.jpg', 'a/photo', 'a/x.avif', 'b/2.jpg', 'b/more/3.jpg', 'b/sub/1.PNG']
+    reasons = dict(found.left_out)
+    assert set(reasons) == {'a/c.mp4', 'a/p.HEIC', 'loose.jpg', 'b/deep.nef', 'c'}
+    assert reasons['loose.jpg'] == 'is in no folder of a class' and reasons['c'] == 'is a folder without a picture'
+    assert 'HEIC' in reasons['a/p.HEIC'] and 'raw' in reasons['b/deep.nef'] and reasons['a/c.mp4'] == 'is a video'
 
 
 @pytest.mark.parametrize(

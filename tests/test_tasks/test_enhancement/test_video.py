@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video_reader import VideoReader
+from saga_mm.images.video_reader import VideoReader, stated_size
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.rows import MemoryBudget
@@ -108,6 +108,14 @@ def test_memory_and_attention_are_checked(model):
         VideoEnhancer(model, max_memory=2**20)(scene(0, 1)[0])
     with pytest.raises(SagaError, match='RankAugmentedLinearAttention'):
         VideoEnhancer(build('rala'))(scene(0, 1)[0])
+
+
+def test_a_video_that_is_too_large_is_refused_before_it_is_decoded(model, make_video, tmp_path, monkeypatch):
+    source = make_video(tmp_path / 'a.mp4', scene(0, 2, (32, 48)), 10, 'libx264', sound=None)
+    assert stated_size(source) == (32, 48, 8) and stated_size(tmp_path) is None
+    monkeypatch.setattr('saga_mm.tasks.enhancement.video.VideoReader', None)
+    with pytest.raises(SagaError, match='max_memory=1MB: too little for 48 x 32'):
+        enhance_video(source, tmp_path / 'b.mp4', model, max_memory=2**20)
 
 
 def test_a_budget_is_asked_to_trim_after_strips(model):
