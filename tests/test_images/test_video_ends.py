@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_ends import breaks_off
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import ENCODERS
 
 pytest.importorskip('av')
