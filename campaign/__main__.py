@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MODULES = ('kills', 'disk', 'payloads', 'malformed', 'concurrent', 'memory')
+MODULES = ('kills', 'distributed', 'disk', 'payloads', 'malformed', 'concurrent', 'memory')
 
 
 def main() -> None:

@@ -104,17 +104,20 @@ def _training(
 
 def _after_kill(work: Path, result: Result, way: str) -> tuple[str, str]:
     """Whether all checkpoints are whole, and whether a tool that was told to end said so."""
+    if result.outcome in ('traceback', 'hang') or (way.startswith('SIG') and result.outcome == 'crash'):
+        return result.outcome, str(result)
+    return state_after_kill(work, told=way.startswith('SIG'))
+
+
+def state_after_kill(work: Path, told: bool) -> tuple[str, str]:
+    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was told to end."""
     for path in work.glob('*.pth') if work.exists() else ():
         try:
             load_checkpoint(path)
         except SagaError as error:
             return 'silent', f'a checkpoint is not whole: {error}'
-    if result.outcome in ('traceback', 'hang'):
-        return result.outcome, str(result)
-    if way.startswith('SIG') and result.outcome == 'crash':
-        return 'crash', str(result)
-    if way.startswith('SIG') and (rest := _drafts(work)):
-        return 'silent', f'{rest[0]} was left after {way}'
+    if told and (rest := _drafts(work)):
+        return 'silent', f'{rest[0]} was left'
     return 'right', ''
 
 
