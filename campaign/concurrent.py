@@ -103,16 +103,17 @@ def _predictions(world: World, place: Path, drawn: Random) -> tuple[str, str]:
 
 
 def _demo_data(world: World, place: Path, drawn: Random) -> tuple[str, str]:
-    """Three that make the same demo data."""
+    """Three that make the same demo data, which are those of one alone."""
     task = drawn.choice(TASKS)
     words = ['check_dataset', CONFIGS[task], '--max-pictures', 0]
     started = [start(*words, '--work-dir', f'work-{number}', cwd=place) for number in range(3)]
-    results = [running.wait() for running in started]
+    alone = _made(place / 'alone')
+    results = [running.wait() for running in [*started, start(*words, '--work-dir', 'work', cwd=alone)]]
     bad = [result for result in results if result.outcome != 'right']
     if bad:
         return bad[0].outcome if bad[0].outcome != 'clear error' else 'silent', str(bad[0])
-    for path in (world.folder(task) / 'data').rglob('*'):
-        other = place / path.relative_to(world.folder(task))
+    for path in (alone / 'data').rglob('*'):
+        other = place / path.relative_to(alone)
         if path.is_file() and path.suffix != '.lock' and path.read_bytes() != other.read_bytes():
             return 'silent', f'{other} is another file'
     return 'right', ''
