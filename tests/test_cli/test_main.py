@@ -1,4 +1,6 @@
+import ast
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import as_file
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import saga_mm
 from saga_mm.cli import enhance
 from saga_mm.cli.extras import INSTALLS, NEEDS, PARTS
 from saga_mm.cli.main import VERBS, main, module_of
@@ -146,3 +149,24 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     assert {'saga_mm', 'Python', 'PyTorch', 'stack', 'operators', 'engines', 'GPU', 'memory', 'caches'} <= set(lines)
     assert lines['train'] == 'ready' and lines['demo'] == "lacks gradio: pip install 'saga-mm[page]'"
     assert "videos (enhance): lacks av: pip install 'saga-mm[video]'" in out
+
+
+OPTION = '--[a-z][a-z0-9_-]+'
+# of pip, torchrun and saga-mm itself
+OF_OTHERS = {'--force-reinstall', '--nproc-per-node', '--version', '--help'}
+
+
+def test_options_that_messages_name_exist():
+    package = Path(saga_mm.__file__).parent
+    known, named = set(OF_OTHERS), {}
+    for path in package.rglob('*.py'):
+        text = path.read_text()
+        known |= set(re.findall(f"'({OPTION})'", text))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and not re.fullmatch(OPTION, node.value):
+                named |= dict.fromkeys(re.findall(rf'(?<![\w-]){OPTION}', node.value), path.name)
+    assert len(named) > 30
+    # tasks have options by the names of their data: train_img becomes --train-img
+    for verb in VERBS:
+        known |= set(module_of(verb).parser()._option_string_actions)
+    assert {option: file for option, file in named.items() if option not in known} == {}
