@@ -13,7 +13,7 @@ import numpy as np
 from campaign.kills import compare_trainings, start_training
 from campaign.process import Result, start
 from campaign.tally import Tally
-from campaign.world import CONFIGS, TASKS, World
+from campaign.world import CONFIGS, PREDICTED, TASKS, WITH_DEMO_DATA, World
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft
 from saga_mm.images.photo import read_photo
@@ -92,7 +92,7 @@ def _beside_a_training(world: World, place: Path, drawn: Random) -> tuple[str, s
 
 def _predictions(world: World, place: Path, drawn: Random) -> tuple[str, str]:
     """Two predictions into one folder: the list is whole."""
-    task = drawn.choice(TASKS[:2])
+    task = drawn.choice(PREDICTED)
     words = ['predict', CONFIGS[task], world.checkpoint(task), world.images(task), '--out', place / 'out']
     both = [start(*words, cwd=place), start(*words, cwd=place)]
     outcome, detail = _worst([running.wait() for running in both])
@@ -104,7 +104,7 @@ def _predictions(world: World, place: Path, drawn: Random) -> tuple[str, str]:
 
 def _demo_data(world: World, place: Path, drawn: Random) -> tuple[str, str]:
     """Three that make the same demo data, which are those of one alone."""
-    task = drawn.choice(TASKS)
+    task = drawn.choice(WITH_DEMO_DATA)
     words = ['check_dataset', CONFIGS[task], '--max-pictures', 0]
     started = [start(*words, '--work-dir', f'work-{number}', cwd=place) for number in range(3)]
     alone = _made(place / 'alone')

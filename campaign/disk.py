@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from campaign.process import Result, limit_files, run
 from campaign.tally import Tally
-from campaign.world import CONFIGS, World
+from campaign.world import CONFIGS, TASKS, World
 from saga_mm.files import is_draft
 
-COUNT = 56
+COUNT = 68
 NAME = 'disk'
 ROOM = 8 * 2**20
 # free bytes at the start, of a disk that is full from the beginning or in the middle
@@ -60,9 +60,7 @@ class Tool(NamedTuple):
 
 def commands(world: World) -> list[Tool]:
     """Every tool that writes."""
-    detection, segmentation, lowlight = (
-        [CONFIGS[task], world.checkpoint(task)] for task in ('detection', 'segmentation', 'lowlight')
-    )
+    detection, segmentation, lowlight, classification = ([CONFIGS[task], world.checkpoint(task)] for task in TASKS)
     images = world.images('segmentation')
     return [
         Tool('train', 'lowlight', lambda out: ['train', lowlight[0], '--work-dir', out]),
@@ -77,6 +75,13 @@ def commands(world: World) -> list[Tool]:
             'detection',
             lambda out: ['test', *detection, '--work-dir', out / 'w', '--show-dir', out / 'drawn'],
         ),
+        Tool('train classification', 'classification', lambda out: ['train', classification[0], '--work-dir', out]),
+        Tool(
+            'test --out of classification',
+            'classification',
+            lambda out: ['test', *classification, '--work-dir', out / 'w', '--out', out / 'figures.json'],
+        ),
+        Tool('predict classification', 'segmentation', lambda out: ['predict', *classification, images, '--out', out]),
         Tool('predict detection', 'detection', lambda out: ['predict', *detection, images, '--out', out]),
         Tool('predict segmentation', 'segmentation', lambda out: ['predict', *segmentation, images, '--out', out]),
         Tool(

@@ -16,7 +16,7 @@ import torch
 
 from campaign.process import Result, Running, run, start, together
 from campaign.tally import Tally
-from campaign.world import CONFIGS, TASKS, World
+from campaign.world import CONFIGS, PREDICTED, TASKS, World
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -28,6 +28,7 @@ LENGTH = {
     'detection': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
     'segmentation': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
     'lowlight': ['train_cfg.max_iters=8', 'default_hooks.checkpoint.max_keep_ckpts=2'],
+    'classification': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
 }
 WORKERS = (0, 2)
 # how trainings are ended: killed at a moment, inside a write, around a rename; told to end, with their workers or alone
@@ -219,7 +220,7 @@ def _kill_writers(world: World, place: Path, tally: Tally, drawn: Random, count:
         if number % 2:
             words = ['enhance', world.pictures, '-o', out, '--weights', world.weights, '--compare']
         else:
-            task = drawn.choice(TASKS[:2])
+            task = drawn.choice(PREDICTED)
             words = ['predict', CONFIGS[task], world.checkpoint(task), world.pictures, '--out', out]
         prepare = drawn.choice((killed_in_write(drawn), killed_at_rename(drawn), None))
         running = start(*words, cwd=folder, prepare=prepare)

@@ -26,8 +26,8 @@ COUNT = 1000
 NAME = 'malformed'
 # the share of each kind of file
 SHARES = {
-    'enhance': 0.28,
-    'predict': 0.28,
+    'enhance': 0.26,
+    'predict': 0.24,
     'mask': 0.06,
     'annotations': 0.09,
     'checkpoint': 0.11,
@@ -36,6 +36,8 @@ SHARES = {
     'video': 0.04,
     'log': 0.02,
     'classes': 0.02,
+    'class folder': 0.03,
+    'model folder': 0.03,
 }
 BATCH = 28
 # formats whose parts have checksums
@@ -296,6 +298,42 @@ def _classes(world: World, place: Path, drawn: Random, tally: Tally) -> Generato
     tally.add(NAME, f'classes, {change}', result.outcome, f'{file}: {result}')
 
 
+def _class_folder(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+    """A picture of a classification, or the list of them."""
+    data = place / 'data'
+    shutil.copytree(world.folder('classification') / 'data/tiny', data)
+    pictures = sorted((data / 'train').rglob('*.png'))
+    words = ['--train-img', data / 'train', '--val-img', data / 'val', '--work-dir', place / 'work']
+    file = drawn.choice(pictures)
+    if drawn.random() < 0.5:
+        file = data / 'list.txt'
+        file.write_text(''.join(f'{path.relative_to(data / "train")} {path.parent.name}\n' for path in pictures))
+        words += ['--train-list', file]
+    change = _changed(file, file, drawn)
+    words += ['--max-pictures', 0]
+    result = yield start('check_dataset', CONFIGS['classification'], *words, cwd=world.folder('classification'))
+    outcome, detail = result.outcome, str(result)
+    if outcome == 'right' and file.suffix == '.png':
+        outcome = 'silent'
+    # a list that is cut between two lines is a list
+    tally.add(NAME, f'class folder {file.suffix}, {change}', outcome, f'{file}: {detail}')
+
+
+def _model_folder(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+    """What ``saga_mm.load`` reads: a flip in the numbers may be one of the numbers, and nobody can tell."""
+    whole = world.model_folder
+    shutil.copytree(whole, place)
+    file = place / drawn.choice(('config.json', 'model.safetensors'))
+    change = _changed(file, file, drawn)
+    result = yield start('../campaign/load_folder', place, cwd=world.root)
+    outcome, detail = result.outcome, str(result)
+    if outcome == 'right' and (change.kind == 'cut' or file.suffix == '.json'):
+        other = yield start('../campaign/load_folder', whole, cwd=world.root)
+        if other.last != result.last:
+            outcome = 'silent'
+    tally.add(NAME, f'{file.name}, {change}', outcome, f'{file}: {detail}')
+
+
 KINDS = {
     'mask': _mask,
     'annotations': _annotations,
@@ -305,4 +343,6 @@ KINDS = {
     'video': _video,
     'log': _log,
     'classes': _classes,
+    'class folder': _class_folder,
+    'model folder': _model_folder,
 }

@@ -122,17 +122,16 @@ def _programs(world: World, place: Path, target: Path) -> Iterator[tuple[str, st
     yield 'PostScript for predict', 'segmentation', ['predict', *segmentation, folder, '--out', place / 'p']
     yield 'PostScript for gates', 'segmentation', ['visualize_gates', *segmentation, picture]
     yield 'PostScript for rank', 'segmentation', ['analyze_rank', *segmentation, picture, '--size', 64, 64]
-    for task, images in (('detection', 'images/val'), ('segmentation', 'images/val'), ('lowlight', 'val')):
+    for task, images in zip(TASKS, ('images/val', 'images/val', 'val', 'val')):
         data = place / f'{task}-data'
         shutil.copytree(world.folder(task) / 'data/tiny', data)
         found = [path for path in (data / images).rglob('*.*') if path.is_file()]
         found[0].write_text(POSTSCRIPT.format(target=target))
-        root = [
-            '--cfg-options',
-            f'val_dataloader.dataset.data_root={data}',
-            f'test_dataloader.dataset.data_root={data}',
-        ]
-        root += [f'train_dataloader.dataset.data_root={data}', 'demo_data=None']
+        parts = dict.fromkeys(('train', 'val', 'test'), data)
+        if task == 'classification':
+            parts = {'train': data / 'train', 'val': data / 'val', 'test': data / 'val'}
+        root = ['--cfg-options', *(f'{part}_dataloader.dataset.data_root={at}' for part, at in parts.items())]
+        root += ['demo_data=None']
         yield (
             f'PostScript for check_dataset {task}',
             task,

@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import saga_mm
 from campaign.process import ROOT, Result, run
 from saga_mm.errors import SagaError
 
-TASKS = ('detection', 'segmentation', 'lowlight')
+TASKS = ('detection', 'segmentation', 'lowlight', 'classification')
+# of which predict.py draws, and of which a config makes its data
+PREDICTED = ('detection', 'segmentation', 'classification')
+WITH_DEMO_DATA = TASKS[:3]
 CONFIGS = {
     'detection': ROOT / 'tests/tiny.py',
     'segmentation': ROOT / 'tests/tiny_segmentation.py',
     'lowlight': ROOT / 'tests/tiny_lowlight.py',
+    'classification': ROOT / 'campaign/tiny_classification.py',
 }
 # how Pillow writes each kind of picture
 PICTURES = {
@@ -48,6 +53,7 @@ class World:
         self.pictures = root / 'pictures'
         self.weights, self.exported = root / 'tiny.npz', root / 'tiny.onnx'
         self.clip = root / 'clip.mp4'
+        self.model_folder = root / 'backbone'
 
     def folder(self, task: str) -> Path:
         """Where a task was trained; its data lie in ``data/tiny``."""
@@ -68,6 +74,7 @@ class World:
             'detection': self.folder(task) / 'data/tiny/images/val',
             'segmentation': self.folder(task) / 'data/tiny/images/val',
             'lowlight': self.pictures,
+            'classification': self.folder(task) / 'data/tiny/val/b',
         }[task]
 
     def make(self) -> None:
@@ -83,7 +90,11 @@ class World:
         for task in TASKS:
             if not self.work(task).exists():
                 self.folder(task).mkdir(exist_ok=True)
+                if task == 'classification':
+                    _make_classes(self.folder(task) / 'data/tiny')
                 require(run('train', CONFIGS[task], cwd=self.folder(task), limit=600))
+        if not self.model_folder.exists():
+            saga_mm.save(saga_mm.create_backbone('saga_pvt_v2_b0'), self.model_folder)
         lowlight = [CONFIGS['lowlight'], self.checkpoint('lowlight')]
         if not self.weights.exists():
             require(run('publish_weights', *lowlight, self.weights, cwd=self.folder('lowlight'), limit=600))
@@ -117,6 +128,16 @@ def _make_pictures(folder: Path) -> None:
     _save(Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), folder / 'deep.tif', 'TIFF')
     _save(Image.fromarray(np.dstack([pixels, 255 - pixels[..., :1]])), folder / 'clear.png', 'PNG')
     _save(image.quantize(32), folder / 'palette.png', 'PNG')
+
+
+def _make_classes(root: Path) -> None:
+    for part, count in (('train', 3), ('val', 2)):
+        for number, name in enumerate('abc'):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.roll(photograph(40, 52, 10 * number + index), 60 * number, axis=1)
+                _save(Image.fromarray(pixels), folder / f'{index}.png', 'PNG')
 
 
 def _save(image: Image.Image, path: Path, kind: str, **options: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -23,6 +24,7 @@ from saga_mm.engine.random_streams import (
     streams,
 )
 from saga_mm.engine.stopping import outlive_signals
+from saga_mm.errors import SagaError
 from saga_mm.files import write_file
 
 RANDOM = 'random'
@@ -37,12 +39,17 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
     Args:
         runner: mmengine's, before it trains.
         start: Epochs and iterations that a resumed training has done.
+
+    Raises:
+        SagaError: When the data are loaded: they do not fill one batch, and less is left out.
     """
     build = runner.build_dataloader
 
     def build_placed(dataloader: Any, *args: Any, **options: Any) -> Any:
         training = dataloader is runner._train_dataloader
         loader = build(dataloader, *args, **options)
+        if training:
+            _require_batches(loader)
         if loader.num_workers:
             loader.worker_init_fn = _Starts(loader.worker_init_fn)
         if training and options.get('seed') is not None:
@@ -52,6 +59,15 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
         return loader
 
     runner.build_dataloader = build_placed
+
+
+def _require_batches(loader: Any) -> None:
+    """Refuse a loader without a batch: every epoch would be empty, and the training complete."""
+    if loader.batch_size and not len(loader) and not isinstance(loader.sampler, InfiniteSampler):
+        raise SagaError(
+            f'train_dataloader: {len(loader.sampler)} pictures fill no batch of {loader.batch_size}, and drop_last '
+            'leaves out what fills none; take a smaller --batch-size, or train_dataloader.drop_last=False'
+        )
 
 
 class _Starts:

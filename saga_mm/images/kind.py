@@ -22,6 +22,8 @@ from .pictures import open_picture, open_tiff
 SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 REDUCED_PAGE = 1
+# bytes in which such a file says how deep it is
+HEAD = 2**16
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class PhotoKind:
         subsampling: Of the colours of a JPEG file, such as ``4:2:0``.
         compression: Of a TIFF file: ``none``, ``lzw`` or ``zip``.
         scale: Samples of this value are 1: more than 1 only in floating point files that hold higher values.
+        bits: Of a sample as JPEG 2000 and AVIF files hold it, which Pillow may decode to fewer; 0 for other formats.
         notes: XMP, IPTC, comment, density, texts and georeference.
     """
 
@@ -58,6 +61,7 @@ class PhotoKind:
     subsampling: str = '4:4:4'
     compression: str = 'zip'
     scale: float = 1.0
+    bits: int = 0
     notes: Notes = field(default_factory=Notes)
 
 
@@ -89,7 +93,8 @@ def read_kind(path: str | Path) -> tuple[PhotoKind, str]:
         if (kind_of_file := kind_of_content(path)) in (RAW, HEIC):
             raise SagaError(f'{path}: is {kind_of_file}')
         with any_size(), open_picture(path) as image:
-            kind, mode = replace(_kind_of(image), notes=read_notes(path, image)), image.mode
+            facts = {'notes': read_notes(path, image), 'bits': _coded_bits(path, image.format)}
+            kind, mode = replace(_kind_of(image), **facts), image.mode
             pages = _pages(image)
     except UnidentifiedImageError as error:
         if kind := _deep_tiff(path):
@@ -132,6 +137,22 @@ def _kind_of(image: Image.Image) -> PhotoKind:
         icc=b'' if image.mode in ('CMYK', 'LAB') else image.info.get('icc_profile') or b'',
         **facts,
     )
+
+
+def _coded_bits(path: Path, kind: str | None) -> int:
+    """Bits of a sample in a JPEG 2000 or AVIF file, which Pillow may decode to fewer; 0 for other formats."""
+    if kind not in ('JPEG2000', 'AVIF'):
+        return 0
+    with path.open('rb') as file:
+        head = file.read(HEAD)
+    if kind == 'AVIF':
+        # of the configuration of AV1: after its name, a version, a profile, and flags for more than 8 and 10 bits
+        place = head.find(b'av1C')
+        flags = head[place + 6] if 0 <= place < len(head) - 6 else 0
+        return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+    # of the first marker of a codestream: after ten numbers, the first channel's bits less one, and a flag for a sign
+    place = head.find(b'\xff\x4f\xff\x51')
+    return (head[place + 42] & 0x7F) + 1 if 0 <= place < len(head) - 42 else 0
 
 
 def _pages(image: Image.Image) -> int:

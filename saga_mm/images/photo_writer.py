@@ -108,6 +108,17 @@ class PhotoWriter(RowWriter):
         self.channels = (1 if kind.gray else 3) + kind.alpha
         super().__init__(path, kind.height, kind.width, None)
 
+    @property
+    def lost(self) -> str:
+        """What of the source the file does not hold, in a few words; empty if it holds all."""
+        source, told = self.photo.kind, []
+        bits = max(source.depth, source.bits)
+        if bits > self.kind.depth:
+            told.append(f'{"floating point" if source.depth == 32 else f"{bits} bits"} became {self.kind.depth} bits')
+        if source.alpha and not self.kind.alpha:
+            told.append('transparency was laid on white')
+        return '; '.join(told)
+
     def write(self, rows: np.ndarray) -> None:
         """Append rows, ``(n, width, 3)`` RGB in [0, 1].
 

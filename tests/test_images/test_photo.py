@@ -16,7 +16,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from saga_mm.errors import SagaError
-from saga_mm.images.kind import PhotoKind, jpeg_quality, photo_size
+from saga_mm.images.kind import PhotoKind, jpeg_quality, photo_size, read_kind
 from saga_mm.images.large import open_rows
 from saga_mm.images.photo import Photo, PhotoRows, read_photo
 from saga_mm.images.photo_writer import open_photo_writer, write_photo
@@ -594,3 +594,33 @@ def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path, kind):
     write_photo(name, photo, photo.pixels)
     again = read_photo(name)
     assert np.allclose(again.pixels, photo.pixels, atol=0 if kind != 'jpg' else 0.01)
+
+
+@pytest.mark.parametrize(('bits', 'told'), [(8, ''), (12, '12 bits became 8 bits'), (16, '16 bits became 8 bits')])
+def test_bits_of_jpeg_2000_that_are_lost_are_told(bits, told, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (20, 24, 3)).astype(np.uint8 if bits == 8 else np.uint16)
+    cv2.imwrite(str(tmp_path / 'a.jp2'), pixels)
+    # a file of 16 bits whose head says that there are fewer
+    content = bytearray((tmp_path / 'a.jp2').read_bytes())
+    place = content.index(b'\xff\x4f\xff\x51') + 42
+    assert content[place] == (7 if bits == 8 else 15)
+    content[place] = bits - 1
+    (tmp_path / 'a.jp2').write_bytes(content)
+    kind, _ = read_kind(tmp_path / 'a.jp2')
+    assert (kind.bits, kind.depth) == (bits, 8)
+    with open_photo_writer(tmp_path / 'b.jp2', Photo(np.zeros((20, 24, 3), np.float32), None, kind)) as writer:
+        assert writer.lost == told
+        writer.write(np.zeros((20, 24, 3), np.float32))
+
+
+def test_what_a_format_cannot_hold_is_told(tmp_path):
+    kind = PhotoKind(4, 6, 'TIFF', depth=32, alpha=True)
+    photo = Photo(np.zeros((4, 6, 3), np.float32), np.ones((4, 6), np.float32), kind)
+    for name, told in {
+        'a.tif': '',
+        'a.png': 'floating point became 16 bits',
+        'a.jpg': 'floating point became 8 bits; transparency was laid on white',
+    }.items():
+        with open_photo_writer(tmp_path / name, photo) as writer:
+            assert writer.lost == told
+            writer.write(photo.pixels)

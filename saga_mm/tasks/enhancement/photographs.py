@@ -103,7 +103,7 @@ def enhance_photo(
         tell: Called with the share that is done, up to 1.
 
     Returns:
-        Its size, for the screen.
+        Its size, and what the file does not hold of the photograph, for the screen.
 
     Raises:
         SagaError: The photograph cannot be read, or the file not be written, or the memory is too small.
@@ -134,7 +134,7 @@ def enhance_photo(
     # a TIFF file says itself where a map lies
     if photo.kind.notes.geo and writer.kind.format != 'TIFF':
         write_world_file(target, photo.kind.notes.geo)
-    return f'{width} x {height}'
+    return f'{width} x {height}{writer.lost and f"; {writer.lost}"}'
 
 
 def name_sheets(jobs: Sequence[Job]) -> dict[Job, Path]:
