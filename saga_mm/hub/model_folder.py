@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from saga_mm.errors import SagaError
-from saga_mm.files import write_file
+from saga_mm.files import user_path, write_file
 from saga_mm.loading.convert import convert
 from saga_mm.loading.published_file import read_published, recognise
 from saga_mm.models.backbones.named import create_backbone, list_backbones
@@ -29,14 +29,15 @@ from saga_mm.models.enhancement.weight_files import (
     shapes_of,
     shipped_weights,
 )
-from saga_mm.models.names import first_broken, without_wrappers
+from saga_mm.models.names import as_stored_in, first_broken, without_wrappers
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
 
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 FORMAT = 1
 KINDS = {'backbone': PyramidBackbone, 'enhancer': LowLightEnhancer}
-LARGEST_CONFIG = 2**20
+# bytes of a description, and of the head of a file of weights
+LARGEST_CONFIG, LARGEST_HEAD = 2**20, 2**26
 
 
 def load(source: str | os.PathLike[str]) -> nn.Module:
@@ -49,7 +50,7 @@ def load(source: str | os.PathLike[str]) -> nn.Module:
     Raises:
         SagaError: It is not there, damaged, of another kind, or does not fit the model that it names.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return _load_folder(path)
     if path.is_file():
@@ -78,7 +79,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str], config: Mapping[str, 
     Raises:
         SagaError: The model is of another kind, its config is not known or does not fit it, or nothing can be written.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     kind = next((kind for kind, base in KINDS.items() if isinstance(model, base)), None)
     config = config or getattr(model, 'built_of', None)
     if kind is None or config is None:
@@ -111,6 +112,7 @@ def _load_folder(folder: Path) -> nn.Module:
     except (OSError, ValueError, RecursionError) as error:
         raise SagaError(f'{path}: cannot be read as JSON ({error})') from error
     try:
+        _require_size(folder / WEIGHTS)
         state = _safetensors().load((folder / WEIGHTS).read_bytes())
     except SagaError:
         raise
@@ -120,14 +122,35 @@ def _load_folder(folder: Path) -> nn.Module:
     return _build(path, description, without_wrappers(state))
 
 
+def _require_size(path: Path) -> None:
+    """Have a file of safetensors not be read that is larger or smaller than its head says.
+
+    Raises:
+        ValueError: It is.
+        Exception: Almost any, of a damaged head.
+    """
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        length = int.from_bytes(file.read(8), 'little')
+        if length > min(size, LARGEST_HEAD):
+            raise ValueError('its head is cut off')
+        entries = json.loads(file.read(length))
+    ends = [entry['data_offsets'][1] for name, entry in entries.items() if name != '__metadata__']
+    if 8 + length + max(ends, default=0) != size:
+        raise ValueError('it does not have the size that its head says')
+
+
 def _build(path: Path, description: Any, state: dict[str, Tensor]) -> nn.Module:
     """The model of a description with these weights; their shapes are compared before memory is taken."""
     if not isinstance(description, dict) or not isinstance(description.get('model'), dict):
         raise SagaError(f'{path}: names no model of saga_mm')
     kind, config = description.get('kind'), description['model']
-    if description.get('format') != FORMAT or kind not in KINDS:
+    if description.get('format') != FORMAT or not isinstance(kind, str) or kind not in KINDS:
         raise SagaError(f'{path}: kind {kind!r}, format {description.get("format")!r}: not known to {__version__}')
-    require_known(path, config)
+    try:
+        require_known(path, config)
+    except RecursionError as error:
+        raise SagaError(f'{path}: cannot be read as JSON (it is nested too deeply)') from error
     built = {key: config[key] for key in PARTS if key in config} | {'losses': ()} if kind == 'enhancer' else config
     type_name = 'LowLightEnhancer' if kind == 'enhancer' else config.get('type')
     made_by = MODELS.get(type_name) if isinstance(type_name, str) else None
@@ -144,6 +167,10 @@ def _build(path: Path, description: Any, state: dict[str, Tensor]) -> nn.Module:
     if model is None:
         odd = sorted(shapes.keys() ^ state.keys()) or [name for name in shapes if shapes[name] != state[name].shape]
         raise SagaError(f'{path.with_name(WEIGHTS)}: does not fit the model of {CONFIG}, first at {odd[0]}')
+    try:
+        state = as_stored_in(model.state_dict(), state)
+    except TypeError as error:
+        raise SagaError(f'{path.with_name(WEIGHTS)}: {error}') from error
     if (broken := first_broken(state)) is not None:
         raise SagaError(f'{path.with_name(WEIGHTS)}: {broken} holds NaN or infinity')
     model.load_state_dict(state)

@@ -19,6 +19,7 @@ from saga_mm.loading.checkpoint import AVERAGED, load_checkpoint, state_of
 from saga_mm.loading.weight_match import WRITERS, Match, match_weights, prefix_cure
 from saga_mm.models.backbones import create_backbone, named
 from saga_mm.models.backbones.named import VARIANTS
+from saga_mm.models.names import first_broken
 
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
@@ -82,6 +83,8 @@ def read_published(path: str | os.PathLike[str], ema: bool = False) -> Published
     taken, *left = averaged + plain if ema else plain + averaged
     state = state_of({'state_dict': checkpoint[taken]})
     state = {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
+    if (broken := first_broken(state)) is not None:
+        raise SagaError(f'checkpoint {path}: {broken} holds NaN or infinity, as a training that diverged leaves them')
     inside = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
     outside = [key for key in state if not key.startswith('backbone.')] if inside else []
     return Published(str(path), taken, left, inside or state, outside)

@@ -106,7 +106,8 @@ def _is_dense(value: Any, own: Tensor) -> bool:
     """Whether a value is a tensor whose numbers can be copied into a weight."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
         return False
-    return value.is_complex() == own.is_complex()
+    # whole numbers are no weights, as those of a model that was quantised by hand
+    return value.is_complex() == own.is_complex() and (value.is_floating_point() or not own.is_floating_point())
 
 
 def _kind(value: Any) -> str:

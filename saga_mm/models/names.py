@@ -37,3 +37,21 @@ def first_broken(state: Mapping[str, Any]) -> str | None:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
             return name
     return None
+
+
+def as_stored_in(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in the types of a model's own.
+
+    Args:
+        own: The model's weights by name.
+        state: Others of the same names.
+
+    Raises:
+        TypeError: Whole or complex numbers, or truth values, stand where a weight is; the message begins with its name.
+    """
+    for name, value in own.items():
+        if value.is_floating_point() != state[name].is_floating_point() or state[name].is_complex():
+            raise TypeError(
+                f'{name} holds {str(state[name].dtype).removeprefix("torch.")}, no {str(value.dtype).removeprefix("torch.")}'
+            )
+    return {name: value.to(own[name].dtype) for name, value in state.items()}

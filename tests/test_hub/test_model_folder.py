@@ -99,8 +99,11 @@ def test_config_that_is_refused(folder, options, words):
         ('config.json', b'[' * 100_000, 'cannot be read as JSON'),
         ('config.json', b'[]', 'names no model'),
         ('config.json', b'{"model": {}, "format": 2, "kind": "backbone"}', 'not known to'),
+        ('config.json', b'{"model": {}, "format": 1, "kind": ["backbone"]}', 'not known to'),
+        ('config.json', b'{"format": 1, "kind": "backbone", "model": {"a": ' + b'[' * 940 + b']' * 940 + b'}}', 'JSON'),
         ('model.safetensors', None, r'holds no model\.safetensors'),
         ('model.safetensors', b'half', 'no complete file of safetensors'),
+        ('model.safetensors', b'\2\0\0\0\0\0\0\0{}more', 'no complete file of safetensors'),
     ],
 )
 def test_damaged_folder(folder, file, content, words):
@@ -120,6 +123,46 @@ def test_broken_numbers_are_neither_written_nor_read(folder, tmp_path):
     model.load_state_dict(state)
     with pytest.raises(SagaError, match=f'not written, since {name} holds NaN'):
         saga_mm.save(model, tmp_path / 'other')
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda value: (value * 100).to(torch.int8), 'holds int8, which is no float32'),
+        (lambda value: value > 0, 'holds bool, which is no float32'),
+        (lambda value: torch.full_like(value, 1e300, dtype=torch.float64), 'holds NaN or infinity'),
+    ],
+)
+def test_numbers_of_other_types(folder, change, words):
+    file = folder / 'model.safetensors'
+    state = load_file(file)
+    name = next(iter(state))
+    save_file({**state, name: change(state[name])}, file)
+    with pytest.raises(SagaError, match=f'{name} {words}'):
+        saga_mm.load(folder)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_is_taken(folder, dtype):
+    file = folder / 'model.safetensors'
+    state = load_file(file)
+    save_file({name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}, file)
+    for name, value in saga_mm.load(folder).state_dict().items():
+        assert torch.equal(value, state[name].to(dtype if value.is_floating_point() else value.dtype).to(value.dtype))
+
+
+def test_a_file_that_is_larger_than_its_head_says_is_not_read(folder):
+    os.truncate(folder / 'model.safetensors', 2**40)
+    with pytest.raises(SagaError, match='it does not have the size that its head says'):
+        saga_mm.load(folder)
+
+
+def test_published_weights_that_diverged(tmp_path, golden):
+    state = dict(golden('pvt_v2_b0').state)
+    name = next(name for name, value in state.items() if value.is_floating_point())
+    torch.save({**state, name: torch.full_like(state[name], torch.nan)}, tmp_path / 'published.pth')
+    with pytest.raises(SagaError, match=f'{name} holds NaN'):
+        saga_mm.load(tmp_path / 'published.pth')
 
 
 def test_what_is_not_there_or_not_to_be_saved(tmp_path, monkeypatch):

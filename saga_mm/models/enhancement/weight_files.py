@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path, write_file
-from saga_mm.models.names import first_broken, without_wrappers
+from saga_mm.models.names import as_stored_in, first_broken, without_wrappers
 from saga_mm.registry import MODELS
 from saga_mm.version import __version__
 
@@ -100,7 +100,10 @@ def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:
         shapes = shapes_of(lambda: build_enhancer(config), len(state))
         if shapes == {name: value.shape for name, value in state.items()}:
             model = build_enhancer(config)
-            # values of float16 are cast by the copy
+            state = as_stored_in(model.state_dict(), state)
+            if first_broken(state) is not None:
+                # numbers of float64 that float32 does not hold
+                raise _OtherModel
             model.load_state_dict(state)
             model.built_of = config
             model.licence = str(header.get('licence', ''))
