@@ -50,8 +50,8 @@ def as_stored_in(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tens
         TypeError: Whole or complex numbers, or truth values, stand where a weight is; the message begins with its name.
     """
     for name, value in own.items():
-        if value.is_floating_point() != state[name].is_floating_point() or state[name].is_complex():
-            raise TypeError(
-                f'{name} holds {str(state[name].dtype).removeprefix("torch.")}, no {str(value.dtype).removeprefix("torch.")}'
-            )
+        given = state[name]
+        if value.is_floating_point() != given.is_floating_point() or given.is_complex():
+            kinds = [str(tensor.dtype).removeprefix('torch.') for tensor in (given, value)]
+            raise TypeError(f'{name} holds {kinds[0]}, which is no {kinds[1]}')
     return {name: value.to(own[name].dtype) for name, value in state.items()}
