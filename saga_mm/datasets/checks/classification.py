@@ -15,6 +15,8 @@ from .images import DECODE_UP_TO, check_files_exist, in_threads
 from .problems import Problems
 from .survey import Sample, Survey, read_shown, scale_to
 
+PARTS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing')
+
 
 def check_classification_cfg(cfg: Mapping[str, Any]) -> Survey:
     """Check the data set of one config of ``ImageFolder``.
@@ -50,6 +52,8 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
     for label, name in enumerate(found.classes):
         if not counts[label]:
             warnings.add('class without a picture', 'Add pictures, or remove the class.', name)
+    if not listed and len(found.classes) > 1 and all(name.lower() in PARTS for name in found.classes):
+        problems.add('folders are parts of a data set, and not classes', 'Name one of them, not the folder of all.')
     for name, reason in found.left_out:
         warnings.add('left out', 'Move, convert or remove it.', f'{name} {reason}')
     check_files_exist(Path(root), [name for name, _ in found.files], problems)

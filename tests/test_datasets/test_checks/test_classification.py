@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from saga_mm.datasets.checks.classification import check_classification_cfg, survey_classification
+from saga_mm.errors import SagaError
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ('a/1.png', 'a/2.png', 'b/1.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(tmp_path / name)
+    return tmp_path
+
+
+def test_pictures_are_counted_and_what_is_left_out_is_named(root):
+    Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(root / 'loose.png')
+    (root / 'c').mkdir()
+    survey = survey_classification({'data_root': str(root)}, progress=False)
+    assert survey.per_class == {'a': 2, 'b': 1} and not survey.problems
+    (line,) = survey.warnings.lines()
+    assert line.startswith('left out (2 times): c is a folder without a picture, loose.png is in no folder of a class')
+
+
+def test_parts_of_a_data_set_are_no_classes(root):
+    (root / 'a').rename(root / 'Train')
+    (root / 'b').rename(root / 'val')
+    with pytest.raises(SagaError, match='folders are parts of a data set, and not classes'):
+        check_classification_cfg({'data_root': str(root)}, progress=False)
+
+
+def test_damaged_pictures_stop_a_training(root):
+    path = root / 'b/1.png'
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(SagaError, match='unreadable picture'):
+        check_classification_cfg({'data_root': str(root)}, progress=False)
