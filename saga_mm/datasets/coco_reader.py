@@ -13,7 +13,7 @@ KEPT = ('id', 'name', 'supercategory')
 
 
 class CocoFile(COCO):
-    """mmdet's COCO file with annotations that are numbered from 1.
+    """mmdet's COCO file with annotations that are numbered from 1; those that do not say so are no crowd.
 
     pycocotools takes the id 0 for "no match", and mmdet wants ids that differ. Nothing else uses the ids of
     annotations, so that they may be anything, or absent.
@@ -32,7 +32,10 @@ class CocoFile(COCO):
 
 def numbered(data: dict[str, Any]) -> dict[str, Any]:
     """The lists of a COCO file with annotations numbered from 1, without what mmdet does not read."""
-    annotations = [{**record, 'id': index} for index, record in enumerate(data.get('annotations') or (), 1)]
+    annotations = [
+        {**record, 'id': index, 'iscrowd': record.get('iscrowd') or 0}
+        for index, record in enumerate(data.get('annotations') or (), 1)
+    ]
     categories = [{key: record[key] for key in KEPT if key in record} for record in data['categories']]
     return {'images': data['images'], 'annotations': annotations, 'categories': categories}
 

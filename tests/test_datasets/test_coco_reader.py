@@ -80,3 +80,13 @@ def test_what_is_not_read_does_no_harm(tmp_path: Path):
     path.write_text(json.dumps({**data, 'info': [[[1]]], 'licenses': None}))
     assert precision(path, data) == (1.0, 1.0)
     assert set(CocoFile(str(path)).dataset) == {'images', 'annotations', 'categories'}
+
+
+@pytest.mark.parametrize('change', [lambda record: record.pop('iscrowd'), lambda record: record.update(iscrowd=None)])
+def test_annotations_that_do_not_say_whether_they_are_a_crowd(tmp_path: Path, change):
+    path = tmp_path / 'ann.json'
+    data = content([0, 1])
+    for record in data['annotations']:
+        change(record)
+    path.write_text(json.dumps(data))
+    assert precision(path, data) == (1.0, 1.0)
