@@ -18,6 +18,14 @@ MARKS = (
 )
 DAMAGED = 'The file is damaged or cut off: get or export it again.'
 DEEPEST = 100
+# what is given for a text, by its first bytes
+NO_TEXTS = {
+    b'\x1f\x8b': 'is compressed by gzip. Unpack it first.',
+    b'PK\x03\x04': 'is a zip archive. Unpack it first.',
+    b'\x93NUMPY': 'is an array of NumPy (.npy), and no text.',
+    b'\x89PNG': 'is a picture, and no text.',
+    b'\xff\xd8\xff': 'is a picture, and no text.',
+}
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -39,6 +47,9 @@ def decode_text(content: bytes, path: str | os.PathLike[str]) -> str:
     Raises:
         SagaError: As :func:`read_text`.
     """
+    for head, reason in NO_TEXTS.items():
+        if content.startswith(head):
+            raise SagaError(f'{path}: {reason}')
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), None) or _without_mark(content)
     try:
         return content.decode(encoding)
@@ -75,6 +86,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
+        if reason := _other_format(text, error):
+            raise SagaError(f'{path}: {reason}') from error
         where = f'{path}, line {error.lineno}, column {error.colno}'
         raise SagaError(f'{where}: malformed JSON ({error.msg}). {DAMAGED}') from error
     except RecursionError as error:
@@ -86,6 +99,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     if _deeper(data, DEEPEST):
         raise SagaError(f'{path}: JSON nested more than {DEEPEST} times. Correct or export the file again.')
     return data
+
+
+def _other_format(text: str, error: json.JSONDecodeError) -> str:
+    """What is no JSON from its beginning on, or several; empty where JSON may be damaged."""
+    start = text.lstrip()
+    if not start:
+        return 'is empty.'
+    if start.startswith('<'):
+        return 'is XML, and no JSON. Convert it first.'
+    if error.msg == 'Extra data' and start[0] in '{[':
+        return f'holds several values of JSON, the second in line {error.lineno}, and should be one.'
+    if start[0] not in '{["':
+        return f'is no JSON: it begins with {start.splitlines()[0][:40]!r}. Convert it first.'
+    return ''
 
 
 class _TwiceError(ValueError):

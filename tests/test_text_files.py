@@ -20,7 +20,7 @@ def test_other_encodings_are_named_with_the_cure(tmp_path: Path):
     path.write_bytes('sky\nGebäude\n'.encode('latin-1'))
     with pytest.raises(SagaError, match=r"a\.txt: line 2 is not in UTF-8.*reads 'Gebäude'.*iconv -f WINDOWS-1252"):
         read_text(path)
-    path.write_bytes(b'\x89PNG\0\0\xff\0')
+    path.write_bytes(b'\x89XYZ\0\0\xff\0')
     with pytest.raises(SagaError, match='is no text'):
         read_text(path)
     with pytest.raises(SagaError, match='cannot be read'):
@@ -60,3 +60,25 @@ def test_json_as_it_is(tmp_path: Path):
     assert read_json(tmp_path / 'a.json')
     (tmp_path / 'a.json').write_text('"text"')
     assert read_json(tmp_path / 'a.json') == 'text'
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'is empty'),
+        (b' \n', 'is empty'),
+        (b'<annotation/>', 'is XML'),
+        (b'{"a": 1}\n{"a": 2}\n', 'holds several values of JSON, the second in line 2'),
+        (b'0 0.5 0.5 0.1 0.1\n', "is no JSON: it begins with '0 0.5 0.5 0.1 0.1'"),
+        (b'file,x,y\n', "is no JSON: it begins with 'file,x,y'"),
+        (b'\x1f\x8b\x08\0', 'is compressed by gzip'),
+        (b'PK\x03\x04\0', 'is a zip archive'),
+        (b'{"a": ', 'malformed JSON'),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / 'a.json'
+    path.write_bytes(content)
+    with pytest.raises(SagaError) as caught:
+        read_json(path)
+    assert words in str(caught.value) and '\n' not in str(caught.value)

@@ -16,7 +16,11 @@ EMPTY = ('lastresort', 'adobeblank', 'adobe-blank')
 
 
 def shown(text: str) -> str:
-    """The text, with numbers for the letters that DejaVu Sans lacks where no font on this machine has all of them."""
+    """The text, with numbers for the letters that DejaVu Sans lacks where no font on this machine has all of them.
+
+    Characters without a sign, such as tabs and marks of direction, are left out or become spaces.
+    """
+    text = _with_signs(text)
     return text if not _has_matplotlib() or font_file(text) else _numbers(text)
 
 
@@ -31,6 +35,7 @@ def plot_text(text: str) -> str:
     """A text for a figure of Matplotlib, which is given the font for it and finds no formula in it."""
     import matplotlib
 
+    text = _with_signs(text)
     file = font_file(text)
     if file not in (None, str(_dejavu())):
         families = matplotlib.rcParams['font.family']
@@ -42,6 +47,7 @@ def drawn_names(names: Sequence[str]) -> list[str]:
     """Names for mmdet's drawings, which take one font for all of them: the one that has most of the names."""
     import matplotlib
 
+    names = list(map(_with_signs, names))
     files = [file for file in dict.fromkeys(map(font_file, names)) if file]
     file = max(files, key=lambda file: sum(_has(file, name) for name in names), default=str(_dejavu()))
     known = matplotlib.rcParams['font.sans-serif']
@@ -130,6 +136,15 @@ def _dejavu() -> Path:
     import matplotlib
 
     return Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
+
+
+def _with_signs(text: str) -> str:
+    """The text without characters that no font draws: controls and separators of lines as spaces, others left out."""
+    kinds = {letter: unicodedata.category(letter) for letter in text}
+    if not any(kind[0] == 'C' or kind in ('Zl', 'Zp') for kind in kinds.values()):
+        return text
+    drawn = {'Cc': ' ', 'Zl': ' ', 'Zp': ' ', 'Cf': ''}
+    return ''.join(drawn.get(kinds[letter], letter) for letter in text)
 
 
 def _without_formula(text: str) -> str:

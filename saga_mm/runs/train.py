@@ -6,6 +6,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -202,10 +203,10 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
         # the copy in the work folder knows of data and options that the command line gave
         copied = options.cfg_options or options.own_data
         config = _short(os.path.join(runner.work_dir, os.path.basename(options.config))) if copied else options.config
-        lines['evaluate and draw'] = command(
-            f'test {config} {_short(best)} --show-dir {_short(runner.work_dir)}/pictures'
-        )
-        names = {'config': config, 'checkpoint': _short(best), 'folder': os.path.dirname(_short(best)) or '.'}
+        config, checkpoint, pictures = map(quote, (config, _short(best), f'{_short(runner.work_dir)}/pictures'))
+        lines['evaluate and draw'] = command(f'test {config} {checkpoint} --show-dir {pictures}')
+        folder = quote(os.path.dirname(_short(best)) or '.')
+        names = {'config': config, 'checkpoint': checkpoint, 'folder': folder}
         lines['own pictures'] = ' && '.join(command(step.format(**names)) for step in task_of(runner.cfg).next_steps)
     width = max(map(len, lines))
     if is_speaker():

@@ -80,3 +80,15 @@ def test_figures_have_no_missing_letters(tmp_path: Path, no_other_fonts):
 def test_names_of_drawings_share_one_font(no_other_fonts):
     assert fonts.drawn_names(['дом', '天空', 'a$b']) == ['дом', 'U+5929 U+7A7A', r'a\$b']
     assert matplotlib.rcParams['font.sans-serif'][0] == 'DejaVu Sans'
+
+
+@pytest.mark.parametrize(
+    ('name', 'drawn'), [('a\tb', 'a b'), ('bell\x07', 'bell '), ('\u200fright', 'right'), ('a\u2028b', 'a b')]
+)
+def test_characters_without_a_sign_are_not_drawn(name: str, drawn: str):
+    assert fonts.shown(name) == fonts.plot_text(name) == drawn and fonts.drawn_names([name]) == [drawn]
+    figure = Figure()
+    figure.suptitle(fonts.plot_text(name))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        figure.canvas.draw()

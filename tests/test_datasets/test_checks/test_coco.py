@@ -83,7 +83,7 @@ def test_files_that_are_not_there(data: Data, tmp_path: Path):
     ('text', 'message'),
     [
         ('{"images": [\n  {"id": 1,}\n]}', r'instances_train\.json, line 2, column \d+: malformed JSON'),
-        ('', 'line 1, column 1: malformed JSON'),
+        ('', r'instances_train\.json: is empty'),
         ('[' * 100_000, 'malformed JSON'),
         ('\ufeff{}', 'not in COCO format: it holds an empty object'),
         ('{"images": [], "images": []}', "the key 'images' twice"),
