@@ -11,6 +11,8 @@ from pathlib import Path
 from PIL import ImageFont
 
 _said: list[str] = []
+# letters beyond which a name leaves no room in a figure
+LONGEST = 80
 # fonts that have a sign for every character, and letters for none
 EMPTY = ('lastresort', 'adobeblank', 'adobe-blank')
 
@@ -32,10 +34,11 @@ def pillow_font(text: str, size: float) -> ImageFont.FreeTypeFont:
 
 
 def plot_text(text: str) -> str:
-    """A text for a figure of Matplotlib, which is given the font for it and finds no formula in it."""
+    """A text for a figure of Matplotlib, which is given the font for it and finds no formula in it; cut if very long."""
     import matplotlib
 
     text = _with_signs(text)
+    text = text if len(text) <= LONGEST else f'{text[: LONGEST - 3]}...'
     file = font_file(text)
     if file not in (None, str(_dejavu())):
         families = matplotlib.rcParams['font.family']

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+MOST_CLASSES = 100_000
+
+
 class ClassificationData(TaskData):
     """Folders of classes, or lists of files."""
 
@@ -31,7 +34,7 @@ class ClassificationData(TaskData):
             parts.pop('train')
         own.require({f'{part}_img': f'the folder of the {what}' for part, what in parts.items()})
         if own.get('classes'):
-            classes = read_classes(own.path('classes'))
+            classes = read_classes(own.path('classes'), MOST_CLASSES)
         else:
             source = 'train' if 'train' in parts else 'val'
             classes = list_files(*_place(own, source)).classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -14,22 +15,31 @@ from saga_mm.text_files import read_text
 MOST = 255
 
 
-def read_classes(file: str | Path) -> tuple[str, ...]:
+def read_classes(file: str | Path, most: int = MOST) -> tuple[str, ...]:
     """Class names, one a line, in the order of their ids; blank lines do not count.
 
+    Args:
+        file: The file.
+        most: How many there may be.
+
     Raises:
-        SagaError: The file cannot be read, or holds no names, too many, or one twice.
+        SagaError: The file cannot be read, or holds no names, too many, one twice, or one with a tab in it.
     """
     try:
         lines = read_text(file).splitlines()
     except SagaError as error:
         raise SagaError(f'--classes {error} One class name a line is needed.') from error
     names = tuple(line.strip() for line in lines if line.strip())
+    odd = next((name for name in names if any(unicodedata.category(letter) == 'Cc' for letter in name)), None)
+    if odd is not None:
+        raise SagaError(
+            f'--classes {file}: {odd!r} holds a tab or another character without a sign; a line is one name'
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SagaError(f'--classes {file}: names {twice[0]!r} twice')
-    if not 1 < len(names) <= MOST:
-        raise SagaError(f'--classes {file}: holds {len(names)} names, and 2 to {MOST} are possible, one a line')
+    if not 1 < len(names) <= most:
+        raise SagaError(f'--classes {file}: holds {len(names)} names, and 2 to {most} are possible, one a line')
     return names
 
 

@@ -104,3 +104,14 @@ def test_images_without_a_mask_are_named(tmp_path):
         find_suffixes(images, masks)
     with pytest.raises(SagaError, match=r'has no mask a\.png for a\.jpg'):
         find_suffixes(images, save(tmp_path / 'other', 'z.png'))
+
+
+def test_names_that_are_a_table_are_refused_and_the_number_is_up_to_the_task(tmp_path):
+    path = tmp_path / 'classes.txt'
+    path.write_text('0\troad\n1\tsky\n')
+    with pytest.raises(SagaError, match=r"'0\\troad' holds a tab"):
+        read_classes(path)
+    path.write_text('\n'.join(f'class {i}' for i in range(1000)))
+    with pytest.raises(SagaError, match='holds 1000 names, and 2 to 255 are possible'):
+        read_classes(path)
+    assert len(read_classes(path, 100_000)) == 1000
