@@ -34,7 +34,7 @@ def pillow_font(text: str, size: float) -> ImageFont.FreeTypeFont:
 
 
 def plot_text(text: str) -> str:
-    """A text for a figure of Matplotlib, which is given the font for it and finds no formula in it; cut if very long."""
+    """A text for a figure of Matplotlib, which gets the font for it and finds no formula in it. It is cut if long."""
     import matplotlib
 
     text = _with_signs(text)

@@ -32,9 +32,7 @@ def read_classes(file: str | Path, most: int = MOST) -> tuple[str, ...]:
     names = tuple(line.strip() for line in lines if line.strip())
     odd = next((name for name in names if any(unicodedata.category(letter) == 'Cc' for letter in name)), None)
     if odd is not None:
-        raise SagaError(
-            f'--classes {file}: {odd!r} holds a tab or another character without a sign; a line is one name'
-        )
+        raise SagaError(f'--classes {file}: {odd!r} holds a tab or another control character; a line is one name')
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SagaError(f'--classes {file}: names {twice[0]!r} twice')
