@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import wraps
 from types import FrameType
 from typing import Any, TextIO
 
@@ -30,6 +33,7 @@ def silence_noise() -> None:
     logging.raiseExceptions = False
     _filter_prints()
     _silence_coco()
+    _silence_decoders()
 
 
 @contextmanager
@@ -58,6 +62,40 @@ def _filter_prints() -> None:
             print(*words, **options)
 
     vars(module)['print'] = print_unless_stack
+
+
+def _silence_decoders() -> None:
+    """Keep off the screen what libpng, libtiff and libjpeg say of odd pictures while OpenCV decodes them, one by one.
+
+    What cannot be read is told by its result. Of a picture that is cut off, the check of the data tells.
+    """
+    cv2 = sys.modules.get('cv2')
+    for name in ('imread', 'imdecode') if cv2 is not None else ():
+        decode = getattr(cv2, name)
+        if not hasattr(decode, '__wrapped__'):
+            setattr(cv2, name, _quietly(decode))
+
+
+def _quietly(decode: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(decode)
+    def decode_quietly(*args: Any, **options: Any) -> Any:
+        # threads would take each other's standard error
+        if threading.current_thread() is not threading.main_thread():
+            return decode(*args, **options)
+        try:
+            own = os.dup(2)
+        except OSError:
+            return decode(*args, **options)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            return decode(*args, **options)
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+            os.close(nothing)
+
+    return decode_quietly
 
 
 def _silence_coco() -> None:

@@ -1,8 +1,10 @@
+import subprocess
 import sys
 import types
 import warnings
 
 from mmengine.logging import MMLogger, print_log
+from PIL import Image
 
 from saga_mm.loading.quiet import filter_screen, quiet_imports, silence_noise
 
@@ -64,3 +66,20 @@ def test_prints_of_the_stack(capsys, monkeypatch):
         print('Could not import')
         warnings.warn('not installed', stacklevel=1)
     assert capsys.readouterr() == ('', '')
+
+
+DECODE = """
+import sys
+import cv2
+from saga_mm.loading.quiet import silence_noise
+silence_noise()
+assert cv2.imread(sys.argv[1]) is not None
+print('Gebäude', file=sys.stderr)
+"""
+
+
+def test_decoders_are_kept_from_the_screen(tmp_path):
+    path = tmp_path / 'odd.png'
+    Image.new('RGB', (8, 6)).save(path, icc_profile=bytes(128) + b'junk' * 10)
+    done = subprocess.run([sys.executable, '-c', DECODE, path], capture_output=True, text=True, check=True)
+    assert done.stderr == 'Gebäude\n'
