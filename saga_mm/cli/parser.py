@@ -52,6 +52,17 @@ class KeyValues(argparse.Action):
         for each in values:
             if '=' not in each:
                 parser.error(f'argument {option}: {each} is not KEY=VALUE')
+            try:
+                if re.match(r'[\[(\s]*(\{|dict\()', each.partition('=')[2]):
+                    # would be taken for a text
+                    raise ValueError
+                # of what is no list of its kind it raises what it happens to meet
+                reader(parser, argparse.Namespace(), [each], option)
+            except (AssertionError, LookupError, RecursionError, ValueError):
+                parser.error(
+                    f'argument {option}: {each}: cannot be read; lists are written [1,2], texts and numbers as they '
+                    'are, and parts of a list of settings by their number: param_scheduler.0.end=5'
+                )
         reader(parser, namespace, values, option)
 
 

@@ -1,5 +1,7 @@
 import argparse
 
+import pytest
+
 from saga_mm.cli.options import ENGINES, PRECISIONS, add_data_options, add_launcher, add_work_dir, own_data_of
 from saga_mm.cli.parser import Parser
 from saga_mm.engines import ENGINES as KNOWN_ENGINES
@@ -26,6 +28,14 @@ def test_command_line():
         'c.txt',
         '--train-mask, --classes',
     )
+
+
+@pytest.mark.parametrize('value', ["[dict(type='x',b=1)]", "{'a': 1}", '[{a:1}]', "dict(type='x')", '[1,2'])
+def test_values_that_would_be_taken_for_a_text_or_are_none(value, capsys):
+    with pytest.raises(SystemExit):
+        parse('--cfg-options', f'a={value}')
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: --cfg-options: a={value}: cannot be read') and error.count('\n') == 1
 
 
 def test_engines_are_those_that_there_are():
