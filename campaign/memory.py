@@ -24,7 +24,7 @@ from campaign.process import ROOT, Result
 from campaign.tally import Tally
 from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
-COUNT = 84
+COUNT = 48
 NAME = 'memory'
 # seconds that a start, a megapixel and a frame of a video may take, on a machine that does other things as well
 START, MEGAPIXEL, FRAME = 120, 40, 10
