@@ -20,13 +20,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from campaign.process import ROOT, Result
+from campaign.process import ROOT, Result, patience
 from campaign.tally import Tally
 from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
 COUNT = 48
 NAME = 'memory'
-# seconds that a start, a megapixel and a frame of a video may take, on a machine that does other things as well
+# seconds that a start, a megapixel and a frame of a video may take, on a machine that does nothing else
 START, MEGAPIXEL, FRAME = 120, 40, 10
 # longest side and megabytes beyond what the tool itself takes: strips of the largest take some twenty seconds
 SIDES = (900, 1600, 2400, 3200)
@@ -217,7 +217,7 @@ def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> t
             errors='backslashreplace',
             cwd=world.root,
             env=environment,
-            timeout=case.seconds,
+            timeout=case.seconds * patience(),
             check=False,
         )
         status, output = done.returncode, done.stdout + done.stderr

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# seconds after which a tool on files as small as these hangs
+# seconds after which a tool on files as small as these hangs, on a machine that does nothing else; see ``patience``
 LIMIT = 120.0
 # status of a process that could not be prepared
 BROKEN = 97
@@ -100,7 +100,7 @@ class Running:
 
     def is_late(self) -> bool:
         """Whether it takes longer than it may."""
-        return self.status is None and time.monotonic() - self.started > self.limit
+        return self.status is None and time.monotonic() - self.started > self.limit * patience()
 
     def stop_after(self, seconds: float, number: int = signal.SIGKILL, to_all: bool = False) -> Running:
         """Have a signal sent so long after the start."""
@@ -138,6 +138,11 @@ class Running:
         seconds = time.monotonic() - self.started
         status = None if hangs else self.status
         return Result(self.words, status, self.output.decode(errors='backslashreplace'), seconds)
+
+
+def patience() -> float:
+    """How many times as long things take as on an idle machine, by the load of the last minutes."""
+    return max(1.0, max(os.getloadavg()[:2]) / (os.cpu_count() or 1))
 
 
 def start(tool: str, *words: object, cwd: Path, prepare: Callable[[], None] | None = None) -> Running:
