@@ -43,7 +43,7 @@ def test_a_process_that_takes_too_long_hangs_and_is_ended():
         os.write(sink, b'started')
         signal.pause()
     os.close(sink)
-    running = Running(['tool'], number, source, limit=0.02)
+    running = Running(['tool'], number, source, limit=0.2)
     ended = running.wait()
     assert ended.outcome == 'hang' and ended.output == 'started'
     with pytest.raises(ProcessLookupError):
