@@ -179,7 +179,8 @@ def _progress_fits(own: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
     """Whether the progress in a file is of the kinds that a scheduler keeps."""
     for name in PROGRESS:
         if name in own and isinstance(own[name], int):
-            if not isinstance(state.get(name), int):
+            # the best result is the integer 10**9 before there is one
+            if not isinstance(state.get(name), (int, float) if name == 'best' else int):
                 return False
         elif name == '_last_value':
             values = state.get(name)

@@ -116,6 +116,15 @@ def test_a_schedule_by_results_keeps_its_progress():
     assert later[0].param_groups[0]['lr'] == rate and later[1][0].patience == 3
 
 
+def test_an_unchanged_schedule_by_results_goes_on_as_it_is():
+    schedule = ((ReduceOnPlateauLR, dict(monitor='acc', patience=1, factor=0.5)),)
+    wrapper, schedulers = built(schedule=schedule)
+    for _ in range(4):
+        schedulers[0].step({'acc': 1.0})
+    checkpoint = saved(wrapper, schedulers)
+    assert follow_config(*built(schedule=schedule), checkpoint, Position(4, 40, 10)) == []
+
+
 def test_a_rate_by_results_is_changed_in_proportion():
     schedule = ((ReduceOnPlateauLR, dict(monitor='acc', patience=1, factor=0.5)),)
     wrapper, schedulers = built(schedule=schedule)
@@ -126,7 +135,7 @@ def test_a_rate_by_results_is_changed_in_proportion():
     later = built(lr=0.4, schedule=schedule)
     assert follow_config(*later, checkpoint, Position(4, 40, 10)) == ['lr 0.4 instead of 0.1']
     go_on(*later, checkpoint)
-    assert [group['lr'] for group in later[0].param_groups] == pytest.approx([0.2, 0.2])
+    assert [group['lr'] for group in later[0].optimizer.param_groups] == pytest.approx([0.2, 0.2])
     assert later[1][0]._last_value == pytest.approx([0.2, 0.2])
     for _ in range(2):
         later[1][0].step({'acc': 0.5})
