@@ -105,9 +105,8 @@ def _follow(
         _take_options(state['param_groups'], before, kept)
         for scheduler, facts in zip(schedulers, merged):
             if '_last_value' in facts:
-                facts['_last_value'] = [
-                    group[scheduler.param_name] for group in groups if scheduler.param_name in group
-                ]
+                moved = groups[: len(scheduler.optimizer.param_groups)]
+                facts['_last_value'] = [group[scheduler.param_name] for group in moved]
         return changed, merged
     with warnings.catch_warnings():
         # the schedulers think that the optimizer did nothing
