@@ -138,7 +138,7 @@ def test_a_rate_by_results_is_changed_in_proportion():
     assert [group['lr'] for group in later[0].optimizer.param_groups] == pytest.approx([0.2, 0.2])
     assert later[1][0]._last_value == pytest.approx([0.2, 0.2])
     for _ in range(2):
-        later[1][0].step({'acc': 0.5})
+        later[1][0].step({'acc': 2.0})
     assert later[0].param_groups[0]['lr'] == pytest.approx(0.1)
 
 
