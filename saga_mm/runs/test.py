@@ -26,6 +26,7 @@ from saga_mm.operators import in_use
 from saga_mm.runs.prepare import RunOptions, check, prepare_config
 from saga_mm.tasks import MODES, TASKS, start_verb, task_of
 from saga_mm.tasks.predictor import Place
+from saga_mm.tasks.trained_classes import fit_classes
 
 if TYPE_CHECKING:
     from saga_mm.tasks.segmentation.modes import Comparison
@@ -75,6 +76,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     trained = Trained(cfg, checkpoint)
+    fit_classes(cfg, trained)
     model = trained.build()
     check(cfg, model, training=False, launcher=options.launcher)
     trained.keep()
@@ -119,6 +121,7 @@ def compare(options: EvalOptions) -> Comparison:
         raise SagaError(f'--mode: for {who}, and config {cfg.filename} is for {task_of(cfg).name}')
     modes = start_verb(cfg, MODES, options.task_options)
     trained = Trained(cfg, checkpoint)
+    fit_classes(cfg, trained)
     check(cfg, None, training=False, launcher=options.launcher)
     found = modes.run(trained, Place(None, options.engine, options.precision))
     print(found.table())

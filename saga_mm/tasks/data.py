@@ -49,11 +49,13 @@ class TaskData:
         library: The library whose registry has the data sets.
         heads: Names of the parts of a model whose ``num_classes`` is that of the data.
         compared: Those of them that every model has right, to be compared with the data before a run.
+        by_name: Whether data sets number classes as the config names them; else as their files do.
     """
 
     library: str
     heads: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
+    by_name = False
 
     def prepare(self) -> None:
         """Change in the library, for this process, what is wrong in it."""

@@ -27,6 +27,7 @@ class ClassificationData(TaskData):
     library = 'saga_mm'
     heads = ('head',)
     compared = heads
+    by_name = True
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train': 'training images', 'val': 'images to evaluate on'}
