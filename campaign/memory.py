@@ -20,7 +20,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from campaign.process import ROOT, Result, patience
+from campaign.process import ROOT, Result, Stopwatch, patience
 from campaign.tally import Tally
 from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
@@ -209,20 +209,23 @@ def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> t
     file = out.with_name(f'{out.name}.peak')
     command = [sys.executable, '-m', 'campaign.measured', file, ROOT / 'tools' / f'{case.tool}.py', *words, *memory]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            errors='backslashreplace',
-            cwd=world.root,
-            env=environment,
-            timeout=case.seconds * patience(),
-            check=False,
-        )
-        status, output = done.returncode, done.stdout + done.stderr
-    except subprocess.TimeoutExpired:
-        status, output = None, ''
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='backslashreplace',
+        cwd=world.root,
+        env=environment,
+    )
+    watch, status, output = Stopwatch(), None, ''
+    while status is None and watch.read() < case.seconds * patience():
+        try:
+            output, _ = process.communicate(timeout=0.5)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            pass
+    process.kill()
     peak = int(file.read_text()) if file.exists() else 0
     return Result([case.tool, *words, *memory], status, output, 0.0), peak
 

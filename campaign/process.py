@@ -67,6 +67,20 @@ class Result:
         return f'{" ".join(map(str, self.words))}: {self.last}'
 
 
+class Stopwatch:
+    """Seconds in which somebody looked at it often: a machine may stop all that runs for a while."""
+
+    def __init__(self) -> None:
+        self._passed, self._last = 0.0, time.monotonic()
+
+    def read(self) -> float:
+        """What has passed, of which a pause counts a second."""
+        now = time.monotonic()
+        self._passed += min(now - self._last, 1.0)
+        self._last = now
+        return self._passed
+
+
 @dataclass
 class Running:
     """A tool that runs.
@@ -74,6 +88,7 @@ class Running:
     Attributes:
         limit: Seconds after which it hangs.
         stop: When a signal is sent, in seconds after the start, which, and whether to all that the tool started.
+        watch: How long it was watched.
     """
 
     words: Sequence[str]
@@ -84,6 +99,7 @@ class Running:
     output: bytes = b''
     limit: float = LIMIT
     stop: tuple[float, int, bool] | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def is_over(self) -> bool:
         """Whether it has ended; takes what it has printed."""
@@ -100,7 +116,7 @@ class Running:
 
     def is_late(self) -> bool:
         """Whether it takes longer than it may."""
-        return self.status is None and time.monotonic() - self.started > self.limit * patience()
+        return self.status is None and self.watch.read() > self.limit * patience()
 
     def stop_after(self, seconds: float, number: int = signal.SIGKILL, to_all: bool = False) -> Running:
         """Have a signal sent so long after the start."""
