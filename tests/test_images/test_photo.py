@@ -598,7 +598,7 @@ def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path, kind):
 
 @pytest.mark.parametrize(('bits', 'told'), [(8, ''), (12, '12 bits became 8 bits'), (16, '16 bits became 8 bits')])
 def test_bits_of_jpeg_2000_that_are_lost_are_told(bits, told, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 2**bits, (20, 24, 3)).astype(np.uint8 if bits == 8 else np.uint16)
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (64, 80, 3)).astype(np.uint8 if bits == 8 else np.uint16)
     cv2.imwrite(str(tmp_path / 'a.jp2'), pixels)
     # a file of 16 bits whose head says that there are fewer
     content = bytearray((tmp_path / 'a.jp2').read_bytes())
@@ -608,9 +608,9 @@ def test_bits_of_jpeg_2000_that_are_lost_are_told(bits, told, tmp_path):
     (tmp_path / 'a.jp2').write_bytes(content)
     kind, _ = read_kind(tmp_path / 'a.jp2')
     assert (kind.bits, kind.depth) == (bits, 8)
-    with open_photo_writer(tmp_path / 'b.jp2', Photo(np.zeros((20, 24, 3), np.float32), None, kind)) as writer:
+    with open_photo_writer(tmp_path / 'b.jp2', Photo(np.zeros((64, 80, 3), np.float32), None, kind)) as writer:
         assert writer.lost == told
-        writer.write(np.zeros((20, 24, 3), np.float32))
+        writer.write(np.zeros((64, 80, 3), np.float32))
 
 
 def test_what_a_format_cannot_hold_is_told(tmp_path):
