@@ -13,6 +13,7 @@ from saga_mm.errors import SagaError
 pytest.importorskip('safetensors')
 from safetensors.torch import load_file, save_file
 
+NESTED = b'{"format": 1, "kind": "backbone", "model": {"a": ' + b'[' * 940 + b']' * 940 + b'}}'
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -100,7 +101,7 @@ def test_config_that_is_refused(folder, options, words):
         ('config.json', b'[]', 'names no model'),
         ('config.json', b'{"model": {}, "format": 2, "kind": "backbone"}', 'not known to'),
         ('config.json', b'{"model": {}, "format": 1, "kind": ["backbone"]}', 'not known to'),
-        ('config.json', b'{"format": 1, "kind": "backbone", "model": {"a": ' + b'[' * 940 + b']' * 940 + b'}}', 'is no backbone|JSON'),
+        ('config.json', NESTED, 'is no backbone|JSON'),
         ('model.safetensors', None, r'holds no model\.safetensors'),
         ('model.safetensors', b'half', 'no complete file of safetensors'),
         ('model.safetensors', b'\2\0\0\0\0\0\0\0{}more', 'no complete file of safetensors'),
