@@ -23,8 +23,6 @@ from .library import core, import_openvino
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
 from .program import Program, Settings
 
-# seconds that compiling takes, of a step and of a whole model
-STEP_SECONDS, WHOLE_SECONDS = 0.2, 2.0
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
 
@@ -54,9 +52,17 @@ class OpenVINOEngine(Engine):
         patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes, and leave
             strips to PyTorch.
         cache: Where compiled steps are kept; None for the user's cache folder.
+
+    Attributes:
+        step_seconds: How long a step runs in PyTorch before a patient engine compiles it: about what that takes.
+        whole_seconds: The same of a whole model.
+        hot: As of :class:`~saga_mm.engines.program.Program`.
     """
 
     name = 'openvino'
+    step_seconds: float = 0.2
+    whole_seconds: float = 2.0
+    hot: float = 5.0
 
     def __init__(
         self,
@@ -114,10 +120,10 @@ class OpenVINOEngine(Engine):
             def convert() -> Any:
                 return convert_function(function, modules, example or inputs)
 
-            made = Program(convert, self.settings, key, self.cache, check)
+            made = Program(convert, self.settings, key, self.cache, check, self.hot)
             return Compiled((), made)
 
-        with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, WHOLE_SECONDS) as part:
+        with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, self.whole_seconds) as part:
             if part is not None:
                 with suppress(ConversionError), self.running():
                     results = self._call(part, inputs)
@@ -171,10 +177,11 @@ class OpenVINOEngine(Engine):
                 key,
                 self.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
+                self.hot,
             )
             return Compiled((), made, phase)
 
-        return self._part(step.step_modules, (step.label, sweep, x.shape[-1]), [x], make, STEP_SECONDS)
+        return self._part(step.step_modules, (step.label, sweep, x.shape[-1]), [x], make, self.step_seconds)
 
     @contextmanager
     def _part(

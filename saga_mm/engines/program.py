@@ -18,9 +18,8 @@ from .openvino_step import ConversionError
 if TYPE_CHECKING:
     import openvino
 
-# how many times as long as to compile takes, one set of sizes has to run before it is compiled for itself; and how many
-# such sets are kept
-HOT, SETS = 5.0, 3
+# sets of sizes that are kept compiled for themselves
+SETS = 3
 # sets of sizes whose time is remembered
 REMEMBERED = 64
 
@@ -55,6 +54,7 @@ class Program:
         key: Tells it from all others in the cache; None if it cannot be kept.
         cache: Where compiled steps are kept.
         check: Raises if what was compiled gives other results than it should; called when it is not in the cache.
+        hot: How many times as long as to compile takes, one set of sizes runs before it is compiled for itself.
 
     Raises:
         ConversionError: It cannot be compiled.
@@ -67,9 +67,11 @@ class Program:
         key: str | None,
         cache: StepCache,
         check: Callable[[Program], None],
+        hot: float,
     ) -> None:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
         self._model: openvino.Model | None = None
+        self._hot = hot
         # seconds that it took last to compile
         self._cost = 0.0
         self._any = self._compiled(None)
@@ -84,7 +86,7 @@ class Program:
         """The results; they are overwritten by the next call."""
         shapes = tuple(array.shape for array in inputs)
         use = self._uses.pop(shapes, 0.0)
-        if isinstance(use, float) and use > HOT * self._cost:
+        if isinstance(use, float) and use > self._hot * self._cost:
             # convolutions then take and give tokens as they lie in memory
             try:
                 use = self._compiled(shapes)

@@ -21,6 +21,7 @@ def roi_align(
     spatial_scale: float = 1.0,
     sampling_ratio: int = 0,
     aligned: bool = True,
+    most_samples: int = MAX_SAMPLES,
 ) -> Tensor:
     """Average bilinear samples of a map within each bin of each box. Differentiable in the map.
 
@@ -31,6 +32,7 @@ def roi_align(
         spatial_scale: Pixels of the map a pixel of the image.
         sampling_ratio: Samples a bin along each side; 0 for about one a pixel of the map.
         aligned: Whether the centre of a pixel is half a pixel from its corner.
+        most_samples: Floats of samples that are in memory at once, if a single box takes no more.
 
     Returns:
         Features of each box, of the map's type: (K, C, down, across).
@@ -51,7 +53,7 @@ def roi_align(
     samples = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil().clamp(min=0)
 
     parts, places = [], []
-    for image, groups in _batches(images, samples.long(), output_size, maps.shape[1]):
+    for image, groups in _batches(images, samples.long(), output_size, maps.shape[1], most_samples):
         pieces = [
             _Samples(starts[chosen], bins[chosen], output_size, counts, maps.shape[2:]) for chosen, counts in groups
         ]
@@ -107,7 +109,7 @@ def _positions(start: Tensor, bin_size: Tensor, bins: int, samples: int, size: i
 
 
 def _batches(
-    images: Tensor, samples: Tensor, output_size: tuple[int, int], channels: int
+    images: Tensor, samples: Tensor, output_size: tuple[int, int], channels: int, most_samples: int
 ) -> Iterator[tuple[int, list[tuple[Tensor, tuple[int, int]]]]]:
     """Boxes to sample at once: an image, and for each number of samples a bin, which boxes have it."""
     kinds, kind_of = torch.cat([images[:, None], samples], 1).unique(dim=0, return_inverse=True)
@@ -116,8 +118,8 @@ def _batches(
         each = output_size[0] * counts[0] * output_size[1] * counts[1] * channels
         if not each:
             continue
-        for chosen in (kind_of == kind).nonzero()[:, 0].split(max(1, MAX_SAMPLES // each)):
-            if groups and (image_of != image or points + len(chosen) * each > MAX_SAMPLES):
+        for chosen in (kind_of == kind).nonzero()[:, 0].split(max(1, most_samples // each)):
+            if groups and (image_of != image or points + len(chosen) * each > most_samples):
                 yield image, groups
                 groups, points = [], 0
             image, points = image_of, points + len(chosen) * each

@@ -1,5 +1,7 @@
 """ONNX files of anybody's: what is refused before ONNX Runtime sees it."""
 
+import os
+
 import pytest
 
 from saga_mm.errors import SagaError
@@ -123,8 +125,12 @@ def test_files_that_are_not_there_or_damaged(onnx_models, tmp_path):
 def test_files_that_are_too_large(onnx_models, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, 'MOST_PARTS', 20)
     refused(onnx_models.enhancer(), tmp_path, 'has more parts than any export')
-    monkeypatch.setattr(onnx_file, 'MOST_BYTES', 50)
-    refused(onnx_models.enhancer(), tmp_path, 'is larger than')
+    path = tmp_path / 'large.onnx'
+    path.touch()
+    # a file of zeros that takes no space
+    os.truncate(path, onnx_file.MOST_BYTES + 1)
+    with pytest.raises(SagaError, match=r'large\.onnx: is not read, since it is larger than 1024 MiB'):
+        read_onnx(path)
 
 
 def test_bytes_that_another_format_claims(onnx_models, tmp_path):

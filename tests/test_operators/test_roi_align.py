@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from saga_mm.errors import ArgumentError
-from saga_mm.operators import roi_align as module
 from saga_mm.operators.roi_align import roi_align
 
 ROIS = torch.tensor(
@@ -55,10 +54,9 @@ def plain_roi_align(maps, rois, size, scale, samples, aligned) -> torch.Tensor:
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize(('size', 'scale', 'samples'), [((2, 3), 1.0, 0), ((3, 1), 0.5, 0), ((2, 2), 1.3, 2)])
 @pytest.mark.parametrize('limit', [2**24, 1])
-def test_as_sample_by_sample(shape, aligned, size, scale, samples, limit, monkeypatch):
-    monkeypatch.setattr(module, 'MAX_SAMPLES', limit)
+def test_as_sample_by_sample(shape, aligned, size, scale, samples, limit):
     maps = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    answer = roi_align(maps, ROIS, size, scale, samples, aligned)
+    answer = roi_align(maps, ROIS, size, scale, samples, aligned, limit)
     expected = plain_roi_align(maps, ROIS, size, scale, samples, aligned)
     torch.testing.assert_close(answer, expected)
     weights = torch.randn_like(expected)

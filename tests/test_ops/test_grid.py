@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from saga_mm.ops import Grid, contiguous_map, grid, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
+from saga_mm.ops import Grid, contiguous_map, map_to_tokens, pad_to_multiple, resize_table, tokens_to_map
 
 
 def test_tokens_and_map_are_inverse():
@@ -13,28 +14,39 @@ def test_tokens_and_map_are_inverse():
     assert torch.equal(tokens_to_map(tokens, Grid.whole(4, 5)), plane)
 
 
-@pytest.mark.parametrize(('limit', 'number'), [('COPIED', 1), ('COPIED', 16), ('COPIED_NUMBERS', 48), ('COPIED', 1000)])
+@pytest.mark.parametrize(
+    ('channels', 'height', 'width'), [(3, 7, 5), (3, 70, 50), (300, 40, 50), (2, 3, 3000)], ids=str
+)
 @pytest.mark.parametrize('requires_grad', [False, True])
-def test_map_of_tokens_becomes_contiguous(limit: str, number: int, requires_grad: bool, monkeypatch):
-    monkeypatch.setattr(grid, limit, number)
-    plane = tokens_to_map(torch.randn(2, 7 * 5, 3, requires_grad=requires_grad), Grid.whole(7, 5))
+def test_map_of_tokens_becomes_contiguous(channels: int, height: int, width: int, requires_grad: bool):
+    tokens = torch.randn(2, height * width, channels, requires_grad=requires_grad)
+    plane = tokens_to_map(tokens, Grid.whole(height, width))
     out = contiguous_map(plane)
     assert out.is_contiguous() and not plane.is_contiguous() and torch.equal(out, plane)
     assert out.requires_grad == requires_grad
     assert contiguous_map(out) is out
 
 
-def test_pieces_of_a_copy_fit_a_cache(monkeypatch):
-    # of 10 tokens a row: no more than 25 tokens, no more than 160 numbers, one row at least
-    monkeypatch.setattr(grid, 'COPIED', 25)
-    monkeypatch.setattr(grid, 'COPIED_NUMBERS', 160)
-    seen = []
-    copy = torch.Tensor.copy_
-    monkeypatch.setattr(torch.Tensor, 'copy_', lambda self, source: seen.append(source.shape[2]) or copy(self, source))
-    for channels, rows in ((4, [2, 2, 1]), (10, [1] * 5), (99, [1] * 5)):
-        seen.clear()
-        plane = tokens_to_map(torch.randn(1, 5 * 10, channels), Grid.whole(5, 10))
-        assert torch.equal(contiguous_map(plane), plane) and seen == rows
+class Copies(TorchDispatchMode):
+    """Notes the rows of each map that is copied to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.copy_.default:
+            self.rows.append(args[1].shape[2])
+        return function(*args, **(kwargs or {}))
+
+
+def test_pieces_of_a_copy_fit_a_cache():
+    # of 1000 tokens a row: no more than 2048 tokens, no more than 2**18 numbers, one row at least
+    for channels, rows in ((4, [2, 2, 1]), (200, [1] * 5), (300, [1] * 5)):
+        plane = tokens_to_map(torch.randn(1, 5 * 1000, channels), Grid.whole(5, 1000))
+        with Copies() as copies:
+            out = contiguous_map(plane)
+        assert torch.equal(out, plane) and copies.rows == rows
 
 
 def test_padding_is_below_and_right_and_only_where_needed():

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from saga_mm.loading.trained import Trained
 
 MAPS = 'maps'
-LARGEST_DRAWN = 2048
 # bytes a pixel of a picture that is read, labelled, drawn and saved in one piece
 WHOLE_BYTES = 40
 # seconds before a picture gets a bar of its own, and the part of the time before its first row is written
@@ -84,13 +83,14 @@ class SegmentationWriter(Writer):
     """Lays classes over pictures and saves them as maps: PNG files whose pixels are indices into ``classes``.
 
     A large picture whose size the config keeps is read, segmented and saved in strips of rows, so that it may be larger
-    than memory. What is drawn of it is reduced to ``LARGEST_DRAWN`` pixels a side.
+    than memory. What is drawn of it is reduced to ``largest_drawn`` pixels a side.
 
     Args:
         own_size: Segment all pictures so, whatever the config resizes them to.
     """
 
     predictor: Segmenter
+    largest_drawn: int = 2048
 
     def __init__(self, predictor: Segmenter, pictures: Pictures, own_size: bool) -> None:
         super().__init__(predictor, pictures)
@@ -157,7 +157,7 @@ class SegmentationWriter(Writer):
         count, metainfo = len(self.predictor.classes), self.predictor.metainfo
         pixels, start = np.zeros(count, np.int64), 0
         size = rows.height, rows.width
-        step = -(-max(size) // LARGEST_DRAWN)
+        step = -(-max(size) // self.largest_drawn)
         drawing = MapDrawing(*(-(-side // step) for side in size), metainfo)
         with (
             # what is in memory is not decoded once more
@@ -182,7 +182,7 @@ class SegmentationWriter(Writer):
         drawn, target = self.drawn.path_for(picture), self.maps.path_for(picture)
         model, budget = self.predictor.model, self.predictor.budget
         count, size = len(self.predictor.classes), (rows.height, rows.width)
-        step, pixels, small, first = -(-max(size) // LARGEST_DRAWN), np.zeros(count, np.int64), [], None
+        step, pixels, small, first = -(-max(size) // self.largest_drawn), np.zeros(count, np.int64), [], None
         part = Draft(target)
         try:
             with (

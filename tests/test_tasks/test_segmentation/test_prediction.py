@@ -66,9 +66,9 @@ def save(path, turned: bool = False) -> np.ndarray:
 
 
 @pytest.mark.parametrize('longest', [2048, 61, 30, 20, 7])
-def test_what_is_drawn_in_strips_is_every_nth_pixel_of_the_whole(tmp_path, monkeypatch, writer, longest):
+def test_what_is_drawn_in_strips_is_every_nth_pixel_of_the_whole(tmp_path, writer, longest):
     pixels, step = save(tmp_path / 'a.png'), -(-61 // longest)
-    monkeypatch.setattr(prediction, 'LARGEST_DRAWN', longest)
+    writer.largest_drawn = longest
     entry = writer.write(tmp_path / 'a.png')
     metainfo = writer.predictor.metainfo
     whole = tmp_path / 'whole.jpg'
@@ -89,7 +89,7 @@ def test_a_picture_that_is_decoded_whole_is_decoded_once(tmp_path, monkeypatch, 
     assert len(opened) == 3 and writer.held[1] > writer.held[0]
 
 
-def test_a_picture_that_the_config_resizes_is_held_against_the_limit(tmp_path, monkeypatch, writer):
+def test_a_picture_that_the_config_resizes_is_held_against_the_limit(tmp_path, writer):
     save(tmp_path / 'a.png')
     writer.predictor.keeps_size = False
     writer.predictor.budget.allowed = 1000
