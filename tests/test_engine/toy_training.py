@@ -1,12 +1,14 @@
 """A training of a single number: with mmengine's own runners, in a second, without any of the detection libraries.
 
-As a program: ``toy_training.py WORK_DIR RUNNER KILL_AT`` dies in the middle of writing the KILL_AT-th file.
+As a program: ``toy_training.py WORK_DIR,RUNNER,KILL_AT ...`` runs one training after the other, each in a process that
+dies in the middle of writing the KILL_AT-th file.
 """
 
 import itertools
 import os
 import signal
 import sys
+import traceback
 
 import torch
 from mmengine.fileio import LocalBackend
@@ -106,5 +108,15 @@ def die_while_writing(number: int) -> None:
 
 if __name__ == '__main__':
     make_files_safe()
-    die_while_writing(int(sys.argv[3]))
-    toy_runner(sys.argv[1], sys.argv[2]).train()
+    # forked from one that has imported everything
+    for case in sys.argv[1:]:
+        folder, runner, number = case.split(',')
+        if not (child := os.fork()):
+            try:
+                die_while_writing(int(number))
+                toy_runner(folder, runner).train()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, case

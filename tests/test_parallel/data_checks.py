@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from saga_mm.parallel import Mesh
 
 CHECKS: dict[str, Callable[[Mesh], None]] = {}
-ITERATIONS, BATCH = 20, 12
+ITERATIONS, BATCH = 4, 12
 
 
 def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
