@@ -11,12 +11,14 @@ from typing import Literal, NamedTuple
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 
-from .content import VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
+from .content import UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
 from .large import any_size
 from .metadata import DAMAGE
 from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
 
 # beside those of pictures in a folder: what can be named, as input or output
+# endings of files that are not written, and that nobody gives a folder
+FOREIGN_SUFFIXES = (*UNREAD_SUFFIXES, *('.pdf', '.psd', '.svg', '.eps', '.exr', '.hdr', '.jxl', '.tga', '.ico', '.ts'))
 PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
 # of the name of a result, and of before and after side by side
 ENDING, COMPARED = '_enhanced', '_compare'
@@ -65,7 +67,7 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
     Args:
         inputs: As on the command line.
         output: A file, for one input that is not a folder, or a folder. A path that does not exist is taken for a file
-            if it ends as a picture or a video does.
+            if it ends as a picture or a video does, one that is not written among them.
         overwrite: Replace targets that exist.
 
     Raises:
@@ -80,8 +82,9 @@ def find_jobs(inputs: Sequence[str | Path], output: str | Path | None = None, ov
         except SagaError as error:
             refused.append(error)
     found = _without_results(found)
-    to_file = out is not None and _is_file(out, str(output))
-    if to_file and (len(found) > 1 or any(user_path(name).is_dir() for name in inputs)):
+    several = len(found) > 1 or any(user_path(name).is_dir() for name in inputs)
+    to_file = out is not None and _is_file(out, str(output), several)
+    if to_file and several:
         raise SagaError(f'{output}: is one file for {len(found)} results; name a folder')
     if out is not None and not to_file and out.exists() and not out.is_dir():
         raise SagaError(f'{output}: is a file; name a folder, or a file that ends in .jpg, .png, .tif or .mp4')
@@ -148,8 +151,10 @@ def _is_made(source: Path, sources: set[Path], originals: set[Path]) -> bool:
     return source.stem.endswith(ENDING) and source.with_stem(source.stem.removesuffix(ENDING)) in sources
 
 
-def _is_file(out: Path, written: str) -> bool:
-    return not out.is_dir() and not written.endswith('/') and _suffix(out) in PICTURE_SUFFIXES + VIDEO_SUFFIXES
+def _is_file(out: Path, written: str, several: bool) -> bool:
+    if out.is_dir() or written.endswith('/'):
+        return False
+    return _suffix(out) in PICTURE_SUFFIXES + VIDEO_SUFFIXES + (() if several else FOREIGN_SUFFIXES)
 
 
 def _job(source: Path, below: Path, out: Path | None, to_file: bool) -> Job:

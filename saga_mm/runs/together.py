@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,17 @@ def predict_one(writer: Writer, picture: Path, root: Path) -> dict[str, Any]:
         return {'file': name, 'reason': shell_text(error)}
     except Exception as error:
         # too large for the memory, too thin for the network, ...: the other pictures can still be done
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        return {'file': name, 'reason': f'{picture}: {reason[:200]}'}
+        return {'file': name, 'reason': f'{picture}: {_reason(error)}'}
+
+
+def _reason(error: Exception) -> str:
+    """What to say of an error of a library."""
+    text = ' '.join(str(error).split())
+    # OpenCV begins with where it was built, and names what it asserts of the sides of a picture
+    step = re.search(r"in function '(\w+)'", text) if type(error).__module__ == 'cv2' else None
+    if step is not None:
+        return f'is too long and thin, or too small, for a step of the config (OpenCV: {step[1]})'
+    return text[:200] or type(error).__name__
 
 
 def predict_together(

@@ -252,3 +252,12 @@ def test_names_that_shells_and_systems_do_not_take(tmp_path, monkeypatch):
     os.mkfifo('pipe.png')
     (line,) = map(str, find_jobs(['pipe.png']).refused)
     assert line == 'pipe.png: is a pipe or a device, not a file'
+
+
+def test_a_file_of_a_kind_that_is_not_written_is_no_folder(folder, tmp_path):
+    source = next(path for path in sorted(folder.rglob('*')) if path.is_file() and path.suffix == '.jpg')
+    for name in ('a.heic', 'a.pdf', 'a.jxl', 'a.nef'):
+        assert [job.target for job in find_jobs([source], tmp_path / name).jobs] == [tmp_path / name]
+    # several results go into a folder of any name
+    jobs = find_jobs([folder], tmp_path / 'shots.raw').jobs
+    assert len(jobs) > 1 and all(tmp_path / 'shots.raw' in job.target.parents for job in jobs)
