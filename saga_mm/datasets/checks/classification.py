@@ -87,7 +87,8 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
         problems=problems,
         warnings=warnings,
         load=load,
-        samples=found.files,
+        # nobody waits for a pipe
+        samples=[entry for entry in found.files if not problems or Path(root, entry[0]).is_file()],
     )
 
 

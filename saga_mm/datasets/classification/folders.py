@@ -131,20 +131,26 @@ def _read_folders(root: Path) -> tuple[list[tuple[str, str]], list[tuple[str, st
     return found, left_out
 
 
-def _files(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> Iterator[Path]:
+def _files(folder: Path, root: Path, left_out: list[tuple[str, str]], seen: set[str] | None = None) -> Iterator[Path]:
     """Files in a folder and the folders in it, by name; hidden ones are nobody's pictures."""
-    seen = {os.path.realpath(folder)}
-    for directory, folders, files in os.walk(folder, followlinks=True):
-        inner = []
-        for path in sorted(Path(directory, name) for name in folders if not name.startswith('.')):
-            reason = refusal_of(path, root)
-            if reason:
-                left_out.append((os.path.relpath(path, root), f'is {reason}'))
-            elif (real := os.path.realpath(path)) not in seen:
-                seen.add(real)
-                inner.append(path.name)
-        folders[:] = inner
-        yield from (Path(directory, name) for name in sorted(files) if not name.startswith('.'))
+    seen = {os.path.realpath(folder)} if seen is None else seen
+    with os.scandir(folder) as entries:
+        found = sorted((entry for entry in entries if not entry.name.startswith('.')), key=lambda entry: entry.name)
+    folders = []
+    for entry in found:
+        path = Path(entry.path)
+        # what is no link and no pipe is told without a look at the file
+        plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+        if not plain and (reason := refusal_of(path, root)):
+            left_out.append((os.path.relpath(path, root), f'is {reason}'))
+        elif entry.is_dir():
+            folders.append(path)
+        else:
+            yield path
+    for path in folders:
+        if (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            yield from _files(path, root, left_out, seen)
 
 
 def _kind(path: Path, root: Path) -> str:

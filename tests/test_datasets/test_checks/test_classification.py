@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +19,7 @@ def root(tmp_path):
 def test_pictures_are_counted_and_what_is_left_out_is_named(root):
     Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(root / 'loose.png')
     (root / 'c').mkdir()
-    survey = survey_classification({'data_root': str(root)}, progress=False)
+    survey = survey_classification({'data_root': str(root)})
     assert survey.per_class == {'a': 2, 'b': 1} and not survey.problems
     (line,) = survey.warnings.lines()
     assert line.startswith('left out (2 times): c is a folder without a picture, loose.png is in no folder of a class')
@@ -27,11 +29,18 @@ def test_parts_of_a_data_set_are_no_classes(root):
     (root / 'a').rename(root / 'Train')
     (root / 'b').rename(root / 'val')
     with pytest.raises(SagaError, match='folders are parts of a data set, and not classes'):
-        check_classification_cfg({'data_root': str(root)}, progress=False)
+        check_classification_cfg({'data_root': str(root)})
 
 
 def test_damaged_pictures_stop_a_training(root):
     path = root / 'b/1.png'
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(SagaError, match='unreadable picture'):
-        check_classification_cfg({'data_root': str(root)}, progress=False)
+        check_classification_cfg({'data_root': str(root)})
+
+
+def test_nobody_waits_for_a_pipe_in_a_list(root):
+    os.mkfifo(root / 'a/3.png')
+    (root / 'list.txt').write_text('a/1.png\na/3.png\nb/1.png\n')
+    survey = survey_classification({'data_root': str(root), 'ann_file': 'list.txt'})
+    assert survey.problems and [name for name, _ in survey.samples] == ['a/1.png', 'b/1.png']

@@ -1,5 +1,7 @@
 """Folders of classes and lists of files."""
 
+import os
+
 import pytest
 
 from saga_mm.datasets.classification.folders import ImageFolder, list_files
@@ -79,11 +81,14 @@ def test_what_is_left_out_is_named(root, tmp_path_factory):
     (store / '3.jpg').write_bytes(b'')
     (root / 'b' / 'more').symlink_to(store)
     (root / 'b' / 'more' / 'round').symlink_to(root / 'b')
+    (root / 'b' / 'gone.jpg').symlink_to(root / 'nothing.jpg')
+    os.mkfifo(root / 'a' / 'pipe.jpg')
     found = list_files(str(root))
     names = [name for name, _ in found.files]
     assert names == ['a/1.jpg', 'a/photo', 'a/x.avif', 'b/2.jpg', 'b/more/3.jpg', 'b/sub/1.PNG']
     reasons = dict(found.left_out)
-    assert set(reasons) == {'a/c.mp4', 'a/p.HEIC', 'loose.jpg', 'b/deep.nef', 'c'}
+    assert set(reasons) == {'a/c.mp4', 'a/p.HEIC', 'a/pipe.jpg', 'b/deep.nef', 'b/gone.jpg', 'c', 'loose.jpg'}
+    assert 'a pipe' in reasons['a/pipe.jpg'] and 'which is not there' in reasons['b/gone.jpg']
     assert reasons['loose.jpg'] == 'is in no folder of a class' and reasons['c'] == 'is a folder without a picture'
     assert 'HEIC' in reasons['a/p.HEIC'] and 'raw' in reasons['b/deep.nef'] and reasons['a/c.mp4'] == 'is a video'
 
