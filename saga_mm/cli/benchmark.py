@@ -43,6 +43,7 @@ def parser() -> Parser:
         metavar='A,B,...',
         help='backbones (default: pvt_tiny)',
     )
+    made.add_old('--hosts', '--backbones')
     made.add_argument('--stages', default='1,3', metavar='N,...', help="op: PVT's stages (default: 1,3)")
     made.add_argument(
         '--repeats', type=int, default=5, metavar='N', help='least number of runs (default: 5); of video: frames'

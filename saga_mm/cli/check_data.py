@@ -22,7 +22,7 @@ def parser() -> Parser:
         type=int,
         default=24,
         metavar='N',
-        help='pictures to draw with what is marked on them (default: %(default)s)',
+        help='pictures to draw with their labels (default: %(default)s)',
     )
     add_work_dir(made)
     add_data_options(made, training=True)

@@ -38,8 +38,7 @@ def parser() -> Parser:
         '--brightness',
         default='auto',
         metavar='MEAN',
-        help='mean luminance that the result shall have, between 0 and 1, or auto: what the model finds right '
-        '(default: auto)',
+        help='mean luminance of the result, between 0 and 1, or auto for what the model predicts (default: auto)',
     )
     made.add_argument('--match', metavar='PICTURE', help='a picture to be as bright as, in place of --brightness')
     made.add_argument(
@@ -55,8 +54,8 @@ def parser() -> Parser:
         '--weights',
         default='base',
         metavar='NAME',
-        help='base, tiny (fast, for videos), lol and lol-tiny (trained on LOL-v1: for research only), or a file of '
-        'your own, one of saga-mm export too (default: base)',
+        help='base, tiny (fast, for videos), lol and lol-tiny (trained on LOL-v1: for research only), or a file: '
+        'weights, or an ONNX file of saga-mm export (default: base)',
     )
     add_engine_options(made)
     add_device(made)

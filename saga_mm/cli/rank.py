@@ -25,9 +25,13 @@ def parser() -> Parser:
         metavar='A,B,...',
         help="attentions to compare in this backbone, such as saga,saga:gates=none,softmax (default: the model's)",
     )
+    made.add_old('--mixers', '--attention')
     add_size(made, 'image size (default: 224 224)', default=(224, 224))
     made.add_argument(
-        '--share', type=float, default=0.9, help='of the energy, the sum of squared singular values (default: 0.9)'
+        '--share',
+        type=float,
+        default=0.9,
+        help='share of the energy, the sum of squared singular values (default: 0.9)',
     )
     add_out(made, 'DIR', 'for ranks.png and .json (default: work_dirs/rank/MODEL)', type=Path)
     return made

@@ -27,14 +27,14 @@ def parser() -> Parser:
     made.add_argument(
         '--weights',
         metavar='FILE',
-        help='start from these weights: of the whole model or of its backbone, a file of a publisher too, or a work '
-        'folder for the best in it',
+        help='start from weights of the whole model or of its backbone, also as their authors published them, or from '
+        'the best of a work folder',
     )
     made.add_argument(
         '--epochs',
         type=int,
         metavar='N',
-        help='train for so long; warm-up, schedule, validations and checkpoints follow',
+        help='length of the training; warm-up, schedule, validations and checkpoints are fitted to it',
     )
     made.add_argument('--iters', type=int, metavar='N', help='the same in iterations')
     made.add_argument('--batch-size', type=int, metavar='N', help='images of each process in an iteration')

@@ -8,9 +8,7 @@ _MEMORY = Option(
     'the memory that is free)',
     {'metavar': 'SIZE'},
 )
-_OWN_SIZE = Option(
-    'pictures of any size at their own, where the config resizes them before the model', {'action': 'store_true'}
-)
+_OWN_SIZE = Option('segment pictures at their own size where the config resizes them', {'action': 'store_true'})
 
 SEGMENTATION = Task(
     name='segmentation',
