@@ -52,6 +52,32 @@ def test_rooms_stand_below_what_they_import():
     assert not [(room, other) for room in order for other in TABLE[room] if order.index(other) > order.index(room)]
 
 
+# of a verb, its command and what it does; of each task, the same part; of public import paths that stay
+SHARED = {
+    *(
+        'check_data',
+        'convert',
+        'doctor',
+        'enhance',
+        'export',
+        'flops',
+        'gates',
+        'predict',
+        'publish',
+        'rank',
+        'test',
+        'train',
+    ),
+    *('bands', 'data', 'evaluation', 'exported', 'prediction', 'sample', 'strips', 'transforms'),
+    *('segmentation', '__init__', '__main__'),
+}
+
+
+def test_different_modules_have_different_names():
+    names = [path.stem for module, path in MODULES.items() if module.startswith('saga_mm')]
+    assert {name for name in names if names.count(name) > 1} <= SHARED
+
+
 def test_functions_have_at_most_eight_parameters():
     """Besides constructors that configs name, kernels, and what has the parameters of mmcv's operators."""
     long = []
