@@ -39,9 +39,11 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Convert, and say what was taken."""
+    # before what takes seconds to import
+    out = destination_of(args)
+
     from saga_mm.loading.convert import convert_file
 
-    out = destination_of(args)
     conversion = convert_file(
         args.source,
         out,

@@ -29,9 +29,11 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Publish, and say what was written."""
+    # before what takes seconds to import
+    out = destination_of(args)
+
     from saga_mm.runs.publish import publish_weights
 
-    out = destination_of(args)
     made = publish_weights(
         args.config,
         args.checkpoint,
