@@ -1,6 +1,11 @@
 """The same as ``saga-mm benchmark``: python tools/benchmark.py --help"""
 
-from saga_mm.cli.main import run_verb
+import signal
 
 if __name__ == '__main__':
+    # without a traceback until the tool can say a line
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from saga_mm.cli.main import run_verb
+
     run_verb('benchmark')

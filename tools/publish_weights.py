@@ -1,6 +1,11 @@
 """The same as ``saga-mm publish``: python tools/publish_weights.py --help"""
 
-from saga_mm.cli.main import run_verb
+import signal
 
 if __name__ == '__main__':
+    # without a traceback until the tool can say a line
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from saga_mm.cli.main import run_verb
+
     run_verb('publish')

@@ -63,11 +63,7 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, program: str | None =
     """
     # threads that spin while they wait take the cores from other programs; read when torch is loaded
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    try:
-        module = module_of(verb)
-    except KeyboardInterrupt:
-        print('\nInterrupted.', file=sys.stderr)
-        sys.exit(130)
+    module = module_of(verb)
     interrupted = getattr(module, 'INTERRUPTED', 'Interrupted.')
     run_tool(lambda: _run(module, argv, program), interrupted, NEEDS.get(verb, ()))
 

@@ -43,6 +43,7 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
             stream.reconfigure(errors='backslashreplace')
     _stop_at_signals()
     try:
+        _hear_interrupts()
         _call(main)
     except SagaError as error:
         _tell_error(shell_text(error))
@@ -111,6 +112,12 @@ class _Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f'Ended by {signal.Signals(number).name}')
         self.number = number
+
+
+def _hear_interrupts() -> None:
+    """Have Ctrl-C, which ends a process without a word while it is still being imported, be an exception again."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stop_at_signals() -> None:

@@ -170,3 +170,22 @@ def test_options_that_messages_name_exist():
     for verb in VERBS:
         known |= set(module_of(verb).parser()._option_string_actions)
     assert {option: file for option, file in named.items() if option not in known} == {}
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys, types
+from saga_mm.cli.run import run_tool
+
+def run_verb(verb):
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    run_tool(lambda: os.kill(os.getpid(), signal.SIGINT), f'{verb} is over.')
+
+sys.modules['saga_mm.cli.main'] = types.SimpleNamespace(run_verb=run_verb)
+runpy.run_path(sys.argv[1], run_name='__main__')
+"""
+
+
+def test_an_interrupt_while_a_tool_is_imported_is_no_traceback_and_later_a_line():
+    for tool in ('train.py', 'enhance.py'):
+        done = subprocess.run([sys.executable, '-c', INTERRUPTED, TOOLS / tool], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (130, f'\n{tool.removesuffix(".py")} is over.\n')
