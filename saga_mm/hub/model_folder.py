@@ -51,9 +51,13 @@ def load(source: str | os.PathLike[str]) -> nn.Module:
         SagaError: It is not there, damaged, of another kind, or does not fit the model that it names.
     """
     path = user_path(source)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise SagaError(f'{str(path)[:100]}: {error.strerror}') from error
+    if is_folder:
         return _load_folder(path)
-    if path.is_file():
+    if is_file:
         return load_weights(path) if path.suffix == SUFFIX else _load_published(path)
     name = os.fspath(source)
     if name in shipped_weights():
