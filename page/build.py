@@ -20,21 +20,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from saga_mm.errors import SagaError
-from saga_mm.export import strip_graphs
+from saga_mm.export import strip_graphs, strip_modules
 from saga_mm.files import write_file
 from saga_mm.models.enhancement.weight_files import find_weights, load_weights
 from saga_mm.onnx.strip_model import StripModel
 from saga_mm.pages.uploads import NIGHT, dark_sample
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.version import __version__
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SOURCES = ('index.html', 'style.css', 'main.js', 'worker.js', 'strips.js', 'picture.js')
-# those whose trunk is given the image itself, which is all that graphs over strips know
-WEIGHTS = 'lol-tiny'
+WEIGHTS = 'tiny'
 VERSION = '1.30.0'
 PACKAGE = f'onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz'
 # as npm publishes it, in hexadecimal
@@ -56,7 +55,7 @@ def build(folder: Path) -> bool:
     """
     stamp = folder / 'made-of.json'
     before = json.loads(stamp.read_text()) if stamp.is_file() else {}
-    made_of = {name: _digest(path) for name, path in _inputs().items()}
+    made_of = {name: _digest(path) for name, path in inputs().items()}
     if before == made_of:
         return False
     part = folder.with_name(f'{folder.name}.part')
@@ -65,7 +64,7 @@ def build(folder: Path) -> bool:
         write_file(part / name, (HERE / name).read_bytes())
     for name, content in runtime_files(ROOT / 'build' / 'npm').items():
         write_file(part / 'ort' / name, content)
-    if all(before.get(name) == made_of[name] for name in ('graphs', 'weights')):
+    if all(before.get(name) == made_of[name] for name in made_of if name.startswith(('graphs', 'weights'))):
         shutil.copytree(folder / 'model', part / 'model')
     else:
         for name, content in checked_graphs().items():
@@ -103,22 +102,28 @@ def runtime_files(cache: Path) -> dict[str, bytes]:
 
 def checked_graphs() -> dict[str, bytes]:
     """The plan and the graphs of the weights by file name, once they answer as Python does, in strips of any height."""
-    plan, files = strip_graphs.strip_files(load_weights(WEIGHTS))
-    model, reference = StripModel(plan, files), LowLightInferencer(WEIGHTS, 'cpu')
+    net = load_weights(WEIGHTS)
+    plan, files = strip_graphs.strip_files(net)
+    model = StripModel(plan, files)
     image = np.random.default_rng(0).integers(0, 60, (75, 61, 3), np.uint8)
-    for rows, strength in ((1, 1.0), (3, 0.5), (100, 1.0)):
-        difference = np.abs(model(image, rows, strength).astype(int) - reference(image, strength)).max()
+    unit = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    for rows, brightness in ((1, None), (3, 0.3), (100, None)):
+        wanted = None if brightness is None else torch.tensor([brightness])
+        with torch.no_grad():
+            expected = net.answer(unit, wanted)[0].permute(1, 2, 0).numpy()
+        difference = 255 * np.abs(model(image, rows, brightness) - expected).max()
         if difference > TOLERANCE:
-            raise SagaError(f'{WEIGHTS}: strips of {rows} rows differ from Python by {difference} grey levels')
+            raise SagaError(f'{WEIGHTS}: strips of {rows} rows differ from Python by {difference:.1f} grey levels')
     described = {**plan, 'weights': WEIGHTS, 'version': __version__}
     return {**files, 'plan.json': json.dumps(described, indent=1).encode()}
 
 
-def _inputs() -> Mapping[str, Path]:
+def inputs() -> Mapping[str, Path]:
     """What the folder is made of, as far as it changes; layers are covered by the check against Python."""
     sources = {f'page/{name}': HERE / name for name in (*SOURCES, 'build.py')}
+    graphs = {f'graphs of {path.stem}': path for path in map(Path, (strip_graphs.__file__, strip_modules.__file__))}
     photo = {'sample': Path(str(NIGHT))} if NIGHT.is_file() else {}
-    return {**sources, **photo, 'graphs': Path(strip_graphs.__file__), 'weights': find_weights(WEIGHTS)}
+    return {**sources, **photo, 'weights': find_weights(WEIGHTS), **graphs}
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-// The page: choosing a photograph, the divider between before and after, strength, download.
+// The page: choosing a photograph, the divider between before and after, what is wanted of the result, download.
 
 const $ = (id) => document.getElementById(id);
 const EXTENSIONS = { 'image/png': 'png', 'image/jpeg': 'jpg' };
@@ -6,7 +6,9 @@ const EXTENSIONS = { 'image/png': 'png', 'image/jpeg': 'jpg' };
 let worker = null;
 let name = 'photograph';
 let mixing = false;
-let wanted = null;
+let changed = false;
+// the brightness that is seen, null for the automatic one, and the number that it is
+let seen = { brightness: null, used: 0.45 };
 
 /** What this browser lacks of what the page needs, in words. */
 function lacks() {
@@ -22,8 +24,9 @@ function lacks() {
   return Object.keys(needs).filter((need) => !needs[need]);
 }
 
-function show(section) {
-  for (const each of ['work', 'result']) $(each).hidden = each !== section;
+function show(...sections) {
+  for (const each of ['work', 'result']) $(each).hidden = !sections.includes(each);
+  $('download').disabled = sections.includes('work');
 }
 
 function say(text) {
@@ -35,7 +38,48 @@ function stop() {
   worker?.terminate();
   worker = null;
   mixing = false;
-  wanted = null;
+  changed = false;
+}
+
+/** What the controls say. */
+function wanted() {
+  const [strength, brightness, denoise] = ['strength', 'brightness', 'denoise'].map((id) => Number($(id).value));
+  return { strength, brightness: $('auto').checked ? null : brightness, denoise };
+}
+
+/** Show what the controls say, and have it done. */
+function change(done = true) {
+  for (const id of ['strength', 'brightness', 'denoise']) $(`${id}-value`).textContent = Number($(id).value).toFixed(2);
+  $('saved').textContent = '';
+  say('');
+  if (!done || !worker || $('result').hidden) return;
+  if (wanted().brightness !== seen.brightness) {
+    askAgain();
+  } else {
+    // a run for another brightness is not waited for
+    if (!$('work').hidden) mixing = false;
+    mixLast();
+  }
+}
+
+/** Have the model answer for another brightness. What is seen stays until it has. */
+function askAgain() {
+  begin('Brightening');
+  show('work', 'result');
+  mixing = true;
+  worker.postMessage({ mix: wanted() });
+}
+
+function begin(text) {
+  $('progress').removeAttribute('value');
+  $('state').textContent = text;
+}
+
+/** Set the controls of brightness to what is seen. */
+function restore() {
+  $('auto').checked = seen.brightness === null;
+  $('brightness').value = seen.used;
+  change(false);
 }
 
 function open(file) {
@@ -43,24 +87,48 @@ function open(file) {
   say('');
   name = (file.name || 'photograph').replace(/\.[^.]*$/, '');
   $('format').value = file.type === 'image/jpeg' ? 'image/jpeg' : 'image/png';
-  $('progress').removeAttribute('value');
-  $('state').textContent = 'Loading the model';
+  begin('Loading the model');
   show('work');
   worker = new Worker('worker.js', { type: 'module' });
   worker.onmessage = receive;
   worker.onerror = () => fail('The program of this page cannot be loaded. Reload the page.');
-  worker.postMessage({ open: file, strength: Number($('strength').value) });
+  worker.postMessage({ open: file, wanted: wanted() });
 }
 
 function fail(text) {
   stop();
-  show(null);
+  show();
   say(text);
+}
+
+/** Stop a run: what was seen before is seen again, if there was something. */
+function cancel() {
+  if ($('result').hidden) {
+    stop();
+    show();
+    $('file').focus();
+    return;
+  }
+  worker.postMessage({ stop: true });
+  mixing = false;
+  show('result');
+  restore();
+  $('brightness').focus();
 }
 
 function receive({ data }) {
   if (data.failed) {
     fail(data.failed);
+  } else if (data.refused) {
+    mixing = false;
+    if ($('result').hidden) {
+      $('auto').checked = true;
+      worker.postMessage({ mix: wanted() });
+    } else {
+      show('result');
+      restore();
+    }
+    say(data.refused);
   } else if (data.opened) {
     const { width, height, bitmap } = data.opened;
     $('compare').style.setProperty('--ratio', width / height);
@@ -70,10 +138,14 @@ function receive({ data }) {
     $('progress').value = data.progress;
     $('state').textContent = `Brightening, ${10 * Math.floor(10 * data.progress)} % done`;
   } else if (data.mixed) {
+    seen = { brightness: data.brightness, used: data.used ?? seen.used };
     draw('after', data.mixed);
-    show('result');
     mixing = false;
-    mixLast();
+    if (wanted().brightness !== seen.brightness) return;
+    show('result');
+    if (seen.brightness === null) $('brightness').value = seen.used;
+    $('brightness-value').textContent = Number($('brightness').value).toFixed(2);
+    if (changed) mixLast();
   } else if (data.saved) {
     save(data.saved);
   }
@@ -87,12 +159,12 @@ function draw(id, bitmap) {
   bitmap.close();
 }
 
-/** Mix by the strength that was asked for last, one at a time. */
+/** Mix by what was asked for last, one at a time. */
 function mixLast() {
-  if (mixing || wanted === null || !worker) return;
-  worker.postMessage({ mix: wanted });
+  changed = mixing;
+  if (mixing) return;
+  worker.postMessage({ mix: wanted() });
   mixing = true;
-  wanted = null;
 }
 
 function save(blob) {
@@ -101,7 +173,7 @@ function save(blob) {
   link.download = `${name}_enhanced.${EXTENSIONS[blob.type]}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  $('download').disabled = false;
+  $('download').disabled = !$('work').hidden;
   $('saved').textContent = `Saved as ${link.download}.`;
 }
 
@@ -116,22 +188,19 @@ function listen() {
     const answer = await fetch('sample.jpg');
     open(new File([await answer.blob()], 'sample.jpg', { type: 'image/jpeg' }));
   });
-  $('stop').addEventListener('click', () => {
-    stop();
-    show(null);
-    $('file').focus();
-  });
+  $('stop').addEventListener('click', cancel);
   $('divider').addEventListener('input', () => $('compare').style.setProperty('--at', $('divider').value));
-  $('strength').addEventListener('input', () => {
-    $('strength-value').textContent = Number($('strength').value).toFixed(2);
-    $('saved').textContent = '';
-    wanted = Number($('strength').value);
-    mixLast();
+  for (const id of ['strength', 'denoise']) $(id).addEventListener('input', () => change());
+  // another brightness is another run of the model, which waits until the control is let go
+  $('brightness').addEventListener('input', () => {
+    $('auto').checked = false;
+    change(false);
   });
+  for (const id of ['brightness', 'auto']) $(id).addEventListener('change', () => change());
   $('download').addEventListener('click', () => {
     $('download').disabled = true;
     $('saved').textContent = 'Writing the file';
-    worker.postMessage({ save: Number($('strength').value), type: $('format').value });
+    worker.postMessage({ save: wanted(), type: $('format').value });
   });
   for (const type of ['dragover', 'dragleave', 'drop']) {
     document.addEventListener(type, (event) => {

@@ -1,10 +1,20 @@
-// Photographs: what a file says of its size, decoding, the mix of a photograph and its enhanced answer, encoding.
+// Photographs: what a file says of its size, decoding, what becomes of the model's answer, encoding.
+//
+// What becomes of the answer is as in saga_mm/models/enhancement/finish.py.
 
 export const MOST_PIXELS = 24e6;
 export const LONGEST_SIDE = 16384;
+const LUMA = [0.299, 0.587, 0.114];
+// how far the curve of a brightness is searched, in stops
+const MOST_STOPS = 12;
+// pixels on each side whose mean says how bright a place became
+const REACH = 8;
 
 /** Something that the user can understand and mend. */
 export class PictureError extends Error {}
+
+/** A brightness that no curve gives a picture. */
+export class Unreachable extends PictureError {}
 
 /**
  * Decode a file, upright by its EXIF orientation, in sRGB.
@@ -67,33 +77,143 @@ export function isGrey(data) {
 }
 
 /**
+ * The curve that gives an answer a mean luminance: its gain, for x -> gain x / (1 + (gain - 1) x).
+ * @param {ImageData} image
+ * @param {object} answer As StripModel gives it.
+ * @param {{brightness: number | null, denoise: number}} wanted Without a brightness there is no curve, and null is returned.
+ */
+export function findCurve(image, answer, { brightness, denoise }) {
+  if (brightness === null) return null;
+  const counts = new Float64Array(answer.scale + 1);
+  for (const row of answerRows(image, answer, denoise)) {
+    for (let i = 0; i < row.length; i += 3) {
+      for (let c = 0; c < 3; c++) counts[Math.round(clamped(row[i + c]) * answer.scale)] += LUMA[c];
+    }
+  }
+  const total = counts.reduce((sum, count) => sum + count);
+  const mean = (stops) =>
+    counts.reduce((sum, count, i) => sum + count * curved(i / answer.scale, 2 ** stops), 0) / total;
+  let [low, high] = [-MOST_STOPS, MOST_STOPS];
+  if (brightness < mean(low) - 1e-3 || brightness > mean(high) + 1e-3) {
+    const range = `${mean(low).toFixed(2)} to ${mean(high).toFixed(2)}`;
+    throw new Unreachable(`A brightness of ${brightness} cannot be reached: this picture can have ${range}.`);
+  }
+  for (let step = 0; step < 40; step++) {
+    const middle = (low + high) / 2;
+    if (mean(middle) < brightness) low = middle;
+    else high = middle;
+  }
+  return 2 ** high;
+}
+
+/**
  * A photograph and its answer mixed by strength: 0 gives the photograph, 1 the answer. Grey stays grey, opacity stays.
  * @param {ImageData} image
  * @param {{values: Int16Array, width: number, scale: number}} answer As StripModel gives it.
- * @param {number} strength
+ * @param {{strength: number, denoise: number}} wanted With a denoise of 0 the answer has the photograph's own noise.
+ * @param {number | null} curve As findCurve gives it.
  * @param {boolean} grey
  * @returns {ImageData}
  */
-export function mix(image, answer, strength, grey) {
+export function mix(image, answer, { strength, denoise }, curve, grey) {
   const { width, height, data } = image;
   const out = new ImageData(width, height);
-  const level = 255 / answer.scale;
-  for (let y = 0; y < height; y++) {
-    let from = y * answer.width * 3;
-    for (let i = y * width * 4, end = i + width * 4; i < end; i += 4, from += 3) {
+  let i = 0;
+  for (const row of answerRows(image, answer, denoise)) {
+    for (let x = 0; x < row.length; x += 3, i += 4) {
       for (let c = 0; c < 3; c++) {
         const value = data[i + c];
+        const bright = curve === null ? row[x + c] : 255 * curved(clamped(row[x + c]), curve);
         // the array rounds and clamps
-        out.data[i + c] = value + (answer.values[from + c] * level - value) * strength;
+        out.data[i + c] = value + (bright - value) * strength;
       }
       if (grey) {
-        const luma = 0.299 * out.data[i] + 0.587 * out.data[i + 1] + 0.114 * out.data[i + 2];
+        const luma = LUMA[0] * out.data[i] + LUMA[1] * out.data[i + 1] + LUMA[2] * out.data[i + 2];
         out.data.fill(luma, i, i + 3);
       }
       out.data[i + 3] = data[i + 3];
     }
   }
   return out;
+}
+
+const curved = (x, gain) => (gain * x) / (1 + (gain - 1) * x);
+
+const clamped = (value) => Math.min(Math.max(value / 255, 0), 1);
+
+/** The rows of an answer in grey levels, not rounded, with as much of the photograph's noise as denoise leaves. */
+function* answerRows(image, answer, denoise) {
+  const { width, height, data } = image;
+  const level = 255 / answer.scale;
+  const row = new Float32Array(3 * width);
+  const near = new NearRows(image, answer);
+  for (let y = 0; y < height; y++) {
+    for (let i = 0, from = y * answer.width * 3; i < row.length; i++) row[i] = answer.values[from + i] * level;
+    if (denoise < 1) {
+      near.moveTo(y);
+      for (let c = 0; c < 3; c++) near.addNoise(row, data, c, denoise);
+    }
+    yield row;
+  }
+}
+
+/** Sums of each column over the rows near one, of the answer and of the photograph, for means around each pixel. */
+class NearRows {
+  constructor(image, answer) {
+    Object.assign(this, { image, answer, rows: 0, y: -1 });
+    this.answers = new Float64Array(3 * image.width);
+    this.pixels = new Float64Array(3 * image.width);
+  }
+
+  /** Go to the next row. */
+  moveTo(y) {
+    if (y === 0) for (let first = 0; first < REACH; first++) this.add(first, 1);
+    this.add(y + REACH, 1);
+    this.add(y - REACH - 1, -1);
+    this.y = y;
+  }
+
+  add(y, sign) {
+    const { width, height, data } = this.image;
+    if (y < 0 || y >= height) return;
+    this.rows += sign;
+    const { answers, pixels } = this;
+    const { values } = this.answer;
+    for (let i = 0, j = 3 * y * this.answer.width, k = 4 * y * width; i < 3 * width; i += 3, j += 3, k += 4) {
+      for (let c = 0; c < 3; c++) {
+        answers[i + c] += sign * values[j + c];
+        pixels[i + c] += sign * data[k + c];
+      }
+    }
+  }
+
+  /** Mix a colour of a row of the answer with the photograph's, which is brought to the local mean of the answer. */
+  addNoise(row, data, c, denoise) {
+    const { answers, pixels } = this;
+    const { width } = this.image;
+    const level = 255 / this.answer.scale;
+    let answered = 0;
+    let seen = 0;
+    let columns = 0;
+    for (let x = -REACH; x < width; x++) {
+      const enters = 3 * (x + REACH) + c;
+      const leaves = 3 * (x - REACH - 1) + c;
+      if (enters < 3 * width) {
+        answered += answers[enters];
+        seen += pixels[enters];
+        columns++;
+      }
+      if (leaves >= 0) {
+        answered -= answers[leaves];
+        seen -= pixels[leaves];
+        columns--;
+      }
+      if (x < 0) continue;
+      const count = this.rows * columns;
+      const own = (data[4 * (this.y * width + x) + c] * (level * answered + count)) / (seen + count);
+      row[3 * x + c] = own + denoise * (row[3 * x + c] - own);
+    }
+  }
 }
 
 /** A bitmap of an image that is no longer than a side, for the screen. */

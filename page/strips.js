@@ -2,7 +2,8 @@
 //
 // The model is cut before each layer that looks at the whole picture. A read graph computes what lies between two cuts,
 // for some rows and a halo around them; a write graph sums up those rows. When all rows are written, the sums are the
-// state that the next read graph is given. So the tone is one for the whole picture, and strips leave no seams.
+// state that the next read graph is given. So the tone is one for the whole picture, and strips leave no seams. Exposure,
+// by which the picture passes before all else, is such a state too.
 // saga_mm/onnx/strip_model.py does the same in Python.
 
 const STRIP_BYTES = 256 * 2 ** 20;
@@ -18,28 +19,30 @@ export class StripModel {
     model.ort = ort;
     model.plan = await (await fetchFile(new URL('plan.json', folder))).json();
     model.sessions = new Map();
-    for (const { read, write } of model.plan.graphs) {
-      for (const name of write ? [read, write] : [read]) {
-        const content = await (await fetchFile(new URL(name, folder))).arrayBuffer();
-        model.sessions.set(name, await ort.InferenceSession.create(content, { enableCpuMemArena: false }));
-      }
+    const { exposure, graphs } = model.plan;
+    const names = [exposure?.write, exposure?.gain, ...graphs.flatMap(({ read, write }) => [read, write])];
+    for (const name of names.filter(Boolean)) {
+      const content = await (await fetchFile(new URL(name, folder))).arrayBuffer();
+      model.sessions.set(name, await ort.InferenceSession.create(content, { enableCpuMemArena: false }));
     }
     return model;
   }
 
   /**
-   * The answer of the model before the strength is applied.
+   * The answer of the model before all that picture.js does with it.
    * @param {{width: number, height: number, data: Uint8ClampedArray}} image RGBA.
-   * @param {(share: number) => void} report Told after each strip which share of the work is done.
+   * @param {number | null} wanted Mean luminance that the image is exposed to; null for what the model predicts.
+   * @param {(share: number) => any} report Told after each strip which share of the work is done, and waited for.
    * @param {number} stripBytes What the computation on a strip may take, about.
-   * @returns {Promise<{values: Int16Array, width: number, scale: number}>} RGB in units of 1 / scale; rows are as wide as
-   *   the padded image.
+   * @returns {Promise<{values: Int16Array, width: number, scale: number, brightness: number | null}>} RGB in units of
+   *   1 / scale; rows are as wide as the padded image. The brightness is the one that was wanted or predicted.
    */
-  async run(image, report, stripBytes = STRIP_BYTES) {
+  async run(image, wanted, report, stripBytes = STRIP_BYTES) {
     const { unit, graphs, scale } = this.plan;
     const [units, columns] = [image.height, image.width].map((side) => Math.ceil(side / unit));
     const maps = new Map();
     const work = graphs.reduce((sum, graph) => sum + graph.floats, 0) * units;
+    const { gain, brightness } = await this.expose(image, wanted, stripBytes);
     let state = [];
     let done = 0;
     for (const [index, graph] of graphs.entries()) {
@@ -49,10 +52,10 @@ export class StripModel {
       for (let start = 0; start < units; ) {
         const stop = Math.min(start + Math.max(height, 1), units);
         const strip = { start, stop, units, columns };
-        await this.read(graph, strip, maps, image, state);
+        await this.read(graph, strip, maps, image, graph.gain ? { gain } : {}, state);
         if (graph.write) await this.write(graph, strip, maps, sums);
         done += graph.floats * (stop - start);
-        report(done / work);
+        await report(done / work);
         start = stop;
       }
       state = sums;
@@ -61,7 +64,27 @@ export class StripModel {
         if (!needed && name !== 'answer') maps.delete(name);
       }
     }
-    return { values: maps.get('answer'), width: columns * unit, scale };
+    return { values: maps.get('answer'), width: columns * unit, scale, brightness };
+  }
+
+  /** The gain of the exposure, and the brightness that it is for; nothing of a model without one. */
+  async expose({ width, height, data }, wanted, stripBytes) {
+    const { exposure } = this.plan;
+    if (!exposure) return { brightness: null };
+    const { sparse, floats } = exposure;
+    const rows = Math.max(Math.floor(stripBytes / (4 * floats * sparse * width)), 1) * sparse;
+    let levels = null;
+    for (let start = 0; start < height; start += rows) {
+      const count = Math.min(rows, height - start);
+      const values = new Uint8Array(data.buffer, data.byteOffset + start * width * 4, count * width * 4);
+      const image = new this.ort.Tensor('uint8', values, [count, width, 4]);
+      const written = (await this.sessions.get(exposure.write).run({ image })).levels;
+      levels ??= new Mean(written.dims, written.data.length);
+      levels.add(written.data, Math.ceil(count / sparse) / Math.ceil(height / sparse));
+    }
+    const inputs = { levels: levels.tensor(this.ort), wanted: new this.ort.Tensor('float32', [wanted ?? 0], [1]) };
+    const { gain, brightness } = await this.sessions.get(exposure.gain).run(inputs);
+    return { gain, brightness: brightness.data[0] };
   }
 
   newMap(name, units, columns) {
@@ -83,9 +106,10 @@ export class StripModel {
   }
 
   /** Fill the rows of a strip in the maps that a graph gives. */
-  async read(graph, { start, stop, units, columns }, maps, image, state) {
+  async read(graph, { start, stop, units, columns }, maps, image, given, state) {
     const [first, last] = [Math.max(start - graph.halo, 0), Math.min(stop + graph.halo, units)];
-    const inputs = Object.fromEntries(graph.state.map((name, i) => [name, state[i].tensor(this.ort)]));
+    const inputs = { ...given };
+    graph.state.forEach((name, i) => (inputs[name] = state[i].tensor(this.ort)));
     for (const name of graph.maps) {
       const size = this.rowSize(name, columns);
       const rows =

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement import Exposure, LowLightEnhancer
+from saga_mm.models.enhancement.exposure import SPARSE, STOPS, ExposureState, expose, luminance
 from saga_mm.models.enhancement.finish import mix
-from saga_mm.onnx.file import ENHANCED, IMAGE, STRENGTH
+from saga_mm.onnx.file import BRIGHTNESS, ENHANCED, IMAGE, STRENGTH
 
 Answers = Sequence[torch.Tensor]
 
@@ -88,6 +89,9 @@ class BackboneGraph(ExportGraph):
 class EnhancerGraph(ExportGraph):
     """:meth:`LowLightEnhancer.enhance`, with the strength as an input or as a constant.
 
+    Beside a strength that is an input, a model with an exposure has the mean luminance that the image is exposed to.
+    The curve that brings the answer itself to that mean is left to the program that runs the file.
+
     Args:
         model: The model.
         strength: The constant; None for an input.
@@ -95,35 +99,48 @@ class EnhancerGraph(ExportGraph):
 
     kind = 'enhancer'
     output = 'enhanced: float32 (1, 3, height, width), RGB in [0, 1]'
-    checked_strength = 0.8
+    checked_strength, checked_brightness = 0.8, 0.3
 
     def __init__(self, model: LowLightEnhancer, strength: float | None = None) -> None:
         super().__init__(model)
         self.strength, self.pad_divisor = strength, model.pad_divisor
-        asked = (
-            '; strength: a float32 number, 0 gives the image as it is, 1 the full answer' if strength is None else ''
-        )
-        self.input = f'image: float32 (1, 3, height, width), RGB in [0, 1]{asked}'
+        self.exposes = strength is None and model.exposure is not None
+        self.input = 'image: float32 (1, 3, height, width), RGB in [0, 1]'
+        if strength is None:
+            self.input += '; strength: a float32 number, 0 gives the image as it is, 1 the full answer'
+        if self.exposes:
+            self.input += '; brightness: a float32 number, the mean luminance to expose to, 0 for the predicted one'
 
     def sample(self, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(1, 3, height, width, generator=generator)
 
     def examples(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         strength = {STRENGTH: torch.tensor(self.checked_strength)} if self.strength is None else {}
-        return {IMAGE: image, **strength}
+        brightness = {BRIGHTNESS: torch.tensor(self._brightness(image))} if self.exposes else {}
+        return {IMAGE: image, **strength, **brightness}
 
     def outputs(self) -> list[str]:
         return [ENHANCED]
 
-    def forward(self, image: torch.Tensor, strength: torch.Tensor | None = None) -> torch.Tensor:
-        answer = self.model(image)
+    def _brightness(self, image: torch.Tensor) -> float:
+        """What is checked with an image: the predicted brightness where its height is odd, else a given one."""
+        return 0.0 if image.shape[2] % 2 else self.checked_brightness
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        strength: torch.Tensor | None = None,
+        brightness: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        answer = self.model.answer(image, brightness)
         if self.strength is not None:
             return mix(image, answer, self.strength)
         return torch.lerp(image, answer, strength).clamp(0, 1)
 
     def reference(self, image: torch.Tensor) -> Answers:
         strength = self.checked_strength if self.strength is None else self.strength
-        return (self.original[0].enhance(image, strength),)
+        wanted = torch.tensor([self._brightness(image)]) if self.exposes else None
+        return (mix(image, self.original[0].answer(image, wanted), strength),)
 
 
 class AdaptiveMean(nn.Module):
@@ -145,6 +162,26 @@ class AdaptiveMean(nn.Module):
         return rows @ x @ columns.transpose(0, 1)
 
 
+class ExposureAtOnce(Exposure):
+    """An exposure that tries all gains at once: a graph with operators for each of them takes long to make and to load.
+
+    Args:
+        exposure: The exposure that it equals.
+    """
+
+    peak_floats_per_token = 4 * 3 * len(STOPS) / SPARSE**2
+
+    def __init__(self, exposure: Exposure) -> None:
+        super().__init__(exposure.fc1.out_features)
+        self.load_state_dict(exposure.state_dict())
+
+    def measure(self, image: torch.Tensor) -> ExposureState:
+        x = image[None, :, :, ::SPARSE, ::SPARSE]
+        gains = torch.tensor([2.0**stops for stops in STOPS]).view(-1, 1, 1, 1, 1)
+        levels = luminance(expose(x, gains).flatten(0, 1)).unflatten(0, (len(STOPS), image.shape[0]))
+        return ExposureState(levels.transpose(0, 1), 1)
+
+
 def _cells(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
     """The share of each of ``side`` places in each of ``count`` means."""
     index, place = torch.arange(count)[:, None], torch.arange(side)[None]
@@ -154,7 +191,7 @@ def _cells(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def exportable(model: nn.Module) -> nn.Module:
-    """A copy of a model in which layers whose export would be wrong are replaced by equal ones."""
+    """A copy of a model in which layers whose export would be wrong or large are replaced by equal ones."""
     model = copy.deepcopy(model)
     for parent in list(model.modules()):
         for name, child in parent.named_children():
@@ -162,4 +199,6 @@ def exportable(model: nn.Module) -> nn.Module:
                 size = child.output_size if isinstance(child.output_size, (list, tuple)) else (child.output_size,) * 2
                 if None not in size:
                     setattr(parent, name, AdaptiveMean(size))
+            elif isinstance(child, Exposure):
+                setattr(parent, name, ExposureAtOnce(child))
     return model

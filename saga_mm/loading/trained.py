@@ -23,6 +23,7 @@ class Trained:
     Args:
         cfg: The config.
         checkpoint: The weights; nothing in the file is executed.
+        loaded: What was read of the checkpoint, if it was.
 
     Attributes:
         cfg: The config.
@@ -33,9 +34,11 @@ class Trained:
         SagaError: The checkpoint is missing, damaged, no checkpoint, or would run code when read.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, cfg: Config, checkpoint: str | os.PathLike[str], loaded: Mapping[str, Any] | None = None
+    ) -> None:
         self.cfg, self.checkpoint = cfg, checkpoint
-        self._loaded = load_checkpoint(checkpoint)
+        self._loaded = load_checkpoint(checkpoint) if loaded is None else loaded
         meta = self._loaded.get('meta')
         self.meta: Mapping[str, Any] = meta if isinstance(meta, Mapping) else {}
 
@@ -50,7 +53,7 @@ class Trained:
         return cls(load_config(config, cfg_options), checkpoint)
 
     def build(self) -> nn.Module:
-        """The model with its weights, on the CPU.
+        """The model with its weights, on the CPU. It has ``cfg`` and ``dataset_meta``, as mmdet's functions set them.
 
         Raises:
             SagaError: The config describes no model, or the checkpoint is of another one.
@@ -58,6 +61,7 @@ class Trained:
         model, state = build_model(self.cfg), state_of(self._loaded)
         check_match(model, state, self.checkpoint)
         model.load_state_dict(state)
+        model.cfg, model.dataset_meta = self.cfg, dict(self.meta.get('dataset_meta') or {})
         return model
 
     def keep(self) -> None:

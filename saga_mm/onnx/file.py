@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 SUFFIX = '.onnx'
 OPSETS = range(17, 24)
-IMAGE, STRENGTH, ENHANCED, LABELS, SCORES = 'image', 'strength', 'enhanced', 'labels', 'scores'
+IMAGE, STRENGTH, BRIGHTNESS = 'image', 'strength', 'brightness'
+ENHANCED, LABELS, SCORES = 'enhanced', 'labels', 'scores'
 # what is said to whoever names more than the file
 SELF_CONTAINED = 'has its weights and options in it; name neither a checkpoint nor --cfg-options'
 # protobuf itself ends at 2 GiB; the largest model of the package takes a fifth of a GiB
@@ -35,12 +36,14 @@ class OnnxFile(NamedTuple):
         content: The model, as ONNX Runtime takes it.
         facts: What the file says of itself.
         opset: The version of its operators.
+        inputs: Names of its inputs.
         outputs: Names of its outputs.
     """
 
     content: bytes
     facts: Facts
     opset: int
+    inputs: frozenset[str]
     outputs: tuple[str, ...]
 
 
@@ -71,14 +74,16 @@ def read_onnx(path: str | os.PathLike[str], kind: str | None = None) -> OnnxFile
         raise SagaError(f'{path}: is of kind {facts.kind}, and a file of kind {kind} is needed here')
     opset = _require_plain(path, proto)
     given = {value.name for value in proto.graph.input}
-    expected = {IMAGE, STRENGTH} if facts.kind == 'enhancer' and facts.strength is None else {IMAGE}
+    chosen = {STRENGTH} if facts.kind == 'enhancer' and facts.strength is None else set()
+    # of models with an exposure
+    expected = {IMAGE} | chosen | (chosen and given & {BRIGHTNESS})
     outputs = tuple(value.name for value in proto.graph.output)
     known = {'enhancer': [(ENHANCED,)], 'segmentor': [(LABELS,), (SCORES,)]}.get(facts.kind, [outputs])
     if given != expected or outputs not in known:
         raise SagaError(f'{path}: is not read, since its inputs and outputs are not those of an exported {facts.kind}')
     # what is run is what was checked, and not other bytes that parse to the same
     proto.producer_name = MARK
-    return OnnxFile(proto.SerializeToString(), facts, opset, outputs)
+    return OnnxFile(proto.SerializeToString(), facts, opset, frozenset(given), outputs)
 
 
 def require_libraries(*names: str, purpose: str) -> None:

@@ -30,7 +30,7 @@ class ExportedModel:
 
     def __init__(self, path: str | os.PathLike[str], device: str | None = None) -> None:
         file = read_onnx(path, self.kind)
-        self.path, self.facts, self.outputs = path, file.facts, file.outputs
+        self.path, self.facts, self.inputs, self.outputs = path, file.facts, file.inputs, file.outputs
         self._session = open_session(file.content, device, path)
 
     def run(self, image: np.ndarray, **more: np.ndarray) -> np.ndarray:

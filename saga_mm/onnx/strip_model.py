@@ -22,25 +22,41 @@ class StripModel:
         self.plan = plan
         self.sessions = {name: open_session(content, 'cpu') for name, content in files.items()}
 
-    def __call__(self, image: np.ndarray, rows: int, strength: float = 1.0) -> np.ndarray:
-        """The enhanced image.
+    def __call__(self, image: np.ndarray, rows: int, brightness: float | None = None) -> np.ndarray:
+        """The answer of the model, ``(H, W, 3)`` float32, not clamped.
 
         Args:
             image: ``(H, W, 3)``, uint8.
             rows: Of a strip, in units of the plan.
-            strength: 0 gives the image as it is, 1 the full answer.
+            brightness: Mean luminance that the image is exposed to; None for what the model predicts.
         """
         (height, width), unit = image.shape[:2], self.plan['unit']
         padded = np.pad(image, ((0, -height % unit), (0, -width % unit), (0, 1)), 'edge')
-        maps, state = {'image': padded}, []
+        maps, state, gain = {'image': padded}, [], self._gain(padded[:height, :width], rows, brightness)
         for graph in self.plan['graphs']:
-            state = self._run(graph, maps, state, rows)
-        answer = maps['answer'][:height, :width] / np.float32(self.plan['scale'])
-        original = image / np.float32(255)
-        return ((original + (answer - original) * np.float32(strength)).clip(0, 1) * 255).round().astype(np.uint8)
+            state = self._run(graph, maps, state, rows, gain)
+        return maps['answer'][:height, :width] / np.float32(self.plan['scale'])
+
+    def _gain(self, image: np.ndarray, rows: int, brightness: float | None) -> dict[str, np.ndarray]:
+        """Of the exposure, if the model has one."""
+        exposure = self.plan['exposure']
+        if exposure is None:
+            return {}
+        sparse, levels, count = exposure['sparse'], 0, -(-len(image) // exposure['sparse'])
+        for start in range(0, len(image), rows * sparse):
+            piece = np.ascontiguousarray(image[start : start + rows * sparse])
+            (written,) = run_session(self.sessions[exposure['write']], {'image': piece}, 'a strip')
+            levels = levels + written * (-(-len(piece) // sparse) / count)
+        given = {'levels': np.float32(levels), 'wanted': np.array([brightness or 0], np.float32)}
+        return {'gain': run_session(self.sessions[exposure['gain']], given, 'a state')[0]}
 
     def _run(
-        self, graph: Mapping[str, Any], maps: dict[str, np.ndarray], state: Sequence[np.ndarray], rows: int
+        self,
+        graph: Mapping[str, Any],
+        maps: dict[str, np.ndarray],
+        state: Sequence[np.ndarray],
+        rows: int,
+        gain: Mapping[str, np.ndarray],
     ) -> list[np.ndarray]:
         """Fill the maps that a graph gives, and return the state that comes after it."""
         units = len(maps['image']) // self.plan['unit']
@@ -49,6 +65,7 @@ class StripModel:
             stop = min(start + rows, units)
             first, last = max(start - graph['halo'], 0), min(stop + graph['halo'], units)
             given = {name: self._rows(name, maps[name], first, last) for name in graph['maps']}
+            given |= gain if graph['gain'] else {}
             answers = run_session(self.sessions[graph['read']], given | dict(zip(graph['state'], state)), 'a strip')
             for name, answer in zip(graph['gives'], answers):
                 made[name].append(self._rows(name, answer, start - first, stop - first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +21,10 @@ from saga_mm.display.overlay import class_shares
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import ENDING, find_jobs
 from saga_mm.loading.work_dir import find_best
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import load_weights, shipped_weights
 from saga_mm.tasks.detection.detector import Detector
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.photographs import enhance_photo
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 
@@ -33,6 +34,8 @@ Tell = Callable[[float, str], None]
 # of pictures that a network looks at whole, with hooks; and of those that are drawn on
 LOOKED_SIDE, DRAWN_SIDE = 640, 1280
 MOST_DRAWN = 40
+# of the colour of a class over a picture
+COVER = 0.6
 _one_at_a_time = threading.Lock()
 
 
@@ -85,23 +88,22 @@ def segmenter(chosen: tuple[str, str], device: str | None) -> Segmenter:
 
 @one_at_a_time
 def enhance(
-    path: str | None, weights: str, strength: float, folder: Path, device: str | None, tell: Tell
+    path: str | None, weights: str, finish: Finish, folder: Path, device: str | None, tell: Tell
 ) -> tuple[tuple[np.ndarray, np.ndarray], str]:
     """A photograph before and after, as large as a screen; and the file at full size, of the kind that came in.
 
     Args:
         path: The photograph.
         weights: One of :func:`shipped_weights`.
-        strength: 0 gives the photograph as it is, 1 the answer.
+        finish: Strength, brightness and denoising.
         folder: Where the file goes, into a folder of its own.
         device: As of :class:`Models`.
         tell: Called with the share that is done and what is being done.
 
     Raises:
-        SagaError: What was sent is no photograph or too large, or a number is not in order.
+        SagaError: What was sent is no photograph or too large, or no curve reaches the brightness.
     """
     require_picture(path)
-    finish = wanted_finish(strength)
     try:
         jobs, _, refused = find_jobs([path], tempfile.mkdtemp(dir=folder))
         if refused:
@@ -118,8 +120,10 @@ def enhance(
 
 
 @one_at_a_time
-def detect(path: str | None, chosen: tuple[str, str], threshold: float, device: str | None) -> tuple[Any, list[list]]:
-    """A picture with boxes, or masks where the model has them, and a row for each object: class, score, box.
+def detect(
+    path: str | None, chosen: tuple[str, str], threshold: float, device: str | None
+) -> tuple[Any, dict[str, str], list[list]]:
+    """A picture with boxes and the masks that the model has, the colour of each, and a row for each: class, score, box.
 
     Args:
         path: The picture.
@@ -136,16 +140,29 @@ def detect(path: str | None, chosen: tuple[str, str], threshold: float, device: 
     kept = [index for index in np.argsort(-found.scores) if found.scores[index] >= threshold]
     small = reduced(picture, DRAWN_SIDE)
     scale = small.shape[1] / picture.shape[1]
-    marks, rows = [], []
+    marks, colours, rows = [], {}, []
     for index in kept:
         name, score, box = model.classes[found.labels[index]], float(found.scores[index]), found.bboxes[index]
         rows.append([name, round(score, 2), ' '.join(f'{side:.0f}' for side in box)])
         if len(marks) < MOST_DRAWN:
-            part = tuple(int(side) for side in box * scale)
-            if 'masks' in found:
-                part = cv2.resize(found.masks[index].astype(np.float32), small.shape[1::-1])
-            marks.append((part, f'{name} {score:.2f}'))
-    return (small, marks), rows
+            label = f'{name} {score:.2f}'
+            marks.append((_outline(small, box * scale, found.masks[index] if 'masks' in found else None), label))
+            colours[label] = _hex(model.metainfo['palette'][found.labels[index]])
+    return (small, marks), colours, rows
+
+
+def _outline(picture: np.ndarray, box: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """How much of its colour an object has over each pixel of a picture: all at the edges of its box."""
+    cover = np.zeros(picture.shape[:2], np.float32)
+    if mask is not None:
+        cover = COVER * cv2.resize(mask.astype(np.float32), picture.shape[1::-1])
+    left, top, right, bottom = (round(float(side)) for side in box)
+    width = max(2, picture.shape[1] // 400)
+    return cv2.rectangle(cover, (left, top), (right - 1, bottom - 1), 1.0, width)
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return '#' + bytes(colour).hex()
 
 
 @one_at_a_time
@@ -162,8 +179,8 @@ def segment(path: str | None, chosen: tuple[str, str], device: str | None) -> tu
     present = [index for index in np.argsort(-np.asarray(shares), kind='stable') if shares[index]]
     small = reduced(picture, DRAWN_SIDE)
     labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    marks = [((labels == index).astype(np.float32), model.classes[index]) for index in present]
-    colours = {model.classes[index]: '#' + bytes(model.metainfo['palette'][index]).hex() for index in present}
+    marks = [(COVER * (labels == index).astype(np.float32), model.classes[index]) for index in present]
+    colours = {model.classes[index]: _hex(model.metainfo['palette'][index]) for index in present}
     return (small, marks), colours, [[model.classes[index], f'{100 * shares[index]:.1f} %'] for index in present]
 
 

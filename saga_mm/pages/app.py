@@ -17,6 +17,7 @@ from saga_mm.analysis.gate_maps import KINDS
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.models.enhancement.weight_files import shipped_weights
+from saga_mm.tasks.enhancement.inferencer import AUTO, wanted_finish
 
 from . import answers
 from .answers import Models
@@ -32,9 +33,13 @@ footer { display: none !important; }
 .gradio-container { max-width: 72rem !important; margin: 0 auto !important; }
 /* a table scrolls by itself, and does not widen the page */
 .table-wrap { contain: inline-size; }
+/* pictures of their own shape, all of them seen */
+#gates .grid-wrap { max-height: none !important; height: auto !important; }
+#gates .thumbnail-item { aspect-ratio: auto !important; height: auto !important; }
 @media (max-width: 40rem) {
   .gradio-container .main { padding: 0.75rem !important; }
   .tab-wrapper button { padding: 0 0.5rem !important; }
+  #gates .grid-container { grid-template-columns: 1fr !important; }
 }
 """
 
@@ -183,7 +188,8 @@ def with_messages(gradio: Any, function: Callable) -> Callable:
 def _photo(gradio: Any, samples: list[str], label: str) -> Any:
     photo = gradio.File(label=label, file_types=['image'], type='filepath', height=140, elem_classes='photo')
     if samples:
-        gradio.Examples([[path] for path in samples], [photo], label='Samples')
+        labels = [Path(path).stem.replace('_', ' ').capitalize() for path in samples]
+        gradio.Examples([[path] for path in samples], [photo], label='Samples', example_labels=labels)
     return photo
 
 
@@ -193,6 +199,11 @@ def _enhance_tab(gradio: Any, models: Models, results: Path, samples: list[str])
             photo = _photo(gradio, samples, 'Dark photograph')
             weights = gradio.Dropdown(shipped_weights(), value='base', label='Weights')
             strength = gradio.Slider(0, 1.5, 1.0, step=0.05, label='Strength')
+            auto = gradio.Checkbox(True, label='Automatic brightness')
+            brightness = gradio.Slider(
+                0.05, 0.95, 0.45, step=0.01, label='Brightness', info='Mean luminance of the result', visible=False
+            )
+            denoise = gradio.Slider(0, 1, 1.0, step=0.05, label='Noise removal')
             button = gradio.Button('Enhance', variant='primary', elem_id='enhance')
         with gradio.Column(scale=2):
             slider = gradio.ImageSlider(label='Before and after', interactive=False, max_height=600, elem_id='compare')
@@ -201,11 +212,22 @@ def _enhance_tab(gradio: Any, models: Models, results: Path, samples: list[str])
     # gradio finds it among the defaults
     waiting = gradio.Progress()
 
-    def run(path: str | None, name: str, share: float, progress: Any = waiting) -> tuple[Any, Any]:
-        pair, file = answers.enhance(path, name, share, results, models.device, partial(_tell, progress))
+    def run(
+        path: str | None,
+        name: str,
+        share: float,
+        predicted: bool,
+        level: float,
+        clean: float,
+        progress: Any = waiting,
+    ) -> tuple[Any, Any]:
+        finish = wanted_finish(share, AUTO if predicted else level, denoise=clean)
+        pair, file = answers.enhance(path, name, finish, results, models.device, partial(_tell, progress))
         return pair, gradio.DownloadButton(value=file, interactive=True)
 
-    button.click(with_messages(gradio, run), [photo, weights, strength], [slider, download], api_name='enhance')
+    auto.change(lambda on: gradio.Slider(visible=not on), [auto], [brightness], api_name=False, queue=False)
+    asked = [photo, weights, strength, auto, brightness, denoise]
+    button.click(with_messages(gradio, run), asked, [slider, download], api_name='enhance')
 
 
 def _tell(progress: Any, share: float, what: str) -> None:
@@ -228,7 +250,8 @@ def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
             )
 
     def run(path: str | None, lowest: float) -> Any:
-        return answers.detect(path, models.detect, lowest, models.device)
+        marked, colours, rows = answers.detect(path, models.detect, lowest, models.device)
+        return gradio.AnnotatedImage(value=marked, color_map=colours), rows
 
     button.click(with_messages(gradio, run), [photo, threshold], [drawn, table], api_name='detect')
 
@@ -263,8 +286,11 @@ def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
             kind = gradio.Radio(list(titles.items()), value='product', label='Gate')
             button = gradio.Button('Look inside', variant='primary', elem_id='look')
         with gradio.Column(scale=2):
-            gallery = gradio.Gallery(label='Gates, from blue (closed) to yellow (open)', columns=2, elem_id='gates')
-            headers = ['layer', 'key gate', 'value gate', 'product', 'rank of state']
+            gradio.Markdown('Gates of each layer and their mean, from blue (closed) to yellow (open)')
+            gallery = gradio.Gallery(
+                label='Gates', show_label=False, columns=2, height='auto', object_fit='contain', elem_id='gates'
+            )
+            headers = ['layer', 'key', 'value', 'both', 'rank']
             table = gradio.Dataframe(
                 headers=headers, label='Means of the gates, and effective rank of the state', wrap=True
             )

@@ -81,7 +81,7 @@ def dark_sample() -> bytes | None:
 
 def dark_samples(folder: Path) -> list[str]:
     """Dark photographs to try, as files."""
-    content, path = dark_sample(), folder / 'dark.jpg'
+    content, path = dark_sample(), folder / 'night.jpg'
     if content is None:
         return []
     write_file(path, content)

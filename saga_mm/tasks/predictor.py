@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,12 @@ from mmengine.registry import DefaultScope
 from saga_mm.display.overlay import palette
 from saga_mm.engines import use_engine
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
+from saga_mm.hub import read_trained, save
 from saga_mm.loading.datasets import LOADERS, leaf_datasets
 from saga_mm.loading.stack import require_stack
 from saga_mm.loading.trained import Trained
+from saga_mm.loading.work_dir import find_best
 from saga_mm.tasks import task_of
 from saga_mm.tasks.device import find_device
 from saga_mm.tasks.own_data import class_counts, set_num_classes
@@ -38,8 +42,8 @@ class Predictor:
     own data works with the config that the training started from.
 
     Args:
-        config: The config file; or config and checkpoint as they were read.
-        checkpoint: The weights; nothing in the file is executed.
+        config: The config file; config and checkpoint as they were read; or a folder of :meth:`save`.
+        checkpoint: The weights, or a work folder, of which the best are taken; nothing in the file is executed.
         device: Where to run, such as ``'cuda:0'``; by default a GPU if there is one.
         cfg_options: Values of the config to change, by dotted key.
         engine: ``'torch'``, ``'openvino'``, or ``'auto'``: OpenVINO on a CPU, where the work is worth its start.
@@ -69,9 +73,7 @@ class Predictor:
         require_stack(*{self.task.scope} & {'mmdet', 'mmseg'})
         self.device = find_device(device)
         if not isinstance(config, Trained):
-            if checkpoint is None:
-                raise SagaError(f'config {config}: name its checkpoint as well')
-            config = Trained.read(config, checkpoint, cfg_options)
+            config = self._read(config, checkpoint, cfg_options)
         self.cfg = config.cfg
         if task_of(self.cfg) is not self.task:
             raise SagaError(
@@ -81,8 +83,17 @@ class Predictor:
         self.metainfo = self._metainfo(config.meta)
         self.classes: tuple[str, ...] = tuple(self.metainfo['classes'])
         self.model = use_engine(config.build().to(self.device).eval(), engine, precision)
+        self.model.dataset_meta = self.metainfo
         self._prepare_model()
         self._pipeline = self._build_pipeline()
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model with its classes into a folder, which this class and :func:`saga_mm.load` read.
+
+        Raises:
+            SagaError: The model has a part that is not registered, or a file cannot be written.
+        """
+        return save(self.model, folder)
 
     def predict(self, image: np.ndarray) -> Any:
         """The stack's data sample for an image ``(H, W, 3)`` uint8, RGB."""
@@ -90,6 +101,20 @@ class Predictor:
         batch = {'inputs': [data['inputs']], 'data_samples': [data['data_samples']]}
         with torch.no_grad():
             return self.model.test_step(batch)[0]
+
+    def _read(
+        self,
+        config: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] | None,
+        cfg_options: dict[str, Any] | None,
+    ) -> Trained:
+        if checkpoint is not None:
+            return Trained.read(config, find_best(checkpoint), cfg_options)
+        if not user_path(config).is_dir():
+            raise SagaError(f'config {config}: name its checkpoint as well')
+        if cfg_options:
+            raise SagaError(f'{config}: cfg_options are for config files')
+        return read_trained(user_path(config))
 
     def _prepare_model(self) -> None:
         """Change how the model predicts."""
@@ -105,7 +130,9 @@ class Predictor:
                 set_num_classes(self.cfg.model, count, data.heads)
         else:
             loader = self.cfg.get('test_dataloader') or self.cfg.get('val_dataloader')
-            found = data.metainfo_of(next(leaf_datasets(loader.dataset))) if loader else {}
+            dataset = next(leaf_datasets(loader.dataset)) if loader else {}
+            # folders of models name no data set
+            found = data.metainfo_of(dataset) if 'type' in dataset else {}
             if not found.get('classes') or isinstance(found['classes'], str):
                 raise SagaError(f'config {self.cfg.filename}: neither it nor the checkpoint names the classes')
         if len(found.get('palette') or ()) != len(found['classes']):

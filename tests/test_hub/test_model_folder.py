@@ -46,9 +46,10 @@ def test_backbone_round_trip(tmp_path):
     assert (again / 'model.safetensors').read_bytes() == (folder / 'model.safetensors').read_bytes()
 
 
-def test_enhancer_round_trip(tmp_path):
+@pytest.mark.parametrize('save', [saga_mm.save, lambda model, folder: model.save(folder)])
+def test_enhancer_round_trip(tmp_path, save):
     model = saga_mm.load('tiny')
-    loaded = saga_mm.load(saga_mm.save(model, tmp_path / 'tiny'))
+    loaded = saga_mm.load(save(model, tmp_path / 'tiny'))
     image = torch.rand(1, 3, 33, 47)
     with torch.no_grad():
         assert torch.equal(loaded(image), model(image))
@@ -176,8 +177,14 @@ def test_what_is_not_there_or_not_to_be_saved(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'huggingface_hub', None)
     with pytest.raises(SagaError, match='pip install huggingface_hub'):
         saga_mm.load('someone/something')
-    with pytest.raises(SagaError, match='a Linear needs a backbone or a enhancer'):
+    with pytest.raises(SagaError, match='a Linear is no backbone, enhancer, detector, segmentor or classifier'):
         saga_mm.save(torch.nn.Linear(2, 2), tmp_path / 'linear')
+    model = type(saga_mm.create_backbone('saga_pvt_tiny'))(arch='tiny')
+    with pytest.raises(SagaError, match='this PVT was built by itself; name what of'):
+        model.save(tmp_path / 'pvt')
+    assert (
+        saga_mm.load(model.save(tmp_path / 'pvt', {'type': 'saga_mm.PVT', 'arch': 'tiny'})).built_of['arch'] == 'tiny'
+    )
 
 
 def test_torch_hub(folder):

@@ -11,8 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+
+from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / 'tests'
 CHROMIUM = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name('chromium.py'))))
 
 
@@ -57,10 +62,25 @@ def site() -> Iterator[Site]:
     if not (built / 'made-of.json').is_file():
         pytest.skip('the page is not built (make page)')
     made_of = json.loads((built / 'made-of.json').read_text())
-    inputs = {'graphs': 'saga_mm/export/strip_graphs.py', 'weights': 'saga_mm/weights/lol-tiny.npz'}
-    if any(hashlib.sha256((ROOT / path).read_bytes()).hexdigest() != made_of[key] for key, path in inputs.items()):
+    inputs = runpy.run_path(str(ROOT / 'page' / 'build.py'))['inputs']()
+    model = {name: path for name, path in inputs.items() if name.startswith(('graphs', 'weights'))}
+    if any(hashlib.sha256(path.read_bytes()).hexdigest() != made_of.get(name) for name, path in model.items()):
         pytest.skip('the page was built of other graphs or weights (make page)')
     site = Site(ROOT / 'page', built)
     yield site
     site.server.shutdown()
     site.server.server_close()
+
+
+@pytest.fixture(scope='session')
+def checkpoints(tmp_path_factory):
+    """Random weights of the tiny configs."""
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmseg')
+    folder, made = tmp_path_factory.mktemp('checkpoints'), {}
+    for name in ('tiny', 'tiny_segmentation'):
+        path = folder / f'{name}.pth'
+        torch.manual_seed(0)
+        torch.save({'state_dict': build_model(load_config(TESTS / f'{name}.py')).state_dict()}, path)
+        made[name] = (str(TESTS / f'{name}.py'), str(path))
+    return made

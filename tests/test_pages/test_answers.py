@@ -8,20 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from saga_mm.errors import SagaError
-from saga_mm.loading.build import build_model
-from saga_mm.loading.config import load_config
+from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.pages import answers
 from saga_mm.pages.answers import Models
 from saga_mm.pages.app import main
 from saga_mm.pages.uploads import dark_samples, reduced, shape_samples
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-
-TESTS = Path(__file__).parents[1]
 
 
 def save_dark(path: Path, height: int = 45, width: int = 67, **options) -> Path:
@@ -47,7 +43,7 @@ def nothing(share: float, what: str) -> None:
 def test_the_file_is_what_the_enhancer_writes_at_full_size_and_what_is_seen_is_both(tmp_path):
     source = save_dark(tmp_path / 'dark.png')
     told = []
-    pair, file = answers.enhance(str(source), 'tiny', 0.7, tmp_path, None, lambda *step: told.append(step))
+    pair, file = answers.enhance(str(source), 'tiny', Finish(0.7), tmp_path, None, lambda *step: told.append(step))
     expected = LowLightInferencer('tiny').save(source, tmp_path / 'expected.png', strength=0.7)
     assert np.array_equal(np.asarray(Image.open(file)), np.asarray(Image.open(expected)))
     assert Path(file).name == 'dark_enhanced.png' and Path(file).parent != source.parent
@@ -58,7 +54,7 @@ def test_the_file_is_what_the_enhancer_writes_at_full_size_and_what_is_seen_is_b
 
 def test_two_visitors_with_files_of_one_name_get_their_own(tmp_path):
     source = save_dark(tmp_path / 'dark.png')
-    files = {answers.enhance(str(source), 'tiny', 1.0, tmp_path, None, nothing)[1] for _ in range(2)}
+    files = {answers.enhance(str(source), 'tiny', Finish(), tmp_path, None, nothing)[1] for _ in range(2)}
     assert len(files) == 2
 
 
@@ -66,7 +62,7 @@ def test_a_turned_photograph_is_seen_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     source = save_dark(tmp_path / 'turned.jpg', exif=exif)
-    pair, _ = answers.enhance(str(source), 'tiny', 1.0, tmp_path, None, nothing)
+    pair, _ = answers.enhance(str(source), 'tiny', Finish(), tmp_path, None, nothing)
     assert pair[0].shape == pair[1].shape == (67, 45, 3)
 
 
@@ -84,7 +80,7 @@ def test_what_is_no_picture_or_too_large_is_told_without_the_folders_of_the_serv
     make(tmp_path)
     path = str(tmp_path / 'a.png')
     for answer in (
-        lambda: answers.enhance(path, 'tiny', 1.0, tmp_path, None, nothing),
+        lambda: answers.enhance(path, 'tiny', Finish(), tmp_path, None, nothing),
         lambda: answers.look_inside(path, 'tiny', 'product', Models()),
     ):
         with pytest.raises(SagaError) as error:
@@ -92,12 +88,11 @@ def test_what_is_no_picture_or_too_large_is_told_without_the_folders_of_the_serv
         assert message in str(error.value) and str(tmp_path) not in str(error.value)
 
 
-def test_nothing_chosen_and_numbers_out_of_range_are_told(tmp_path):
+def test_nothing_chosen_and_unknown_weights_are_told(tmp_path):
     source = str(save_dark(tmp_path / 'dark.png'))
     for given, message in (
-        ((None, 'tiny', 1.0), 'Choose a picture'),
-        ((source, '../tiny', 1.0), 'weights'),
-        ((source, 'tiny', float('nan')), 'strength'),
+        ((None, 'tiny', Finish()), 'Choose a picture'),
+        ((source, '../tiny', Finish()), 'weights'),
     ):
         with pytest.raises(SagaError, match=message):
             answers.enhance(*given, tmp_path, None, nothing)
@@ -126,41 +121,32 @@ def test_a_backbone_by_name_says_that_its_weights_are_random(tmp_path):
         answers.look_inside(source, 'saga_pvt_tiny', 'product', Models())
 
 
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Random weights of the tiny configs."""
-    pytest.importorskip('mmdet')
-    pytest.importorskip('mmseg')
-    folder, made = tmp_path_factory.mktemp('checkpoints'), {}
-    for name in ('tiny', 'tiny_segmentation'):
-        path = folder / f'{name}.pth'
-        torch.manual_seed(0)
-        torch.save({'state_dict': build_model(load_config(TESTS / f'{name}.py')).state_dict()}, path)
-        made[name] = (str(TESTS / f'{name}.py'), str(path))
-    return made
-
-
 def test_objects_are_drawn_and_listed_from_the_lowest_score_on(tmp_path, checkpoints):
     path = str(save_dark(tmp_path / 'dark.png', 96, 128))
-    (picture, marks), rows = answers.detect(path, checkpoints['tiny'], 0.0, 'cpu')
+    (picture, marks), colours, rows = answers.detect(path, checkpoints['tiny'], 0.0, 'cpu')
     assert picture.shape == (96, 128, 3)
     assert 0 < len(marks) == len(rows) <= 10
     scores = [score for _, score, _ in rows]
     assert scores == sorted(scores, reverse=True)
-    for (mask, label), (name, score, _) in zip(marks, rows):
-        assert mask.shape == (96, 128) and label == f'{name} {score:.2f}'
+    for (cover, label), (name, score, box) in zip(marks, rows):
+        assert cover.shape == (96, 128) and label == f'{name} {score:.2f}' and label in colours
+        left, top, right, bottom = map(int, box.split())
+        rows_covered, columns_covered = np.where(cover == 1)
+        assert abs(rows_covered.min() - top) <= 2 and abs(rows_covered.max() - bottom) <= 3
+        assert abs(columns_covered.min() - left) <= 2 and abs(columns_covered.max() - right) <= 3
+    assert len(set(colours.values())) == len({name for name, *_ in rows})
     threshold = (scores[0] + scores[-1]) / 2
-    kept = answers.detect(path, checkpoints['tiny'], threshold, 'cpu')[1]
+    kept = answers.detect(path, checkpoints['tiny'], threshold, 'cpu')[2]
     # what is listed is rounded
     assert rows[: len(kept)] == kept and kept[-1][1] >= threshold - 0.005 >= rows[len(kept)][1] - 0.01
-    assert answers.detect(path, checkpoints['tiny'], 1.1, 'cpu')[1] == []
+    assert answers.detect(path, checkpoints['tiny'], 1.1, 'cpu')[2] == []
 
 
 def test_classes_cover_the_picture_and_their_shares_make_all_of_it(tmp_path, checkpoints):
     path = str(save_dark(tmp_path / 'dark.png', 96, 128))
     (picture, marks), colours, rows = answers.segment(path, checkpoints['tiny_segmentation'], 'cpu')
     assert picture.shape == (96, 128, 3)
-    assert np.array_equal(sum(mask for mask, _ in marks), np.ones((96, 128)))
+    assert np.allclose(sum(cover for cover, _ in marks), answers.COVER)
     assert [name for _, name in marks] == [name for name, _ in rows] == list(colours)
     assert sum(float(share.split()[0]) for _, share in rows) == pytest.approx(100, abs=0.1 * len(rows))
 

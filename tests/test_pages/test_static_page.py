@@ -15,7 +15,7 @@ from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 TOLERANCE = 2
 FINISHED = '!document.getElementById("result").hidden || !document.getElementById("message").hidden'
 PNG, JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff\xe0\x00\x04ab'
-CONTROLS = ['file', 'sample', 'divider', 'strength', 'format', 'download']
+CONTROLS = ['file', 'sample', 'divider', 'strength', 'brightness', 'auto', 'denoise', 'format', 'download']
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +26,7 @@ def page(browser, site):
 
 @pytest.fixture(scope='module')
 def enhance():
-    return LowLightInferencer('lol-tiny', 'cpu')
+    return LowLightInferencer('tiny', 'cpu')
 
 
 def dark(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -50,14 +50,29 @@ def run(page, path: Path) -> str:
     return page.evaluate('document.getElementById("message").textContent')
 
 
-def download(page, name: str, kind: str = 'image/png', strength: float = 1.0) -> Image.Image:
-    """Set strength and kind of file, and download the result."""
-    page.evaluate(
-        f'document.getElementById("format").value = "{kind}";'
-        f'document.getElementById("strength").value = {strength};'
-        'document.getElementById("strength").dispatchEvent(new Event("input"));'
-        'document.getElementById("download").click()'
-    )
+def move(page, name: str, value: float) -> None:
+    """Move a control and let it go."""
+    page.evaluate(f"""(() => {{
+        const control = document.getElementById("{name}");
+        control.value = {value};
+        for (const type of ["input", "change"]) control.dispatchEvent(new Event(type));
+    }})()""")
+
+
+def ask(page, brightness: float | None = None, strength: float = 1.0, denoise: float = 1.0) -> None:
+    """Set the controls, and wait for the answer."""
+    for name, value in {'strength': strength, 'denoise': denoise, 'brightness': brightness}.items():
+        if value is not None:
+            move(page, name, value)
+    if brightness is None and not page.evaluate('document.getElementById("auto").checked'):
+        page.evaluate('document.getElementById("auto").click()')
+    page.wait_for('document.getElementById("work").hidden')
+
+
+def download(page, name: str, kind: str = 'image/png', **wanted: float) -> Image.Image:
+    """Set the controls and the kind of file, and download the result."""
+    ask(page, **wanted)
+    page.evaluate(f'document.getElementById("format").value = "{kind}"; document.getElementById("download").click()')
     path = page.browser.downloaded(name)
     answer = Image.open(io.BytesIO(path.read_bytes()))
     path.unlink()
@@ -71,12 +86,60 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_the_download_is_pythons_answer_pixel_by_pixel_at_full_size(page, site, enhance, tmp_path):
     image = dark(157, 203)
     assert run(page, save(image, tmp_path / 'odd.png')) == ''
-    for strength in (1.0, 0.6, 1.3):
-        answer = download(page, 'odd_enhanced.png', strength=strength)
-        expected = enhance(image, strength)
+    for wanted in (
+        {},
+        {'strength': 0.6},
+        {'strength': 1.3, 'denoise': 0.4},
+        {'brightness': 0.3},
+        {'brightness': 0.6, 'denoise': 0.0, 'strength': 0.8},
+        {},
+    ):
+        answer = download(page, 'odd_enhanced.png', **wanted)
         assert answer.size == (203, 157)
-        assert np.abs(np.asarray(answer)[..., :3].astype(int) - expected).max() <= TOLERANCE
+        difference = np.abs(np.asarray(answer)[..., :3].astype(int) - enhance(image, **wanted))
+        assert difference.max() <= TOLERANCE, wanted
     assert np.abs(enhance(image, 1.0).astype(int) - image).mean() > 20
+
+
+def test_the_brightness_is_reached_and_the_automatic_one_is_told(page, enhance, tmp_path):
+    image = dark(64, 96)
+    assert run(page, save(image, tmp_path / 'seen.png')) == ''
+    ask(page)
+    told = 'document.getElementById("brightness-value").textContent'
+    assert 0.2 < float(page.evaluate(told)) < 0.7
+    for brightness in (0.25, 0.5):
+        answer = np.asarray(download(page, 'seen_enhanced.png', brightness=brightness))[..., :3] / 255
+        assert abs((answer @ (0.299, 0.587, 0.114)).mean() - brightness) < 0.01
+        assert float(page.evaluate(told)) == brightness
+
+
+def test_a_brightness_that_cannot_be_reached_leaves_what_was_seen(page, tmp_path):
+    image = np.zeros((40, 56, 3), np.uint8)
+    image[:2, :2] = 200
+    assert run(page, save(image, tmp_path / 'black.png')) == ''
+    ask(page)
+    before = np.asarray(download(page, 'black_enhanced.png'))
+    move(page, 'denoise', 0)
+    move(page, 'brightness', 0.95)
+    page.wait_for('!document.getElementById("message").hidden && document.getElementById("work").hidden')
+    assert 'cannot be reached: this picture can have 0.0' in page.evaluate(
+        'document.getElementById("message").textContent'
+    )
+    assert page.evaluate('document.getElementById("auto").checked && !document.getElementById("result").hidden')
+    assert np.array_equal(np.asarray(download(page, 'black_enhanced.png')), before)
+
+
+def test_a_run_for_another_brightness_can_be_stopped_and_overtaken(page, enhance, tmp_path):
+    image = dark(400, 600)
+    assert run(page, save(image, tmp_path / 'large.png')) == ''
+    ask(page)
+    move(page, 'brightness', 0.7)
+    assert page.evaluate('document.getElementById("download").disabled')
+    page.evaluate('document.getElementById("stop").click()')
+    assert page.evaluate('document.getElementById("auto").checked && document.getElementById("work").hidden')
+    move(page, 'brightness', 0.7)
+    answer = download(page, 'large_enhanced.png', brightness=0.3)
+    assert np.abs(np.asarray(answer)[..., :3].astype(int) - enhance(image, brightness=0.3)).max() <= TOLERANCE
 
 
 def test_what_is_seen_changes_with_the_strength(page, tmp_path):
@@ -102,7 +165,7 @@ def test_strips_of_any_height_give_the_same_answer(page, tmp_path):
         const answers = [];
         for (const bytes of [2 ** 30, 2 ** 19, 1]) {
             const told = [];
-            answers.push((await model.run({ width, height, data }, (share) => told.push(share), bytes)).values);
+            answers.push((await model.run({ width, height, data }, null, (share) => told.push(share), bytes)).values);
             shares.push(told);
         }
         const apart = (other) => Math.max(...answers[0].map((value, i) => Math.abs(value - other[i])));
@@ -219,6 +282,9 @@ def test_a_screen_reader_is_told_what_each_part_is(page, tmp_path):
         ('image', 'The photograph after'),
         ('slider', 'Divider between before and after'),
         ('slider', 'Strength'),
+        ('slider', 'Brightness'),
+        ('checkbox', 'automatic'),
+        ('slider', 'Noise removal'),
         ('combobox', 'File'),
         ('button', 'Download at full size'),
     ):
@@ -232,7 +298,7 @@ def test_a_phone_sees_all_of_it_without_scrolling_sideways(browser, site, tmp_pa
     with browser.open(site.address, size=(360, 740)) as phone:
         assert run(phone, save(dark(90, 160), tmp_path / 'wide.png')) == ''
         assert phone.evaluate('document.documentElement.scrollWidth') == 360
-        for name in ('sample', 'strength', 'format', 'download'):
+        for name in ('sample', 'strength', 'brightness', 'denoise', 'format', 'download'):
             box = f'document.getElementById("{name}").getBoundingClientRect()'
             # as large as a finger
             assert phone.evaluate(f'{box}.height') >= 44

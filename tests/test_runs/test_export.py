@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from saga_mm import export as module
 from saga_mm.errors import SagaError
@@ -36,7 +37,9 @@ CONFIG = {
     'backbone': {
         'type': 'saga_mm.SAGAUNet',
         'arch': {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (0, 2), 'mlp_ratio': 1},
-    }
+    },
+    'exposure': {'type': 'saga_mm.Exposure'},
+    'edges': 'replicate',
 }
 ONE_STAGE = {'embed_dims': (8,), 'depths': (1,), 'num_heads': (1,), 'mlp_ratios': (2,), 'sr_ratios': (4,)}
 LOAD = """
@@ -107,6 +110,7 @@ def test_an_enhancer_at_any_size_and_strength(folder, enhancer):
     assert [(each.name, each.shape) for each in run.get_inputs()] == [
         ('image', [1, 3, 'height', 'width']),
         ('strength', []),
+        ('brightness', []),
     ]
     exact = LowLightInferencer(folder / 'small.npz', 'cpu')
     exported = LowLightInferencer(enhancer.path, 'cpu')
@@ -114,9 +118,39 @@ def test_an_enhancer_at_any_size_and_strength(folder, enhancer):
         for strength in (0.0, 0.4, 1.0, 1.5):
             image = np.random.default_rng(0).random((*size, 3)).astype(np.float32)
             given = {'image': image.transpose(2, 0, 1)[None], 'strength': np.array(strength, np.float32)}
+            given['brightness'] = np.array(0, np.float32)
             answer = run.run(None, given)[0][0].transpose(1, 2, 0)
             assert np.abs(answer - exact(image, strength)).max() < 2e-5
             assert np.abs(exported(image, strength) - exact(image, strength)).max() < 2e-5
+
+
+def test_a_brightness_acts_as_with_the_weights(folder, enhancer, tmp_path):
+    exact = LowLightInferencer(folder / 'small.npz', 'cpu')
+    exported = LowLightInferencer(enhancer.path, 'cpu')
+    Image.fromarray(np.full((9, 9, 3), 90, np.uint8)).save(tmp_path / 'like.png')
+    dark = np.random.default_rng(0).integers(0, 50, (61, 90, 3), np.uint8)
+    for options in (
+        {'brightness': 0.2},
+        {'brightness': '0.6', 'strength': 0.7},
+        {'match': tmp_path / 'like.png'},
+    ):
+        expected = exact(dark, **options)
+        assert np.abs(exported(dark, **options).astype(int) - expected).max() <= 1, options
+    luma = exported(dark, brightness=0.6) @ (0.299, 0.587, 0.114)
+    assert abs(luma.mean() / 255 - 0.6) < 0.01
+    assert exported(dark, brightness=0.2).mean() < exported(dark, brightness=0.6).mean() - 80
+
+
+def test_a_file_without_an_input_for_the_brightness_says_so(enhancer, tmp_path):
+    proto = onnx.load(enhancer.path)
+    (given,) = [each for each in proto.graph.input if each.name == 'brightness']
+    proto.graph.input.remove(given)
+    proto.graph.initializer.append(onnx.helper.make_tensor('brightness', onnx.TensorProto.FLOAT, [], [0.0]))
+    onnx.save(proto, tmp_path / 'old.onnx')
+    old, dark = LowLightInferencer(tmp_path / 'old.onnx', 'cpu'), np.full((20, 30, 3), 9, np.uint8)
+    assert old(dark).mean() > 9
+    with pytest.raises(SagaError, match=r'^brightness=0\.3: .*old\.onnx has no such input, .*; export it anew$'):
+        old(dark, brightness=0.3)
 
 
 def test_memory_is_measured(enhancer):
@@ -211,6 +245,9 @@ def test_the_strength_as_a_constant(tmp_path):
     image = torch.rand(1, 3, 20, 31)
     answer = LowLightInferencer(tmp_path / 'a.onnx', 'cpu')(image[0].permute(1, 2, 0).numpy())
     assert np.abs(answer - graph.original[0].enhance(image, 0.5)[0].permute(1, 2, 0).numpy()).max() < 2e-5
+    for options in ({'brightness': 0.4}, {'denoise': 0.5}):
+        with pytest.raises(SagaError, match=r'a\.onnx was exported with a constant strength; export it without'):
+            LowLightInferencer(tmp_path / 'a.onnx', 'cpu')(np.zeros((9, 9, 3), np.uint8), **options)
 
 
 def test_sizes_to_compare_at():

@@ -44,7 +44,8 @@ def exporter(monkeypatch, onnx_models):
             nodes[0] = onnx.helper.make_node('Mul', ['strength', 'zero'], ['nothing'])
             nodes.append(onnx.helper.make_node('Add', ['image', 'nothing'], ['enhanced']))
         shape = {'enhanced': (onnx_models.FLOAT, [1, 3, 'height', 'width'])}
-        return onnx_models.build('enhancer', nodes, shape, ('strength',) if 'strength' in examples else ())
+        inputs = tuple(name for name in ('strength', 'brightness') if name in examples)
+        return onnx_models.build('enhancer', nodes, shape, inputs)
 
     monkeypatch.setattr(export, 'to_onnx', to_onnx)
     return taken

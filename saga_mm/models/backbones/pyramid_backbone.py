@@ -11,6 +11,7 @@ from torch import nn
 
 from saga_mm.foundation import BaseModule
 from saga_mm.models.attention import TokenMixer, build_attention
+from saga_mm.models.folders import Savable
 from saga_mm.models.padding import Size, by_size, coarser, picture_sizes, reads_padding, trains_batch_norm, watch_stack
 from saga_mm.ops import contiguous_map
 from saga_mm.rows import AppliedRows, MemoryRows, Part, RowRunner, Rows
@@ -20,7 +21,7 @@ from .chunks import chunk_bytes, engine_for, run_on
 Attention = str | dict | type[TokenMixer] | Sequence[str | dict | type[TokenMixer]]
 
 
-class PyramidBackbone(BaseModule):
+class PyramidBackbone(Savable, BaseModule):
     """Stages one after the other, some of whose maps are returned.
 
     A backbone builds its stages into ``self.stages`` and then calls :meth:`freeze`.
@@ -40,6 +41,7 @@ class PyramidBackbone(BaseModule):
         ValueError: If an argument does not fit the number of stages.
     """
 
+    kind = 'backbone'
     softmax: str = 'softmax'
     class_token: bool = False
 

@@ -1,6 +1,6 @@
 """The model for low-light enhancement, for training and for images of any size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import nn
 
 from saga_mm.foundation import BaseDataPreprocessor, BaseModel
 from saga_mm.models.backbones.chunks import engine_for, run_on
+from saga_mm.models.folders import Savable
 from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
@@ -17,6 +18,8 @@ from .finish import Finish, finish_image
 
 LARGEST_DIVISOR = 256
 EDGES = ('zeros', 'replicate')
+# what an enhancer is built of; losses and preprocessing are for training
+PARTS = ('backbone', 'neck', 'head', 'pad_divisor', 'exposure', 'edges')
 # of the loss that teaches how bright an image should be
 BRIGHTNESS_WEIGHT = 0.1
 
@@ -47,7 +50,7 @@ class LowLightPreprocessor(BaseDataPreprocessor):
 
 
 @MODELS.register_module()
-class LowLightEnhancer(BaseModel):
+class LowLightEnhancer(Savable, BaseModel):
     """Enhances dark images: a trunk, an optional neck, and a head at full resolution.
 
     Args:
@@ -68,6 +71,8 @@ class LowLightEnhancer(BaseModel):
     Attributes:
         licence: Of weights that were loaded from a file that names one.
     """
+
+    kind = 'enhancer'
 
     def __init__(
         self,
@@ -100,6 +105,11 @@ class LowLightEnhancer(BaseModel):
             if isinstance(layer, nn.Conv2d) and any(layer.padding):
                 layer.padding_mode = edges
 
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> 'LowLightEnhancer':
+        """The model of a folder, without losses."""
+        return cls(**{key: config[key] for key in PARTS if key in config}, losses=())
+
     def forward(
         self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list | None = None, mode: str = 'tensor'
     ) -> Any:
@@ -114,13 +124,13 @@ class LowLightEnhancer(BaseModel):
             ValueError: If the mode is unknown, or images to train on differ in size.
         """
         if mode == 'tensor':
-            return self._answer(inputs)
+            return self.answer(inputs)
         if mode == 'loss':
             return self._loss(inputs, data_samples)
         if mode != 'predict':
             raise ValueError(f"mode={mode!r} is none of 'tensor', 'predict' and 'loss'")
         batches = inputs if isinstance(inputs, list) else [inputs]
-        answers = [image for batch in batches for image in self._answer(batch).clamp(0, 1)]
+        answers = [image for batch in batches for image in self.answer(batch).clamp(0, 1)]
         for sample, answer in zip(data_samples, answers, strict=True):
             sample.pred_img = answer
         return data_samples
@@ -143,7 +153,7 @@ class LowLightEnhancer(BaseModel):
         if strength == 0:
             return images.clone()
         wanted = None if brightness is None else images.new_full((len(images),), brightness)
-        return finish_image(images, self._answer(images, wanted), Finish(strength, brightness, denoise))
+        return finish_image(images, self.answer(images, wanted), Finish(strength, brightness, denoise))
 
     def _loss(self, inputs: torch.Tensor | list[torch.Tensor], data_samples: list) -> dict[str, torch.Tensor]:
         if isinstance(inputs, list):
@@ -155,11 +165,17 @@ class LowLightEnhancer(BaseModel):
             wanted = luminance(target)
             error = (self.exposure.predict(self.exposure.measure(inputs)) - wanted).abs().mean()
             losses['loss_brightness'] = BRIGHTNESS_WEIGHT * error
-        answer = self._answer(inputs, wanted)
+        answer = self.answer(inputs, wanted)
         names = loss_names(self.losses)
         return {**losses, **{name: loss(answer, target) for name, loss in zip(names, self.losses)}}
 
-    def _answer(self, images: torch.Tensor, wanted: torch.Tensor | None = None) -> torch.Tensor:
+    def answer(self, images: torch.Tensor | list[torch.Tensor], wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """The answer to images ``(B, 3, H, W)``, not clamped, before all that users may want otherwise.
+
+        Args:
+            images: RGB in [0, 1].
+            wanted: Mean luminance that each is exposed to, ``(B,)``; None, or 0, for what the model predicts.
+        """
         if self.exposure is not None:
             images = expose(images, self.exposure.gain(self.exposure.measure(images), wanted))
         engine = engine_for(self, images)

@@ -80,12 +80,17 @@ class Exposure(RowStep, nn.Module):
         facts = (state.levels + 1e-3).log().to(self.fc1.weight.dtype)
         return self.fc2(self.act(self.fc1(facts))).sigmoid().squeeze(1).to(state.levels.dtype)
 
+    def brightness(self, state: ExposureState, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean luminance ``wanted``, ``(B,)``; where it is 0, and without it, the one that is predicted."""
+        predicted = self.predict(state)
+        return predicted if wanted is None else torch.where(wanted > 0, wanted, predicted.detach())
+
     def gain(self, state: ExposureState, wanted: torch.Tensor | None = None) -> torch.Tensor:
-        """The gain, ``(B, 1, 1, 1)``, at which the mean luminance is ``wanted``, ``(B,)``; at the ends, the nearest.
+        """The gain, ``(B, 1, 1, 1)``, at which the mean luminance is :meth:`brightness`; at the ends, the nearest.
 
         Between the gains of the state its logarithm is interpolated.
         """
-        wanted = self.predict(state) if wanted is None else wanted
+        wanted = self.brightness(state, wanted)
         low, high = state.levels[:, :-1], state.levels[:, 1:]
         shares = ((wanted[:, None] - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
         return 2.0 ** (FIRST + shares.sum(1) / EACH).view(-1, 1, 1, 1)

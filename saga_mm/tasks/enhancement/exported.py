@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from saga_mm.errors import ArgumentError
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, finish_image
-from saga_mm.onnx.file import STRENGTH
+from saga_mm.onnx.file import BRIGHTNESS, STRENGTH
 from saga_mm.onnx.model import ExportedModel
 from saga_mm.rows.device_memory import used_bytes
 from saga_mm.tasks.enhancement.strips import ANSWER_BYTES, TALLEST, RgbRows
@@ -31,18 +32,15 @@ class ExportedEnhancer(ExportedModel):
         Args:
             image: Anything that gives rows.
             finish: Strength, brightness and denoising. A file whose strength is a constant takes only that
-                strength, or 1, the usual one, for it.
+                strength, or 1, the usual one, for it, and neither brightness nor denoise.
             max_memory: Bytes that the whole program may take; None for no limit.
             held_bytes: What the caller will hold of what is yielded.
 
         Raises:
-            SagaError: The strength is not that of the file, or the memory is too small.
+            SagaError: The file does not have what is asked for, or the memory is too small.
         """
+        self._require_choice(finish)
         fixed, strength = self.facts.strength, finish.strength
-        if fixed is not None and strength not in (1, fixed):
-            raise ArgumentError(
-                'strength', f'{strength:g}', f'{self.path} was exported with the constant strength {fixed:g}'
-            )
         if fixed is None and strength == 0:
             answer = None
         else:
@@ -56,13 +54,33 @@ class ExportedEnhancer(ExportedModel):
     def _finished(self, pixels: np.ndarray, finish: Finish) -> np.ndarray:
         if finish.brightness is None and finish.denoise == 1:
             return self._answer(pixels, finish.strength)
-        # the graph's own strength, if it is a constant, is in its answer already
-        finish = finish._replace(strength=finish.strength if self.facts.strength is None else 1.0)
-        image, answer = (torch.from_numpy(x.transpose(2, 0, 1)[None]) for x in (pixels, self._answer(pixels, 1.0)))
+        answer = self._answer(pixels, 1.0, finish.brightness)
+        image, answer = (torch.from_numpy(x.transpose(2, 0, 1)[None]) for x in (pixels, answer))
         return finish_image(image, answer, finish)[0].permute(1, 2, 0).contiguous().numpy()
 
-    def _answer(self, pixels: np.ndarray, strength: float) -> np.ndarray:
-        given = {} if self.facts.strength is not None else {STRENGTH: np.array(strength, np.float32)}
+    def _require_choice(self, finish: Finish) -> None:
+        fixed = self.facts.strength
+        if fixed is not None and finish.strength not in (1, fixed):
+            problem = f'{self.path} was exported with the constant strength {fixed:g}'
+            raise ArgumentError('strength', f'{finish.strength:g}', problem)
+        for name, value in (('brightness', finish.brightness), ('denoise', finish.denoise)):
+            if fixed is not None and value not in (None, 1):
+                problem = f'{self.path} was exported with a constant strength; export it without --strength'
+                raise ArgumentError(name, f'{value:g}', problem)
+        if finish.brightness is not None and self._exposes() and BRIGHTNESS not in self.inputs:
+            problem = f'{self.path} has no such input, as written before saga_mm had it; export it anew'
+            raise ArgumentError('brightness', f'{finish.brightness:g}', problem)
+
+    def _exposes(self) -> bool:
+        try:
+            config = json.loads(self.facts.model)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(config, dict) and bool(config.get('exposure'))
+
+    def _answer(self, pixels: np.ndarray, strength: float, brightness: float | None = None) -> np.ndarray:
+        values = {STRENGTH: strength, BRIGHTNESS: brightness or 0}
+        given = {name: np.array(value, np.float32) for name, value in values.items() if name in self.inputs}
         answer = self.run(pixels, **given)
         if answer.shape != (1, 3, *pixels.shape[:2]) or answer.dtype != np.float32:
             raise self.refuse_answer(answer)
