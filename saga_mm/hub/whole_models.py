@@ -15,7 +15,15 @@ from saga_mm.loading.datasets import LOADERS, leaf_datasets
 from saga_mm.loading.stack import require_stack
 from saga_mm.loading.trained import Trained
 from saga_mm.models.descriptions import LARGEST, shapes_of
-from saga_mm.models.folders import CONFIG, describe, read_folder, require_shapes, state_for, stored_as, write_folder
+from saga_mm.models.saved_folders import (
+    CONFIG,
+    describe,
+    read_folder,
+    require_shapes,
+    state_for,
+    stored_as,
+    write_folder,
+)
 from saga_mm.version import __version__
 
 if TYPE_CHECKING:

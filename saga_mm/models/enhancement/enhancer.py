@@ -9,7 +9,7 @@ from torch import nn
 
 from saga_mm.foundation import BaseDataPreprocessor, BaseModel
 from saga_mm.models.backbones.chunks import engine_for, run_on
-from saga_mm.models.folders import Savable
+from saga_mm.models.saved_folders import Savable
 from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
