@@ -29,14 +29,7 @@ MEASURED = {'exposure': (2.0, 5.0), 'seed': 0}
 # how they are darkened to learn their brightness from: as in the recipe of the weights
 EVENLY = {'exposure': (0.0, 5.5), 'falloff': (0.0, 3.0), 'lamps': (0, 1)}
 BACKLIT = {'exposure': (0.0, 1.5), 'backlight': (0.0, 5.0), 'lamps': (0, 1)}
-DEEP = {
-    'exposure': (3.0, 7.5),
-    'falloff': (0.0, 1.0),
-    'cast': 0.5,
-    'black_level': 2.0,
-    'headroom': (0.0, 1.0),
-}
-LEARNED = (EVENLY, DEEP, BACKLIT)
+LEARNED = (EVENLY, EVENLY, BACKLIT)
 # longest side of the pictures that brightness is learned from, and how often each is darkened
 SIDE, DRAWS = 320, 9
 COLUMNS = ('PSNR', 'SSIM', 'PSNR_GTmean', 'SSIM_GTmean', 'PSNR_given', 'clipped')

@@ -3,4 +3,4 @@
 _base_ = 'saga-unet_photos-clean.py'
 
 model = dict(backbone=dict(arch='tiny'))
-optim_wrapper = dict(optimizer=dict(lr=8e-4))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
