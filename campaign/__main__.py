@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def attack(folder: Path, modules: tuple[str, ...], seed: int, count: int | None, out: Path) -> int:
-    """Run modules, print the table and what went wrong.
+    """Run modules, print the table and what went wrong, after Ctrl-C too.
 
     Returns:
         1 if anything went wrong.
@@ -43,16 +43,20 @@ def attack(folder: Path, modules: tuple[str, ...], seed: int, count: int | None,
     from campaign.world import World
 
     import_all()
-    tally, world = Tally(), World(folder / 'world')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    tally, world = Tally(out), World(folder / 'world')
     tally.say('making what is attacked')
     world.make()
-    for name in modules:
-        place = folder / name / str(os.getpid())
-        place.mkdir(parents=True)
-        tally.say(name)
-        module = importlib.import_module(f'campaign.{name}')
-        module.attack(world, place, tally, random.Random(f'{name} {seed}'), count or module.COUNT)
-    tally.write(out)
+    try:
+        for name in modules:
+            place = folder / name / str(os.getpid())
+            place.mkdir(parents=True)
+            tally.say(name)
+            module = importlib.import_module(f'campaign.{name}')
+            module.attack(world, place, tally, random.Random(f'{name} {seed}'), count or module.COUNT)
+    except KeyboardInterrupt:
+        tally.say('interrupted')
     print(tally.table())
     for case in tally.failures:
         print(': '.join(case))

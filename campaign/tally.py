@@ -12,6 +12,7 @@ from saga_mm.display.table import format_table
 
 OUTCOMES = ('right', 'clear error', 'traceback', 'crash', 'hang', 'silent')
 GOOD = OUTCOMES[:2]
+KEYS = ('module', 'name', 'outcome', 'detail')
 
 
 @dataclass
@@ -19,9 +20,11 @@ class Tally:
     """Counts outcomes, and keeps what there is to say of those that are not right.
 
     Attributes:
+        file: Where all cases go as JSON, one a line, as they come; None for nowhere.
         cases: Module, name, outcome and detail of each case.
     """
 
+    file: Path | None = None
     cases: list[tuple[str, str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -30,6 +33,9 @@ class Tally:
         if outcome not in OUTCOMES:
             raise ValueError(f'{outcome} is none of {OUTCOMES}')
         self.cases.append((module, name, outcome, detail))
+        if self.file is not None:
+            with self.file.open('a') as file:
+                file.write(json.dumps(dict(zip(KEYS, self.cases[-1]))) + '\n')
         if outcome not in GOOD:
             self.say(f'{module}: {name}: {outcome}: {detail}')
 
@@ -52,9 +58,3 @@ class Tally:
         if len(rows) > 1:
             rows.append(['all', *(sum(row[i] for row in rows) for i in range(1, len(OUTCOMES) + 2))])
         return format_table(['', 'tried', *OUTCOMES], rows)
-
-    def write(self, path: Path) -> None:
-        """Write all cases as JSON, one a line."""
-        names = ('module', 'name', 'outcome', 'detail')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(''.join(json.dumps(dict(zip(names, case))) + '\n' for case in self.cases))

@@ -51,7 +51,7 @@ def test_a_process_that_takes_too_long_hangs_and_is_ended():
 
 
 def test_the_table_counts_and_failures_are_kept(tmp_path: Path, capsys):
-    tally = Tally()
+    tally = Tally(tmp_path / 'cases.json')
     tally.add('disk', 'a', 'right')
     tally.add('disk', 'b', 'silent', 'half a file')
     tally.add('kills', 'c', 'clear error')
@@ -60,7 +60,6 @@ def test_the_table_counts_and_failures_are_kept(tmp_path: Path, capsys):
     assert tally.failures == [('disk', 'b', 'silent', 'half a file')] and 'half a file' in capsys.readouterr().err
     with pytest.raises(ValueError, match='fine'):
         tally.add('disk', 'd', 'fine')
-    tally.write(tmp_path / 'cases.json')
     assert len((tmp_path / 'cases.json').read_text().splitlines()) == 3
 
 
