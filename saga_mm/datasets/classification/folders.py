@@ -175,7 +175,10 @@ def _read_list(root: Path, path: Path) -> list[tuple[str, str]]:
         name = name or Path(file).parent.name
         if not file or not name:
             raise SagaError(f'{path}: line {number} is {line[:60]!r}. {FORM}')
+        file = file.strip()
+        if os.path.isabs(file) and not leaves_folder(inside := os.path.relpath(file, os.path.abspath(root))):
+            file = inside
         if leaves_folder(file):
             raise SagaError(f'{path}: line {number} names {file[:60]!r}, which is outside of {root}.')
-        found.append((file.strip(), name))
+        found.append((file, name))
     return found

@@ -93,6 +93,11 @@ def test_what_is_left_out_is_named(root, tmp_path_factory):
     assert 'HEIC' in reasons['a/p.HEIC'] and 'raw' in reasons['b/deep.nef'] and reasons['a/c.mp4'] == 'is a video'
 
 
+def test_absolute_names_below_the_root(root):
+    (root / 'list.txt').write_text(f'{root}/b/2.jpg x\n{root}/a/../a/1.jpg y\n')
+    assert list_files(str(root), 'list.txt').files == [('b/2.jpg', 0), ('a/1.jpg', 1)]
+
+
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
