@@ -9,4 +9,4 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='top1', rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-visualizer = dict(_delete_=True, type='Visualizer', name='visualizer')
+visualizer = dict(type='Visualizer')

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saga_mm.apis import Classifier
+from saga_mm.display.run_report import read_scalars
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import read_picture
 from saga_mm.runs.check_data import CheckOptions, check_data
@@ -50,6 +51,7 @@ def test_what_a_training_leaves(capsys):
     meta = load_checkpoint(WORK / 'epoch_1.pth')['meta']
     assert tuple(meta['dataset_meta']['classes']) == ('blue', 'green', 'red')
     assert list(WORK.glob('best_top1_*.pth'))
+    assert any('loss' in record for record in read_scalars(WORK))
 
 
 @pytest.mark.usefixtures('inside')
