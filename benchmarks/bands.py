@@ -88,8 +88,8 @@ def inference_bytes(side: int, bands: int) -> int:
     return busiest(bands, lambda index: measure_cost(Inference(net, side, index, bands), seed).peak_bytes)
 
 
-def training_bytes(side: int, bands: int) -> int:
-    """Activations of the busiest process, forward and backward."""
+def build_segmentor() -> nn.Module:
+    """The segmentor of :data:`CONFIG`."""
     from mmengine.config import Config
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
@@ -98,7 +98,12 @@ def training_bytes(side: int, bands: int) -> int:
     require_stack()
     register_all_modules(init_default_scope=False)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(Config.fromfile(CONFIG).model)
+        return MODELS.build(Config.fromfile(CONFIG).model)
+
+
+def training_bytes(side: int, bands: int) -> int:
+    """Activations of the busiest process, forward and backward."""
+    model = build_segmentor()
     images = torch.empty(1, 3, side, side, device='meta')
 
     def cost(index: int) -> int:

@@ -8,6 +8,19 @@ class SagaError(Exception):
     """
 
 
+class SharedError(SagaError):
+    """What all processes of a run have found out together, so that one of them tells it for all.
+
+    Args:
+        message: The message.
+        tells: Whether this process does; None for the first of the run.
+    """
+
+    def __init__(self, message: str, tells: bool | None = None) -> None:
+        super().__init__(message)
+        self.tells = tells
+
+
 class ArgumentError(SagaError):
     """A value is wrong that functions take as an argument and tools as an option of the same name.
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from saga_mm.cli.extras import INSTALLS, cure, missing
 from saga_mm.display.console import is_speaker
-from saga_mm.errors import SagaError, shell_text
+from saga_mm.errors import SagaError, SharedError, shell_text
 from saga_mm.files import FULL, write_error
 
 # errors of the system in what a user names: what cannot be read or written, and names that it does not take
@@ -46,7 +46,9 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         _hear_interrupts()
         _call(main)
     except SagaError as error:
-        _tell_error(shell_text(error))
+        if isinstance(error, SharedError) and not (is_speaker() if error.tells is None else error.tells):
+            sys.exit(2)
+        _tell_error(shell_text(error), at_once=isinstance(error, SharedError))
     except ModuleNotFoundError as error:
         name = (error.name or '').partition('.')[0]
         if name not in INSTALLS:
@@ -73,13 +75,13 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         _tell_end(f'{stop}: {interrupted}', 128 + stop.number)
 
 
-def _tell_error(text: str) -> NoReturn:
+def _tell_error(text: str, at_once: bool = False) -> NoReturn:
     sys.stdout.flush()
     prefix = ''
     if not is_speaker():
         # most errors meet all processes alike: the first one tells of them, and the launcher then ends the others
         try:
-            time.sleep(OTHERS_WAIT)
+            time.sleep(0 if at_once else OTHERS_WAIT)
         except (KeyboardInterrupt, _Stopped):
             sys.exit(2)
         prefix = f'[rank {os.environ.get("RANK") or os.environ.get("SLURM_PROCID")}] '

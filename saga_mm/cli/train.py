@@ -45,6 +45,14 @@ def parser() -> Parser:
     )
     add_work_dir(made)
     add_launcher(made)
+    made.add_argument(
+        '--bands', type=int, metavar='N', help='processes that share each image, which is divided in bands of rows'
+    )
+    made.add_argument(
+        '--shard',
+        action='store_true',
+        help='divide parameters, gradients and states of the optimizer among all processes (FSDP2)',
+    )
     add_data_options(made, training=True)
     return made
 
@@ -63,6 +71,8 @@ def main(args: argparse.Namespace) -> None:
             own_data=own_data_of(args),
             resume=args.resume,
             weights=args.weights,
+            bands=args.bands,
+            shard=args.shard,
             length=Length(args.epochs, args.iters, args.batch_size, args.lr),
             amp=args.amp,
             auto_scale_lr=args.auto_scale_lr,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import InfiniteSampler
-from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from saga_mm.display.console import say
+from saga_mm.engine.band_training import as_replica, replica_of
 from saga_mm.engine.random_streams import (
     PlacedBatches,
     begin_streams,
@@ -47,15 +49,16 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
 
     def build_placed(dataloader: Any, *args: Any, **options: Any) -> Any:
         training = dataloader is runner._train_dataloader
-        loader = build(dataloader, *args, **options)
-        if training:
-            _require_batches(loader)
+        with as_replica(runner) if training else nullcontext():
+            loader = build(dataloader, *args, **options)
+            if training:
+                _require_batches(loader)
+            if training and options.get('seed') is not None:
+                place_samples(loader, options['seed'])
         if loader.num_workers:
             loader.worker_init_fn = _Starts(loader.worker_init_fn)
-        if training and options.get('seed') is not None:
-            place_samples(loader, options['seed'])
-            if start is not None and isinstance(loader.batch_sampler, PlacedBatches):
-                _begin(loader, runner, *start)
+        if training and start is not None and isinstance(loader.batch_sampler, PlacedBatches):
+            _begin(loader, runner, *start)
         return loader
 
     runner.build_dataloader = build_placed
@@ -127,8 +130,8 @@ class ContinuationHook(Hook):
             set_streams_of_file(self._resumed)
             self._resumed = None
         if get_world_size() > 1:
-            # a checkpoint holds the streams of the first process alone
-            begin_streams(runner.seed, get_rank(), runner.iter)
+            # a checkpoint holds the streams of the first process alone, and bands of an image draw alike
+            begin_streams(runner.seed, replica_of(runner), runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
         # before a hook saves the best

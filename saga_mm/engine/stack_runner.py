@@ -35,6 +35,7 @@ def build_runner(
     place: tuple[str, str] = ('torch', 'f32'),
     start: tuple[int, int] | None = None,
     model: nn.Module | None = None,
+    kind: type[Runner] = Runner,
 ) -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
 
@@ -44,13 +45,15 @@ def build_runner(
         place: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
         start: Epochs and iterations that a training which is resumed has done.
         model: The model, where it is built already; runners other than mmengine's own build it themselves.
+        kind: A runner derived from mmengine's own, to take its place.
 
     Raises:
         SagaError: A part of the config cannot be built.
     """
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
     _filter_loggers()
-    kind = Runner if model is None else type('Runner', (Runner,), {'build_model': lambda self, _: model})
+    if model is not None:
+        kind = type('Runner', (kind,), {'build_model': lambda self, _: model})
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
     with config_mistakes(cfg), redirect_stdout(io.StringIO()), _whole_configs():
         runner = kind.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

@@ -1,14 +1,22 @@
 """One image over several processes, in bands of rows; many files over several processes."""
 
-from .band_plan import plan_bands, unit_of
+from .band_plan import plan_bands, unit_in_training, unit_of
 from .band_runner import BandRunner, BandTrainer, gather_map
 from .bands import BandRows, Bands
 from .claims import SharedWork
-from .detection import detector_maps
+from .detection import detector_losses, detector_maps, detector_parts
 from .enhancer_losses import enhancer_losses
 from .gradients import sum_gradients
-from .mesh import Mesh, check_agreement, gather_objects, make_mesh, start_processes
-from .process import Process, this_process
+from .mesh import (
+    Mesh,
+    check_agreement,
+    gather_objects,
+    join_processes,
+    loss_named,
+    make_mesh,
+    start_processes,
+)
+from .process import Process, take_slurm, this_process
 from .segmentor_losses import segmentor_losses
 
 __all__ = [
@@ -20,15 +28,21 @@ __all__ = [
     'Process',
     'SharedWork',
     'check_agreement',
+    'detector_losses',
     'detector_maps',
+    'detector_parts',
     'enhancer_losses',
     'gather_map',
     'gather_objects',
+    'join_processes',
+    'loss_named',
     'make_mesh',
     'plan_bands',
     'segmentor_losses',
     'start_processes',
     'sum_gradients',
+    'take_slurm',
     'this_process',
+    'unit_in_training',
     'unit_of',
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from saga_mm.errors import SagaError
 from saga_mm.rows import MemoryBudget, Part, Rows
 
 from .band_runner import BandRunner
@@ -31,6 +32,26 @@ def unit_of(parts: Callable[[int, int], Sequence[Part]]) -> int:
             rows = -(-rows // step.stride)
         height = min(height, rows)
     return round(PROBE[0] / height)
+
+
+def unit_in_training(parts: Callable[..., Sequence[Part]], model: nn.Module) -> int:
+    """As :func:`unit_of`, of a model that is going to train.
+
+    Args:
+        parts: What is run of the model, a number of images, and their rows and columns.
+        model: The model.
+
+    Raises:
+        SagaError: A part of the model does not run in strips.
+    """
+    training = model.training
+    model.eval()
+    try:
+        return unit_of(lambda *probe: parts(model, 1, *probe))
+    except ValueError as error:
+        raise SagaError(f'--bands: this model cannot be divided: {error}') from error
+    finally:
+        model.train(training)
 
 
 def plan_bands(

@@ -31,7 +31,7 @@ class Bands:
     """
 
     def __init__(self, mesh: Mesh, height: int, unit: int = 1, shares: Sequence[float] | None = None) -> None:
-        self.mesh, self.height, count = mesh, height, mesh.bands
+        self.mesh, self.height, self.unit, count = mesh, height, unit, mesh.bands
         units = -(-height // unit)
         if count > units:
             raise SagaError(

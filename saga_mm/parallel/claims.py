@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,16 @@ from saga_mm.files import make_folder, write_file
 FOLDER = '.saga_mm-work'
 # seconds between looks at what others are still doing
 PATIENCE = 0.2
+# seconds that the first process waits for the others at the end
+LONGEST_END = 10.0
+RUN = (
+    'MASTER_ADDR',
+    'MASTER_PORT',
+    'TORCHELASTIC_RUN_ID',
+    'TORCHELASTIC_RESTART_COUNT',
+    'SLURM_JOB_ID',
+    'SLURM_STEP_ID',
+)
 
 
 class SharedWork:
@@ -80,6 +91,34 @@ class SharedWork:
                 time.sleep(PATIENCE)
         return {name: records[name] for name in names}
 
+    def finish(self, process: tuple[int, int]) -> None:
+        """Remove locks and records, when all processes have seen that everything is done.
+
+        The first process waits for the others. Where one does not come, records stay for the next run.
+
+        Args:
+            process: As of :meth:`run`, after which each process calls this.
+        """
+        index, count = process
+        write_file(self._mark(index), _this_run())
+        if index:
+            return
+        end = time.monotonic() + LONGEST_END
+        while not all(self._is_marked(other) for other in range(count)):
+            if time.monotonic() > end:
+                return
+            time.sleep(PATIENCE)
+        os.close(self._locks)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _mark(self, index: int) -> Path:
+        return self.folder / f'finished-{index}'
+
+    def _is_marked(self, index: int) -> bool:
+        with suppress(OSError):
+            return self._mark(index).read_text() == _this_run()
+        return False
+
     def _record(self, name: str) -> dict[str, Any] | None:
         with suppress(OSError, ValueError, TypeError, KeyError):
             found = json.loads(self._path(name).read_bytes())
@@ -107,6 +146,11 @@ class SharedWork:
 
     def _path(self, name: str) -> Path:
         return self.folder / f'{_digest(name)}.json'
+
+
+def _this_run() -> str:
+    """What tells one start of processes from another on the same folder."""
+    return ' '.join(os.environ.get(name, '') for name in RUN)
 
 
 def _digest(name: str) -> str:

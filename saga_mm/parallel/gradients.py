@@ -26,6 +26,8 @@ def sum_gradients(parameters: Iterable[nn.Parameter], mesh: Mesh) -> None:
     world = mesh.everybody()
     if world.bands == 1:
         return
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    _fill(parameters, world)
     bucket: list[torch.Tensor] = []
     for parameter in parameters:
         if parameter.grad is None:
@@ -39,6 +41,16 @@ def sum_gradients(parameters: Iterable[nn.Parameter], mesh: Mesh) -> None:
         bucket.append(parameter.grad)
     if bucket:
         _sum(bucket, mesh, world)
+
+
+def _fill(parameters: list[nn.Parameter], world: Mesh) -> None:
+    """Give a gradient of zero to parameters that only images of other processes have used."""
+    if not parameters:
+        return
+    used = torch.tensor([parameter.grad is not None for parameter in parameters], device=parameters[0].device)
+    for parameter, count in zip(parameters, world.add(used.float(), 'gradient').tolist()):
+        if count and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def _sum(bucket: list[torch.Tensor], mesh: Mesh, world: Mesh) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as functional
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, SharedError
 
-from .process import this_process
+from .peers import Peers
+from .process import patience, this_process
 
-TIMEOUT = 600.0
+# of gloo and NCCL, whose errors have no class of their own everywhere
+LOST = ('gloo', 'NCCL', 'Connection closed by peer', 'Connection reset by peer', 'Socket Timeout', 'ProcessGroup')
 
 
 class Mesh:
@@ -32,6 +36,7 @@ class Mesh:
         data: Which of several images this process shares.
         replicas: Images that are done at once.
         everyone: Process group of all bands of all images; None for ``group``.
+        across: Process group of this band of all images, in order.
 
     Attributes:
         sent: Bytes that this process has sent so far, by what they were.
@@ -46,9 +51,10 @@ class Mesh:
         data: int = 0,
         replicas: int = 1,
         everyone: dist.ProcessGroup | None = None,
+        across: dist.ProcessGroup | None = None,
     ) -> None:
         self.index, self.bands, self.group = index, bands, group
-        self.data, self.replicas, self.everyone = data, replicas, everyone or group
+        self.data, self.replicas, self.everyone, self.across = data, replicas, everyone or group, across
         self.sent: Counter[str] = Counter()
         self.calls = 0
 
@@ -115,7 +121,7 @@ class Mesh:
         try:
             return functional.wait_tensor(x)
         except RuntimeError as error:
-            raise _lost(self, error) from error
+            raise _lost(self.name, error) from error
 
 
 class _Exchange(torch.autograd.Function):
@@ -142,14 +148,14 @@ class _Total(torch.autograd.Function):
         return ctx.mesh.add(grad, ctx.what), None, None
 
 
-def make_mesh(bands: int | None = None, timeout: float = TIMEOUT) -> Mesh:
+def make_mesh(bands: int | None = None, timeout: float | None = None) -> Mesh:
     """Divide the processes of ``torch.distributed`` into a mesh; neighbours in rank share an image.
 
     Without processes, or with a single one, that is a mesh of one band.
 
     Args:
         bands: Processes that share an image; None for all of them.
-        timeout: Seconds that a process waits for the others before it ends with an error.
+        timeout: Seconds that a process waits for the others before it ends with an error; None for :func:`patience`.
 
     Raises:
         SagaError: ``bands`` does not divide the number of processes.
@@ -157,35 +163,74 @@ def make_mesh(bands: int | None = None, timeout: float = TIMEOUT) -> Mesh:
     world = dist.get_world_size() if dist.is_initialized() else 1
     bands = world if bands is None else bands
     if bands < 1 or world % bands:
-        raise SagaError(f'bands={bands}: must divide the number of processes, {world}; start another number of them')
+        raise SharedError(f'bands={bands}: must divide the number of processes, {world}; start another number of them')
     if world == 1:
         return Mesh()
-    rank, patience = dist.get_rank(), datetime.timedelta(seconds=timeout)
-    groups = [dist.new_group(list(range(i, i + bands)), timeout=patience) for i in range(0, world, bands)]
-    everyone = groups[0] if bands == world else dist.new_group(list(range(world)), timeout=patience)
-    return Mesh(rank % bands, bands, groups[rank // bands] if bands > 1 else None, rank // bands, len(groups), everyone)
+    rank, limit = dist.get_rank(), datetime.timedelta(seconds=timeout or patience())
+    groups = [dist.new_group(list(range(i, i + bands)), timeout=limit) for i in range(0, world, bands)]
+    everyone = groups[0] if bands == world else dist.new_group(list(range(world)), timeout=limit)
+    across = [dist.new_group(list(range(i, world, bands)), timeout=limit) for i in range(bands)]
+    own = groups[rank // bands] if bands > 1 else None
+    return Mesh(rank % bands, bands, own, rank // bands, len(groups), everyone, across[rank % bands])
 
 
-def start_processes(device: torch.device | str = 'cpu', timeout: float = TIMEOUT) -> None:
+def start_processes(
+    device: torch.device | str = 'cpu', timeout: float | None = None, backend: str | None = None
+) -> None:
     """Join the processes that torchrun or Slurm has started; nothing where there is one, or they are joined already.
+
+    Args:
+        device: Where tensors lie that processes exchange.
+        timeout: As of :func:`make_mesh`.
+        backend: Of ``torch.distributed``; None for NCCL on GPUs and gloo elsewhere.
 
     Raises:
         SagaError: Not all processes came.
     """
-    world = this_process().count
-    if world == 1 or dist.is_initialized():
+    if this_process().count > 1:
+        join_processes(device, timeout, backend)
+
+
+def join_processes(
+    device: torch.device | str = 'cpu', timeout: float | None = None, backend: str | None = None
+) -> None:
+    """As :func:`start_processes`, for a single process too."""
+    if dist.is_initialized():
         return
-    backend = 'nccl' if torch.device(device).type == 'cuda' else 'gloo'
-    if backend == 'nccl':
+    rank, world = this_process()
+    timeout = timeout or patience()
+    limit = datetime.timedelta(seconds=timeout)
+    cuda = torch.device(device).type == 'cuda'
+    if cuda:
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
     try:
-        dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
+        store = _store(rank, world, limit)
+        peers = Peers(store, rank, world)
+        peers.meet(limit)
+        dist.init_process_group(
+            backend or ('nccl' if cuda else 'gloo'),
+            store=dist.PrefixStore('group', store),
+            rank=rank,
+            world_size=world,
+            timeout=limit,
+        )
     except (RuntimeError, ValueError) as error:
         at = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
+        if 'address already in use' in str(error).lower() or 'EADDRINUSE' in str(error):
+            raise SagaError(f'port {at} is in use by another program: set MASTER_PORT to a free one') from error
         raise SagaError(
-            f'{world} processes were to meet at {at}, and not all came within {timeout:.0f} s: start them with the '
-            'same address, a free port, and ranks from 0 (torchrun and srun do)'
+            f'{world} processes were to meet at {at}, and not all came within {timeout:.0f} s{Peers.absent()}: start '
+            'all of them with the same address, a free port and ranks from 0 (torchrun and srun do); '
+            'SAGA_MM_TIMEOUT=SECONDS waits longer'
         ) from error
+
+
+def _store(rank: int, world: int, limit: datetime.timedelta) -> dist.Store:
+    """Where processes meet: of torchrun, or of the first process, which does not wait for the others yet."""
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == str(True):
+        return next(dist.rendezvous('env://', rank, world, timeout=limit))[0]
+    host, port = os.environ.get('MASTER_ADDR', '127.0.0.1'), int(os.environ.get('MASTER_PORT', 29500))
+    return dist.TCPStore(host, port, world, rank == 0, limit, wait_for_workers=False)
 
 
 def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
@@ -196,13 +241,13 @@ def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
         facts: What must be the same everywhere, by what users call it.
 
     Raises:
-        SagaError: On every process: the fact, and who says what.
+        SharedError: On every process: the fact, and who says what.
     """
     told = gather_objects(mesh, facts)
-    for name in facts:
+    for name in dict.fromkeys(name for other in told for name in other):
         for rank, other in enumerate(told):
             if other.get(name) != told[0].get(name):
-                raise SagaError(
+                raise SharedError(
                     f'the processes disagree about the {name}: process 0 has {told[0].get(name)}, process {rank} has '
                     f'{other.get(name)}; start all of them with the same command on the same files'
                 )
@@ -216,14 +261,35 @@ def gather_objects(mesh: Mesh, value: Any) -> list[Any]:
     try:
         dist.all_gather_object(told, value, mesh.everyone)
     except RuntimeError as error:
-        raise _lost(mesh, error) from error
+        raise _lost(mesh.name, error) from error
     return told
 
 
-def _lost(mesh: Mesh, error: Exception) -> SagaError:
+@contextmanager
+def loss_named() -> Iterator[None]:
+    """Turn the error of ``torch.distributed`` over a process that has ended into a line that names it.
+
+    Raises:
+        SagaError: Another process has ended, or does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not dist.is_initialized() or dist.get_world_size() == 1 or not _is_lost(error):
+            raise
+        raise _lost(f'process {dist.get_rank()}', error) from error
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)
+
+
+def _lost(name: str, error: Exception) -> SagaError:
     # a library's advice comes after the first sentence
     reason = ' '.join(str(error).split()).split('. This is')[0][-160:]
-    return SagaError(
-        f'{mesh.name} waits for a process that has ended or does not answer ({reason}); look for the first error '
-        'above, and for a machine out of memory, and start all processes again'
+    who = Peers.ended() or f'a process that has ended or does not answer ({reason})'
+    kind = partial(SharedError, tells=Peers.is_first_left()) if Peers.ended() else SagaError
+    return kind(
+        f'{name} waits for {who}; look for the first error above, and for a machine out of memory, and start all '
+        'processes again, a training with --resume'
     )

@@ -11,11 +11,16 @@ from saga_mm.errors import SagaError
 from saga_mm.models.openmmlab import ResizedRows, feature_rows, head_rows
 from saga_mm.rows import MemoryRows, Rows
 
-from .band_runner import BandTrainer
+from .band_runner import BandTrainer, gather_map
+from .pictures import Size, padded_maps
 
 
 def segmentor_losses(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, trainer: BandTrainer
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    trainer: BandTrainer,
+    sizes: Sequence[Size] | None = None,
 ) -> dict[str, torch.Tensor]:
     """What ``model.loss`` gives, each loss and accuracy counted once over all bands.
 
@@ -27,12 +32,20 @@ def segmentor_losses(
         images: ``(B, 3, H, W)`` as the model takes them, whole, the same on all processes of the bands.
         labels: ``(B, H, W)`` of class indices, alike.
         trainer: How the images are divided.
+        sizes: Rows and columns of the picture in each image; None where they fill it.
 
     Raises:
         SagaError: A head's loss is not a mean over pixels, or takes samples of them.
         ValueError: A part of the model does not run in strips.
     """
-    maps = feature_rows(model, MemoryRows(images.permute(0, 2, 3, 1)), trainer)
+
+    def features(pictures: torch.Tensor, trainer: BandTrainer) -> Sequence[Rows]:
+        return feature_rows(model, MemoryRows(pictures.permute(0, 2, 3, 1)), trainer)
+
+    whole = padded_maps(
+        model, images, sizes, trainer, lambda *batch: [gather_map(rows, batch[1]) for rows in features(*batch)]
+    )
+    maps = features(images, trainer) if whole is None else [MemoryRows(x.permute(0, 2, 3, 1)) for x in whole]
     losses = {f'decode.{name}': loss for name, loss in head_losses(model.decode_head, maps, labels, trainer).items()}
     others = getattr(model, 'auxiliary_head', None)
     listed = isinstance(others, nn.ModuleList)

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS, DefaultScope
 
 from saga_mm.errors import SagaError
+from saga_mm.parallel import join_processes, take_slurm
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -56,10 +56,10 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:
-    """Prepare for several processes; on machines without a GPU they talk through gloo.
+    """Join the processes that were started; on machines without a GPU they talk through gloo.
 
     Raises:
-        SagaError: The processes were not started the way ``launcher`` says.
+        SagaError: The processes were not started the way ``launcher`` says, or not all came.
     """
     cfg.launcher = launcher
     if launcher == 'none':
@@ -68,13 +68,22 @@ def set_launcher(cfg: Config, launcher: str) -> None:
     starter = {'pytorch': 'torchrun --nproc-per-node=2', 'slurm': 'srun', 'mpi': 'mpirun -np 2'}[launcher]
     if variable not in os.environ:
         raise SagaError(f'--launcher {launcher}: {variable} is not set; start the tool with {starter}')
-    if get_device() != 'cpu':
+    device = get_device()
+    if launcher == 'mpi':
+        if device == 'cpu':
+            raise SagaError('--launcher mpi: needs a GPU; without one use torchrun and --launcher pytorch')
         return
-    if launcher != 'pytorch':
-        raise SagaError(f'--launcher {launcher}: needs a GPU; without one use torchrun and --launcher pytorch')
-    # mmengine's own way sets a CUDA device; a group that exists already is taken as it is
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+    if launcher == 'slurm':
+        take_slurm()
+    if device in ('cpu', 'cuda'):
+        # mmengine's own way needs a GPU; processes that are joined already are taken as they are
+        told = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        join_processes(device, told.get('timeout'), told.get('backend') if device == 'cuda' else 'gloo')
+    if device == 'cpu':
+        _wrap_on_cpu(cfg)
+
+
+def _wrap_on_cpu(cfg: Config) -> None:
     wrapper: dict[str, Any] = {
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,

@@ -16,14 +16,16 @@ from torch import nn
 from saga_mm.display.progress import Lines, progress_meter, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
-from saga_mm.files import file_stamp
+from saga_mm.files import file_stamp, user_path
 from saga_mm.images.inputs import Job, find_jobs
 from saga_mm.images.kind import photo_size
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.parallel import Process, SharedWork, this_process
+from saga_mm.runs.together import file_facts
 from saga_mm.tasks.enhancement.clips import video_megapixels
 from saga_mm.tasks.enhancement.inferencer import AUTO, LowLightInferencer, wanted_finish
 from saga_mm.tasks.enhancement.photographs import name_sheets, reason_of_failure, run_job
+from saga_mm.tasks.enhancement.shared_photo import enhance_shared
 from saga_mm.version import __version__
 
 
@@ -129,13 +131,16 @@ def _enhance_together(
         return {'done': f'{job.source} -> {job.target}  ({size})'}
 
     records: dict[str, dict[str, str]] = {}
-    if jobs:
+    if _is_one_photo(options, jobs):
+        records = {'': _shared_record(inferencer, options, finish, jobs[0], sheets.get(jobs[0]))}
+    elif jobs:
         folder = Path(options.out).expanduser() if options.out else jobs[0].target.parent
         key = json.dumps([__version__, finish, options.weights, file_stamp(Path(options.weights)), options.overwrite])
         work = SharedWork(folder if folder.is_dir() or not folder.suffix else folder.parent, key)
         meter = progress_meter(len(names), 'enhancing', unit=' files') if process.is_first else nullcontext(int)
         with meter as show:
             records = work.run(list(names), do, process, show)
+        work.finish(process)
     if not process.is_first:
         return 0
     lines = [(kind, line) for record in records.values() for kind, line in record.items()]
@@ -145,6 +150,23 @@ def _enhance_together(
     counts = {kind: sum(other == kind for other, _ in lines) for kind in ('done', 'skipped', 'failed')}
     print(', '.join(f'{count} {kind}' for kind, count in counts.items()), flush=True)
     return counts['failed']
+
+
+def _is_one_photo(options: EnhanceOptions, jobs: Sequence[Job]) -> bool:
+    """Whether the user named one photograph and nothing else, which is then divided."""
+    return len(options.inputs) == len(jobs) == 1 and jobs[0].kind == 'photo' and user_path(options.inputs[0]).is_file()
+
+
+def _shared_record(
+    inferencer: LowLightInferencer, options: EnhanceOptions, finish: Finish, job: Job, sheet: Path | None
+) -> dict[str, str]:
+    if job.target.exists() and not options.overwrite:
+        return {'skipped': f'{job.source}: {job.target} exists already; --overwrite replaces it'}
+    if not finish.strength:
+        raise SagaError('--strength 0: leaves a picture as it is; start one process for that')
+    told = {'version': __version__, 'options': str(finish), 'picture': file_facts(job.source)}
+    told['weights'] = f'{options.weights} {file_stamp(Path(options.weights))}'
+    return {'done': f'{job.source} -> {job.target}  ({enhance_shared(inferencer, job, finish, sheet, told)})'}
 
 
 class _Screen:

@@ -58,7 +58,7 @@ def predict_together(
         (picture,) = pictures.files
         start_processes(next(writer.predictor.model.parameters()).device)
         mesh = make_mesh()
-        facts = {name: _short(value) for name, value in facts.items()}
+        facts = {name: short_text(value) for name, value in facts.items()}
         check_agreement(mesh, {**facts, 'picture': file_facts(picture)})
         writer.share(mesh)
         return [{'file': picture.name, **writer.write(picture)}]
@@ -67,6 +67,7 @@ def predict_together(
     meter = progress_meter(len(names), 'predicting', unit=' pictures') if process.is_first else nullcontext(int)
     with meter as show:
         records = work.run(list(names), lambda name: predict_one(writer, names[name], pictures.root), process, show)
+    work.finish(process)
     return list(records.values())
 
 
@@ -81,5 +82,6 @@ def file_facts(path: Path | None) -> str:
     return f'{path.name} of {found.st_size} bytes'
 
 
-def _short(value: str) -> str:
+def short_text(value: str) -> str:
+    """A text that processes compare; a digest of one that is long."""
     return value if len(value) < 80 else f'one of digest {hashlib.sha256(value.encode()).hexdigest()[:8]}'

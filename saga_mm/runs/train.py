@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.runner import Runner
 from torch import nn
 
 from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
+from saga_mm.engine.band_training import band_training_runner
+from saga_mm.engine.sharding import ShardRunner
 from saga_mm.engine.stack_runner import build_runner, log_file
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, locked_folder, user_path
@@ -24,11 +28,14 @@ from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
 from saga_mm.operators import in_use
+from saga_mm.parallel import check_agreement, loss_named, make_mesh
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.runs.length import Length, fit_length
 from saga_mm.runs.prepare import RunOptions, check, check_load_from, prepare_config
 from saga_mm.runs.start import start_from
+from saga_mm.runs.together import file_facts, short_text
 from saga_mm.tasks import start_verb, task_of
+from saga_mm.version import __version__
 
 FITS = {'train_cfg.max_epochs': '--epochs', 'train_cfg.max_iters': '--iters'}
 
@@ -40,6 +47,8 @@ class TrainOptions(RunOptions):
     Attributes:
         resume: A file to continue from, a folder for the newest one in it, ``'auto'`` for the work folder, or None.
         weights: Weights to start from: of the whole model, of its backbone, or published ones of its backbone.
+        bands: Processes that share each image; None for what the config says, or one.
+        shard: Divide parameters and states of the optimizer among all processes.
         length: Another length, batch or rate than the config's.
         amp: Train in mixed precision.
         auto_scale_lr: Fit the learning rate to the number of images a step.
@@ -47,6 +56,8 @@ class TrainOptions(RunOptions):
 
     resume: str | None = None
     weights: str | None = None
+    bands: int | None = None
+    shard: bool = False
     length: Length = field(default_factory=Length)
     amp: bool = False
     auto_scale_lr: bool = False
@@ -77,20 +88,59 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         if options.resume is not None:
             raise SagaError('--weights: does not go with --resume, which goes on from a checkpoint')
         start_from(cfg, options.weights)
+    _set_processes(cfg, options)
     model = build_model(cfg)
     check(cfg, model, training=True, launcher=options.launcher)
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not (options.resume or cfg.get('resume')):
+        raise SagaError(
+            'torchrun has started this training again; add --resume, and it goes on from the newest checkpoint'
+        )
     start = _set_start(cfg, model, options.resume)
     _fit(cfg, options, start)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
     # mmengine seeds the random numbers of all processes, and builds the model anew from that seed
     del model
-    runner = build_runner(cfg, start_verb(cfg, 'train', {}).prepare_model, start=start)
-    say('reading the data')
-    with config_mistakes(cfg), full_disk_named(cfg.work_dir):
-        runner.train()
+    verb = start_verb(cfg, 'train', {})
+    with loss_named():
+        mesh = make_mesh(cfg.bands)
+        check_agreement(mesh, _facts(cfg))
+        kind = ShardRunner if cfg.get('shard') else Runner
+        if cfg.bands > 1:
+            kind = band_training_runner(mesh, partial(verb.losses_in_bands, mesh=mesh))
+        runner = build_runner(cfg, verb.prepare_model, start=start, kind=kind)
+        say('reading the data')
+        with config_mistakes(cfg), full_disk_named(cfg.work_dir):
+            runner.train()
     _summarise(runner, options)
     return runner
+
+
+def _set_processes(cfg: Config, options: TrainOptions) -> None:
+    bands = cfg.get('bands', 1) if options.bands is None else options.bands
+    if type(bands) is not int or bands < 1:
+        raise SagaError(f'--bands {bands}: must be a number of processes')
+    if bands > 1 and options.launcher == 'none':
+        raise SagaError(
+            f'--bands {bands}: needs processes: torchrun --nproc-per-node {bands} tools/train.py ... --launcher pytorch'
+        )
+    cfg.bands, cfg.shard = bands, bool(options.shard or cfg.get('shard'))
+    if cfg.shard and options.launcher == 'none':
+        raise SagaError('--shard: needs processes: torchrun --nproc-per-node 4 tools/train.py ... --launcher pytorch')
+    hooks = [str(hook.get('type')) for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    if cfg.shard and any('EMAHook' in hook for hook in hooks):
+        raise SagaError('--shard: weights are not averaged (EMAHook) while they are divided; leave one of them out')
+    chosen = [f'--bands {bands}'] * (bands > 1) + ['--shard'] * cfg.shard
+    chosen += [f'runner_type={cfg.runner_type!r}'] if 'runner_type' in cfg else []
+    if len(chosen) > 1:
+        raise SagaError(f'{chosen[0]}: does not go with {chosen[1]}; leave one of them out')
+
+
+def _facts(cfg: Config) -> dict[str, str]:
+    """What has to be the same on all processes of a training."""
+    start = Path(cfg.load_from) if cfg.get('load_from') else None
+    config = {f'{key} of the config': short_text(repr(value)) for key, value in cfg.items()}
+    return {'version': __version__, **config, 'checkpoint': file_facts(start)}
 
 
 def _fit(cfg: Config, options: TrainOptions, start: tuple[int, int] | None) -> None:

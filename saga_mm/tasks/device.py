@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from saga_mm.errors import ArgumentError
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of this name, or a GPU if there is one.
+    """The device of this name, or a GPU if there is one: of several processes on a machine, each takes its own.
 
     Raises:
         ArgumentError: It is not there.
@@ -23,4 +25,8 @@ def find_device(name: str | None) -> torch.device:
 
 def _best() -> str:
     backends = {'cuda': torch.cuda, 'npu': getattr(torch, 'npu', None), 'mps': torch.backends.mps}
-    return next((name for name, backend in backends.items() if backend and backend.is_available()), 'cpu')
+    name = next((name for name, backend in backends.items() if backend and backend.is_available()), 'cpu')
+    local = os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', ''))
+    if name != 'cuda' or not local.isdecimal():
+        return name
+    return f'cuda:{int(local) % torch.cuda.device_count()}'

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.display.drawing import read_rgb
+from saga_mm.errors import SagaError
 
 if TYPE_CHECKING:
+    import torch
     from mmengine.config import Config
     from torch import nn
+
+    from saga_mm.parallel import Mesh
 
 
 class Evaluation:
@@ -17,6 +22,18 @@ class Evaluation:
 
     def prepare_model(self, model: nn.Module) -> None:
         """Change, for this run, how a model predicts."""
+
+    def losses_in_bands(self, model: nn.Module, mesh: Mesh) -> Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]:
+        """What computes losses as ``model.loss`` does, from images that are divided among processes, and data samples.
+
+        Args:
+            model: The model.
+            mesh: The processes. All of a replica are given the same images.
+
+        Raises:
+            SagaError: The model cannot be divided.
+        """
+        raise SagaError('--bands: models of this task train on whole images; leave it out')
 
     def set_up(self, cfg: Config, out: Path | None) -> None:
         """Set a config's evaluators: figures as they are printed, results written at ``out``.

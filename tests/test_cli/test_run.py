@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saga_mm.cli.run import run_tool
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, SharedError
 from saga_mm.loading.config import find_config, load_config
 
 
@@ -91,6 +91,9 @@ def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
     assert capsys.readouterr().err == '[rank 3] error: wrong file\n'
     with pytest.raises(SystemExit, match='130'):
         run_tool(fail(KeyboardInterrupt()))
+    # what the first process tells for all
+    with pytest.raises(SystemExit):
+        run_tool(fail(SharedError('other files')))
     assert capsys.readouterr().err == ''
 
     with pytest.raises(ZeroDivisionError):

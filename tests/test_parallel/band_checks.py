@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,8 @@ from PIL import Image
 from torch import nn
 
 from saga_mm.errors import SagaError
+from saga_mm.images.inputs import Job
+from saga_mm.images.photo import PhotoRows
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.finish import Finish
@@ -25,6 +27,9 @@ from saga_mm.parallel import BandRunner, Bands, Mesh, check_agreement, gather_ob
 from saga_mm.parallel.counting import count_bytes
 from saga_mm.rows import ImageRows, MemoryBudget, RowRunner, Storage
 from saga_mm.tasks.enhancement.bands import enhance_bands
+from saga_mm.tasks.enhancement.photographs import enhance_photo
+from saga_mm.tasks.enhancement.shared_photo import enhance_shared
+from saga_mm.tasks.enhancement.strips import enhance_strips
 from saga_mm.tasks.prediction import Pictures
 from saga_mm.tasks.segmentation.bands import segment_bands
 from saga_mm.tasks.segmentation.prediction import SegmentationWriter
@@ -260,6 +265,34 @@ def enhancers(mesh: Mesh) -> None:
             found = list(enhance_bands(model, Float(image), mesh, finish))
             answer, start = np.concatenate([rows for _, rows in found]), found[0][0]
             assert np.abs(answer - whole[start : start + len(answer)]).max() < 1e-9
+
+
+@check
+def a_photograph_enhanced_together(mesh: Mesh) -> None:
+    model = lively(LowLightEnhancer(backbone=UNET, exposure=dict(type='saga_mm.Exposure'))).float()
+    budget = MemoryBudget.of(model)
+
+    def strips(photo: PhotoRows, finish: Finish, folder: Path, held: int) -> Iterator[np.ndarray]:
+        return enhance_strips(model, photo, finish, budget, folder, held)
+
+    inferencer = SimpleNamespace(model=model, device='cpu', budget=budget, strips=strips)
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(gather_objects(mesh, own)[0])
+        for name, channels in (('coloured.png', 3), ('grey.jpg', 1)):
+            source, target = folder / name, folder / f'bright-{name}'
+            if mesh.index == 0:
+                pixels = np.random.default_rng(0).integers(0, 128, (75, 53, channels), dtype=np.uint8)
+                Image.fromarray(pixels.squeeze()).save(source)
+            gather_objects(mesh, None)
+            job = Job(source, target, 'photo')
+            size = enhance_shared(inferencer, job, Finish(0.9), folder / 'compared.jpg', {'picture': name})
+            if mesh.index == 0:
+                assert size == '53 x 75' and (folder / 'compared.jpg').is_file()
+                enhance_photo(inferencer, source, folder / f'alone-{name}', Finish(0.9))
+                found, alone = (np.asarray(Image.open(folder / f'{who}-{name}'), int) for who in ('bright', 'alone'))
+                assert np.abs(found - alone).max() <= 1 and (found == alone).mean() > 0.999
+                assert not list(folder.rglob('.saga_mm*'))
+            gather_objects(mesh, None)
 
 
 @check

@@ -14,7 +14,14 @@ from saga_mm.parallel import Bands, Mesh, make_mesh
 HERE = Path(__file__).parent
 PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
 
-ALONE = ['segmentors', 'enhancers', 'a_picture_written_together', 'gradients_of_segmentors', 'gradients_of_enhancers']
+ALONE = [
+    'segmentors',
+    'enhancers',
+    'a_picture_written_together',
+    'gradients_of_padded_pictures',
+    'gradients_of_segmentors',
+    'gradients_of_enhancers',
+]
 
 
 @pytest.fixture(scope='module')

@@ -89,6 +89,27 @@ def test_a_damaged_record_counts_for_nothing(tmp_path):
         assert SharedWork(tmp_path, 'key').run(NAMES[:1], lambda name: {'a': 2}, (0, 1)) == {NAMES[0]: {'a': 2}}
 
 
+def test_records_are_removed_when_all_processes_have_finished(tmp_path, monkeypatch):
+    def finish(index: int, wait: float = 30.0) -> None:
+        monkeypatch.setattr('saga_mm.parallel.claims.LONGEST_END', wait)
+        work = SharedWork(tmp_path, 'key')
+        work.run(NAMES[:2], lambda name: {}, (index, 2))
+        work.finish((index, 2))
+
+    # the other process has not finished
+    finish(0, wait=0)
+    assert (tmp_path / '.saga_mm-work').is_dir()
+    finish(1)
+    assert SharedWork(tmp_path, 'key').run(NAMES[:2], refuse, (1, 2))
+    finish(0)
+    assert not list(tmp_path.iterdir())
+    # a mark of another start counts for nothing
+    finish(1)
+    monkeypatch.setenv('MASTER_PORT', '12345')
+    finish(0, wait=0)
+    assert (tmp_path / '.saga_mm-work').is_dir()
+
+
 @pytest.mark.parametrize(
     ('variables', 'expected'),
     [
@@ -102,3 +123,14 @@ def test_a_damaged_record_counts_for_nothing(tmp_path):
 def test_which_process_this_is(variables, expected, monkeypatch):
     monkeypatch.setattr(os, 'environ', variables)
     assert this_process() == expected
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'first'),
+    [('gpu07', 'gpu07'), ('gpu[03-05,9],x1', 'gpu03'), ('n1,n2', 'n1'), ('r[2,4]-gpu', 'r2-gpu'), ('', '127.0.0.1')],
+)
+def test_where_processes_of_slurm_meet(nodes, first, monkeypatch):
+    told = {'SLURM_PROCID': '1', 'SLURM_STEP_NUM_TASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_JOB_ID': '123456'}
+    monkeypatch.setattr(os, 'environ', {**told, 'SLURM_STEP_NODELIST': nodes})
+    assert this_process() == (1, 4)
+    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT'], os.environ['LOCAL_RANK']) == (first, '23456', '1')

@@ -190,6 +190,28 @@ def maps_of_detectors(mesh: Mesh) -> None:
         compare(net, mesh, whole, banded)
 
 
+@check
+def gradients_of_padded_pictures(mesh: Mesh) -> None:
+    """Pictures of several sizes in a batch: as in ordinary training, where they are run by size."""
+    cfg = dict(type='EncoderDecoder', backbone=dict(PVT_CFG, drop_path_rate=0.0), decode_head=UPER)
+    model = shaken(build_segmentor(dict(cfg, neck=PYRAMID, test_cfg=ConfigDict(mode='whole'))))
+    images, labels = torch.randn(3, 3, 141, 50, dtype=torch.float64), torch.randint(0, 5, (3, 141, 50))
+    # the last has too few rows for four bands
+    sizes = [(141, 50), (130, 41), (70, 50)]
+    for i, (height, width) in enumerate(sizes):
+        images[i, :, height:], images[i, :, :, width:] = 0, 0
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+    for sample, size in zip(samples, sizes):
+        sample.set_metainfo({'img_shape': size})
+    trainer = BandTrainer(Bands(mesh, 141, 32, shares_of(mesh)))
+    compare(
+        model,
+        mesh,
+        lambda: model(images, samples, mode='loss'),
+        lambda: segmentor_losses(model, images, labels, trainer, sizes),
+    )
+
+
 def in_part(loss: torch.Tensor, mesh: Mesh) -> torch.Tensor:
     """What every process computes of whole maps, each counts in part."""
     return loss / mesh.bands + (loss * (1 - 1 / mesh.bands)).detach()

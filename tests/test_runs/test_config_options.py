@@ -58,9 +58,9 @@ def test_launcher_without_its_processes(monkeypatch, launcher, variable):
 
 @pytest.mark.skipif(get_device() != 'cpu', reason='is about machines without a GPU')
 def test_launchers_on_a_cpu(monkeypatch):
-    monkeypatch.setenv('SLURM_PROCID', '0')
-    with pytest.raises(SagaError, match='--launcher slurm: needs a GPU'):
-        set_launcher(Config({}), 'slurm')
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '0')
+    with pytest.raises(SagaError, match='--launcher mpi: needs a GPU'):
+        set_launcher(Config({}), 'mpi')
 
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.coco_config import type_name
 from saga_mm.display.drawing import draw_objects
 from saga_mm.loading.datasets import leaf_datasets
+from saga_mm.parallel import Bands, BandTrainer, detector_losses, detector_parts, unit_in_training
 from saga_mm.tasks.evaluation import Evaluation
 from saga_mm.tasks.own_data import evaluators_of
 
 if TYPE_CHECKING:
+    import torch
     from mmengine.config import Config
+    from torch import nn
+
+    from saga_mm.parallel import Mesh
 
 SCORE_THR = 0.3
 
@@ -26,6 +32,15 @@ class DetectionEvaluation(Evaluation):
 
     def __init__(self, score_thr: float = SCORE_THR) -> None:
         self.score_thr = score_thr
+
+    def losses_in_bands(self, model: nn.Module, mesh: Mesh) -> Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]:
+        unit = unit_in_training(detector_parts, model)
+
+        def losses(images: torch.Tensor, samples: Sequence[Any]) -> dict[str, Any]:
+            trainer = BandTrainer(Bands(mesh, images.shape[2], unit))
+            return detector_losses(model, images, samples, trainer, [sample.img_shape[:2] for sample in samples])
+
+        return losses
 
     def set_up(self, cfg: Config, out: Path | None) -> None:
         for leaf in leaf_datasets(cfg.test_dataloader.dataset):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from saga_mm.display.drawing import draw_maps
 from saga_mm.errors import SagaError
+from saga_mm.models.openmmlab import segmentor_parts
 from saga_mm.models.openmmlab.labels import label_by_rows
+from saga_mm.parallel import Bands, BandTrainer, segmentor_losses, unit_in_training
 from saga_mm.rows import MemoryBudget
 from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.evaluation import Evaluation
@@ -16,6 +21,8 @@ from saga_mm.tasks.own_data import evaluators_of
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
+
+    from saga_mm.parallel import Mesh
 
 
 class SegmentationEvaluation(Evaluation):
@@ -31,6 +38,16 @@ class SegmentationEvaluation(Evaluation):
     def prepare_model(self, model: nn.Module) -> None:
         """Have the model label row by row, without scores of all classes at the size of the image."""
         label_by_rows(model, MemoryBudget.of(model, self.max_memory))
+
+    def losses_in_bands(self, model: nn.Module, mesh: Mesh) -> Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]:
+        unit = unit_in_training(segmentor_parts, model)
+
+        def losses(images: torch.Tensor, samples: Sequence[Any]) -> dict[str, Any]:
+            labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
+            trainer = BandTrainer(Bands(mesh, images.shape[2], unit))
+            return segmentor_losses(model, images, labels, trainer, [sample.img_shape[:2] for sample in samples])
+
+        return losses
 
     def set_up(self, cfg: Config, out: Path | None) -> None:
         if out is not None and out.suffix != '.json':
