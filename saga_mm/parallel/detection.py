@@ -17,7 +17,7 @@ from saga_mm.rows import MemoryRows, Part, Rows
 
 from .band_runner import BandRunner, BandTrainer
 from .mesh import Mesh
-from .pictures import Size, padded_maps
+from .padded_pictures import Size, padded_maps
 
 
 def detector_losses(

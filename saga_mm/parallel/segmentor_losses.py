@@ -12,7 +12,7 @@ from saga_mm.models.openmmlab import ResizedRows, feature_rows, head_rows
 from saga_mm.rows import MemoryRows, Rows
 
 from .band_runner import BandTrainer, gather_map
-from .pictures import Size, padded_maps
+from .padded_pictures import Size, padded_maps
 
 
 def segmentor_losses(
