@@ -59,7 +59,11 @@ class StepCache:
 
     def has(self, key: str) -> bool:
         """Whether a step is there under a key, for inputs of any sizes."""
-        return self._path(f'{key}-').is_file()
+        return self.holds(f'{key}-')
+
+    def holds(self, key: str) -> bool:
+        """Whether there is something under this very key."""
+        return self._path(key).is_file()
 
     def put(self, key: str, step: bytes) -> None:
         """Keep a step, if the disk allows it."""

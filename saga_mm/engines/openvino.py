@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from saga_mm.models.watched import has_hook
 from saga_mm.ops import Grid
@@ -20,9 +21,12 @@ from saga_mm.rows import TORCH, Engine, RowStep
 from .cache import StepCache
 from .fingerprint import UnknownPartError, in_place_version, step_key
 from .library import core, import_openvino
-from .openvino_step import ConversionError, Phase, compare_results, convert_function, frame_of, is_input, refusals
+from .openvino_step import ConversionError, Phase, compare_results, convert_function, refusals
+from .pieces import Piece, RunningPiece, plain_answer
 from .program import Program, Settings
 
+# pieces that run together at most, and bytes that the computation on one takes: what is in between stays in the cache
+LANES, LANE_BYTES = 8, 16 * 2**20
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
 
@@ -56,13 +60,17 @@ class OpenVINOEngine(Engine):
     Attributes:
         step_seconds: How long a step runs in PyTorch before a patient engine compiles it: about what that takes.
         whole_seconds: The same of a whole model.
-        hot: As of :class:`~saga_mm.engines.program.Program`.
+        usual_piece: Seconds that pieces of one size run before a step is compiled for that size alone.
+        usual_image: The same of images and a whole model.
+        known_seconds: Seconds that they run before what an earlier program compiled for their size is read.
     """
 
     name = 'openvino'
     step_seconds: float = 0.2
     whole_seconds: float = 2.0
-    hot: float = 5.0
+    usual_piece: float = 0.1
+    usual_image: float = 10.0
+    known_seconds: float = 0.02
 
     def __init__(
         self,
@@ -76,27 +84,37 @@ class OpenVINOEngine(Engine):
         # seconds for which parts have run in PyTorch that wait to be compiled
         self._waited: dict[tuple, float] = {}
         self.settings = Settings(precision, threads or torch.get_num_threads())
+        self.lanes = min(self.settings.threads, LANES)
+        self.chunk = LANE_BYTES * self.lanes
         self.cache = cache or StepCache()
         self._parts: WeakKeyDictionary[nn.Module, dict[tuple, Compiled]] = WeakKeyDictionary()
+        # why modules run in PyTorch, by the first module of a step
+        self._refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
         # a compiled step has one set of buffers
         self._lock = threading.RLock()
         # parts whose weights were compared in this run
         self._checked: set[tuple] = set()
         self._depth = 0
+        # PyTorch's threads, while they are fewer
+        self._threads: int | None = None
 
     def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
-        with self._step(step, 0 if state is None else 1, x) as part:
-            if part is not None:
-                with suppress(ConversionError):
-                    return self._run(part, step, x, grid, state, None)
-            return super().write(step, x, grid, state)
+        (written,) = self.write_each(step, [(x, grid)], state)
+        return written
 
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
-        with self._step(step, step.sweeps, x) as part:
-            if part is not None:
-                with suppress(ConversionError):
-                    return self._run(part, step, x, grid, state, keep)
-            return super().read(step, x, grid, state, keep)
+        (answer,) = (tokens.clone() for tokens in self.read_each(step, [(x, grid, keep)], state))
+        return answer
+
+    def write_each(
+        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
+    ) -> Iterator[Any]:
+        return self._each(step, 0 if state is None else 1, ((*piece, None) for piece in pieces), state)
+
+    def read_each(
+        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid, Grid]], state: Any
+    ) -> Iterator[torch.Tensor]:
+        return self._each(step, step.sweeps, pieces, state)
 
     def apply(
         self,
@@ -106,6 +124,9 @@ class OpenVINOEngine(Engine):
         example: Sequence[torch.Tensor] | None = None,
     ) -> Any:
         label = getattr(function, '__qualname__', type(function).__name__)
+        # a whole model comes with an example
+        whole = example is not None
+        patience, usual = (self.whole_seconds, self.usual_image) if whole else (self.step_seconds, self.usual_piece)
 
         def make(key: str | None) -> Compiled:
             def check(program: Program) -> None:
@@ -120,14 +141,13 @@ class OpenVINOEngine(Engine):
             def convert() -> Any:
                 return convert_function(function, modules, example or inputs)
 
-            made = Program(convert, self.settings, key, self.cache, check, self.hot)
+            made = Program(convert, self.settings, key, self.cache, check, (usual, self.known_seconds), keeps=True)
             return Compiled((), made)
 
-        with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, self.whole_seconds) as part:
+        with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, patience) as part:
             if part is not None:
                 with suppress(ConversionError), self.running():
-                    results = self._call(part, inputs)
-                    tensors = tuple(torch.from_numpy(array.copy()) for array in results)
+                    tensors = tuple(map(torch.from_numpy, self._call(part, inputs)))
                     return tensors if len(tensors) > 1 else tensors[0]
             return super().apply(function, modules, *inputs)
 
@@ -137,6 +157,9 @@ class OpenVINOEngine(Engine):
             return self
         self.note('strips', 'measured as fast or faster there; the engine openvino compiles them')
         return TORCH
+
+    def step_reason(self, step: RowStep) -> str | None:
+        return self._refused.get(step.step_modules[0]) if step.step_modules else None
 
     def refusal(self, x: torch.Tensor) -> str | None:
         if x.device.type != 'cpu':
@@ -150,17 +173,26 @@ class OpenVINOEngine(Engine):
     @contextmanager
     def running(self) -> Iterator[None]:
         with self._lock:
-            # threads of PyTorch that wait for work would keep the cores from OpenVINO's
-            before = torch.get_num_threads()
-            torch.set_num_threads(1)
+            before, first = torch.get_num_threads(), not self._depth
             self._depth += 1
+            # threads of PyTorch that spin while they wait for work would keep the cores from OpenVINO's
+            if first and os.environ.get('OMP_WAIT_POLICY', '').lower() != 'passive':
+                self._threads = before
+                torch.set_num_threads(1)
             try:
                 yield
             finally:
                 self._depth -= 1
-                torch.set_num_threads(before)
-                if not self._depth:
+                if first:
+                    torch.set_num_threads(before)
+                    self._threads = None
                     self._checked.clear()
+
+    def release(self) -> None:
+        for parts in self._parts.values():
+            for part in parts.values():
+                if part.program:
+                    part.program.release()
 
     def __deepcopy__(self, memo: dict) -> OpenVINOEngine:
         return self
@@ -173,11 +205,14 @@ class OpenVINOEngine(Engine):
             phase = Phase(step, sweep, x.shape[-1])
             made = Program(
                 lambda: phase.convert(step.step_modules),
-                self.settings,
+                # a thread for each piece, since threads that share one wait for each other after each layer
+                self.settings._replace(lanes=self.lanes),
                 key,
                 self.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
-                self.hot,
+                (self.usual_piece, self.known_seconds),
+                # what is read is copied to a map before the next piece; states stay
+                keeps=not phase.reads,
             )
             return Compiled((), made, phase)
 
@@ -201,8 +236,12 @@ class OpenVINOEngine(Engine):
             make: Compiles it, given its key in the cache.
             patience: Seconds that it may run in PyTorch before a patient engine compiles it.
         """
-        if not modules or any(map(self.refusal, inputs)):
+        if not modules:
             yield None
+            return
+        if any(map(self.refusal, inputs)):
+            with self._pytorch():
+                yield None
             return
         parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
         if known not in self._checked:
@@ -211,13 +250,28 @@ class OpenVINOEngine(Engine):
                 found = self._compiled(modules, key, make, patience, parts)
                 if found is None:
                     start = time.perf_counter()
-                    yield None
+                    with self._pytorch():
+                        yield None
                     self._waited[known] = self._waited.get(known, 0.0) + time.perf_counter() - start
                     return
                 parts[key] = found._replace(version=version)
             if self._depth:
                 self._checked.add(known)
-        yield parts[key] if parts[key].program else None
+        if parts[key].program:
+            yield parts[key]
+        else:
+            with self._pytorch():
+                yield None
+
+    @contextmanager
+    def _pytorch(self) -> Iterator[None]:
+        """While a part runs in PyTorch, with all of its threads."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _compiled(
         self,
@@ -232,16 +286,21 @@ class OpenVINOEngine(Engine):
         kept = self._key(modules, *key)
         waited = self._waited.get((id(modules[0]), *key), 0.0)
         if self.patient and waited < patience and not (kept and self.cache.has(kept)):
-            self.note(name, f'it has run for {waited:.1f} s so far, less than it takes to compile')
+            self._refuse(modules, name, f'it has run for {waited:.1f} s so far, less than it takes to compile')
             return None
         self.reasons.pop(name, None)
+        self._refused.pop(modules[0], None)
         try:
             if hooked := next((type(m).__name__ for o in modules for m in o.modules() if has_hook(m)), None):
                 raise ConversionError(f'a {hooked} in it has a hook')
             return make(kept)
         except ConversionError as error:
-            self.note(name, str(error))
+            self._refuse(modules, name, str(error))
             return Compiled((), None)
+
+    def _refuse(self, modules: Sequence[nn.Module], name: str, reason: str) -> None:
+        self.note(name, reason)
+        self._refused[modules[0]] = f'{type(modules[0]).__name__} runs in PyTorch: {reason}'
 
     def _key(self, modules: Sequence[nn.Module], *facts: Any) -> str | None:
         device = core().get_property('CPU', 'FULL_DEVICE_NAME')
@@ -252,30 +311,68 @@ class OpenVINOEngine(Engine):
             self.cache.problem = f'a compiled step is not kept: {error}'
             return None
 
+    def _each(self, step: RowStep, sweep: int, pieces: Iterable[Piece], state: Any) -> Iterator[Any]:
+        """What a step makes of pieces ``x, grid, keep``, of which some run while the answer to another is used."""
+        running: deque[RunningPiece] = deque()
+        part = None
+        try:
+            for piece in pieces:
+                answer = None
+                with self._step(step, sweep, piece[0]) as part:
+                    if part is not None:
+                        running.append(RunningPiece(self, part, step, piece, state))
+                    elif not running:
+                        answer = plain_answer(step, piece, state)
+                if part is None and answer is None:
+                    # those before it come first
+                    while running:
+                        yield from self._landed(running)
+                    answer = plain_answer(step, piece, state)
+                if answer is not None:
+                    yield answer
+                elif len(running) > self.lanes:
+                    # one more than run at once, so that no thread waits
+                    yield from self._landed(running)
+            while running:
+                yield from self._landed(running)
+        finally:
+            for left in running:
+                left.drop()
+            # the next step has the memory
+            if part is not None:
+                part.program.release()
+
+    def _landed(self, running: deque[RunningPiece]) -> Iterator[Any]:
+        first = running.popleft()
+        try:
+            yield first.answer()
+        finally:
+            first.drop()
+
     def _call(self, part: Compiled, inputs: Sequence[torch.Tensor]) -> list[Any]:
-        """The results of a part, as arrays.
+        """The results of a part, as arrays that stay.
 
         Raises:
             ConversionError: OpenVINO fails at these sizes; from now on the part runs in PyTorch.
         """
+        arrays = [x.detach().contiguous().numpy() for x in inputs]
         try:
-            return part.program([x.detach().contiguous().numpy() for x in inputs])
-        except RuntimeError as error:
-            reason = (
-                f'OpenVINO fails at {[tuple(x.shape) for x in inputs]} ({str(error).strip().splitlines()[-1][:120]})'
-            )
-            for parts in self._parts.values():
-                for key, other in parts.items():
-                    if other.program is part.program:
-                        parts[key] = other._replace(program=None)
-                        self.note(str(key[0]) or 'step', reason)
-            raise ConversionError(reason) from error
+            call = part.program.start(arrays)
+            try:
+                return call.results()
+            finally:
+                call.drop()
+        except (RuntimeError, ConversionError) as error:
+            raise ConversionError(self.fails(part, arrays, error)) from error
 
-    def _run(self, part: Compiled, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid | None) -> Any:
-        phase, piece = part.phase, x.unflatten(1, (grid.rows, grid.width))
-        frame = torch.empty(*(side + 1 for side in frame_of(grid, keep, step.stride)), dtype=torch.uint8)
-        leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]
-        positions = [tensor for call in phase.calls for tensor in call.tensors(grid)]
-        results = self._call(part, (piece, frame, *leaves, *positions))
-        # what is read is copied to a map before the next strip; states stay
-        return phase.result(results if phase.reads else [array.copy() for array in results], len(x))
+    def fails(self, part: Compiled, inputs: Sequence[Any], error: Exception) -> str:
+        """Have a part run in PyTorch from now on; why."""
+        text = str(error).strip().splitlines()[-1][:120]
+        shapes = [array.shape for array in inputs]
+        reason = text if isinstance(error, ConversionError) else f'OpenVINO fails at {shapes} ({text})'
+        for module, parts in self._parts.items():
+            for key, other in parts.items():
+                if other.program is part.program:
+                    parts[key] = other._replace(program=None)
+                    self._refuse([module], str(key[0]) or 'step', reason)
+        return reason

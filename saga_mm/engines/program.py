@@ -7,6 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,8 +19,10 @@ from .openvino_step import ConversionError
 if TYPE_CHECKING:
     import openvino
 
+# shapes of all inputs
+Sizes = tuple[tuple[int, ...], ...]
 # sets of sizes that are kept compiled for themselves
-SETS = 3
+SETS = 4
 # sets of sizes whose time is remembered
 REMEMBERED = 64
 
@@ -30,10 +33,12 @@ class Settings(NamedTuple):
     Attributes:
         precision: ``'f32'`` or ``'bf16'``.
         threads: Of the CPU.
+        lanes: Sets of inputs that run together, on threads of their own.
     """
 
     precision: str
     threads: int
+    lanes: int = 1
 
     @property
     def options(self) -> dict[str, object]:
@@ -41,7 +46,7 @@ class Settings(NamedTuple):
         return {
             'INFERENCE_PRECISION_HINT': self.precision,
             'INFERENCE_NUM_THREADS': self.threads,
-            'PERFORMANCE_HINT': 'LATENCY',
+            'NUM_STREAMS': self.lanes,
         }
 
 
@@ -54,7 +59,9 @@ class Program:
         key: Tells it from all others in the cache; None if it cannot be kept.
         cache: Where compiled steps are kept.
         check: Raises if what was compiled gives other results than it should; called when it is not in the cache.
-        hot: How many times as long as to compile takes, one set of sizes runs before it is compiled for itself.
+        usual: Seconds that one set of sizes has to run before it is compiled for itself, and before what an earlier
+            program compiled for it is read.
+        keeps: Whether results stay as they are; else the next call writes over them.
 
     Raises:
         ConversionError: It cannot be compiled.
@@ -67,51 +74,90 @@ class Program:
         key: str | None,
         cache: StepCache,
         check: Callable[[Program], None],
-        hot: float,
+        usual: tuple[float, float],
+        keeps: bool,
     ) -> None:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
+        self._check, self._usual, self.keeps = check, usual, keeps
         self._model: openvino.Model | None = None
-        self._hot = hot
-        # seconds that it took last to compile
-        self._cost = 0.0
-        self._any = self._compiled(None)
+        self._any: _Compiled | None = None
         # seconds so far, or what was compiled for these sizes
-        self._uses: OrderedDict[tuple, float | openvino.InferRequest] = OrderedDict()
-        if self._model is not None:
-            check(self)
-            if key:
-                cache.put(f'{key}-', _blob(self._any.get_compiled_model()))
+        self._uses: OrderedDict[Sizes, float | _Compiled] = OrderedDict()
+        if key is None or not cache.has(key):
+            self._general()
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results; they are overwritten by the next call."""
-        shapes = tuple(array.shape for array in inputs)
-        use = self._uses.pop(shapes, 0.0)
-        if isinstance(use, float) and use > self._hot * self._cost:
-            # convolutions then take and give tokens as they lie in memory
-            try:
-                use = self._compiled(shapes)
-            except ConversionError:
-                # what runs at any size goes on
-                use = -math.inf
-            special = [key for key, other in self._uses.items() if not isinstance(other, float)]
-            if len(special) >= SETS:
-                del self._uses[special[0]]
-        request, start = self._any if isinstance(use, float) else use, time.perf_counter()
-        for i, array in enumerate(inputs):
-            request.set_input_tensor(i, tensor(array))
-        request.infer(share_outputs=True)
-        self._uses[shapes] = use + time.perf_counter() - start if isinstance(use, float) else use
+        """The results for inputs, as arrays that stay."""
+        call = self.start(inputs)
+        try:
+            return [np.array(array) for array in call.results()]
+        finally:
+            call.drop()
+
+    def start(self, inputs: Sequence[np.ndarray]) -> RunningCall:
+        """Begin to compute the results for inputs, which must not change meanwhile."""
+        sizes = tuple(array.shape for array in inputs)
+        return RunningCall(self, sizes, self._found(sizes), inputs)
+
+    def ran(self, sizes: Sizes, seconds: float) -> None:
+        """Count what inputs of these sizes took, where nothing is compiled for them alone."""
+        use = self._uses.get(sizes)
+        if isinstance(use, float):
+            self._uses[sizes] = use + seconds
+
+    def release(self) -> None:
+        """Give back what calls keep in memory for the next."""
+        for compiled in (self._any, *self._uses.values()):
+            if isinstance(compiled, _Compiled):
+                compiled.model.release_memory()
+
+    def _found(self, sizes: Sizes) -> _Compiled:
+        """What runs inputs of these sizes."""
+        use = self._uses.pop(sizes, 0.0)
+        if isinstance(use, float) and (use > self._usual[0] or (use > self._usual[1] and self._is_known(sizes))):
+            use = self._special(sizes)
+        self._uses[sizes] = use
         if len(self._uses) > REMEMBERED:
             self._uses.popitem(last=False)
-        return [request.get_output_tensor(i).data for i in range(len(request.model_outputs))]
+        return self._general() if isinstance(use, float) else use
 
-    def _compiled(self, shapes: tuple | None) -> openvino.InferRequest:
-        start = time.perf_counter()
-        key = self._key and f'{self._key}-{"-".join("x".join(map(str, shape)) for shape in shapes or ())}'
-        kept = self._cache.get(key) if key else None
+    def _general(self) -> _Compiled:
+        """What is compiled for inputs of any size."""
+        if self._any is None:
+            self._any = self._compiled(None)
+            if self._model is not None:
+                self._check(self)
+                if self._key:
+                    self._cache.put(f'{self._key}-', _blob(self._any.model))
+        return self._any
+
+    def _is_known(self, sizes: Sizes) -> bool:
+        """Whether what is compiled for these sizes alone is in the cache, and there is room for it."""
+        special = sum(not isinstance(use, float) for use in self._uses.values())
+        return special < SETS and self._key is not None and self._cache.holds(self._name(sizes))
+
+    def _special(self, sizes: Sizes) -> float | _Compiled:
+        """What is compiled for these sizes alone."""
+        # convolutions then take and give tokens as they lie in memory
+        try:
+            special = self._compiled(sizes)
+        except ConversionError:
+            # what runs at any size goes on
+            return -math.inf
+        others = [key for key, use in self._uses.items() if not isinstance(use, float)]
+        if len(others) >= SETS:
+            del self._uses[others[0]]
+        return special
+
+    def _name(self, sizes: Sizes | None) -> str:
+        """In the cache."""
+        return f'{self._key}-{"-".join("x".join(map(str, shape)) for shape in sizes or ())}'
+
+    def _compiled(self, sizes: Sizes | None) -> _Compiled:
+        kept = self._cache.get(self._name(sizes)) if self._key else None
         if kept is not None:
             try:
-                return core().import_model(kept, 'CPU', self._settings.options).create_infer_request()
+                return _Compiled(core().import_model(kept, 'CPU', self._settings.options), sizes is not None)
             except RuntimeError:
                 # of another build of OpenVINO: compiled anew, and replaced
                 pass
@@ -119,19 +165,75 @@ class Program:
             if self._model is None:
                 self._model = self._convert()
             model = self._model
-            if shapes is not None:
+            if sizes is not None:
                 model = model.clone()
-                model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
+                model.reshape({port: list(shape) for port, shape in zip(model.inputs, sizes, strict=True)})
             compiled = core().compile_model(model, 'CPU', self._settings.options)
         except RuntimeError as error:
             raise ConversionError(
                 f'OpenVINO does not compile it ({str(error).strip().splitlines()[-1][:120]})'
             ) from error
         # for any sizes, it is kept when it was compared
-        if key and shapes is not None:
-            self._cache.put(key, _blob(compiled))
-        self._cost = time.perf_counter() - start
-        return compiled.create_infer_request()
+        if self._key and sizes is not None:
+            self._cache.put(self._name(sizes), _blob(compiled))
+        return _Compiled(compiled, sizes is not None)
+
+
+class _Compiled:
+    """A compiled model and its idle requests, which have one set of buffers each.
+
+    Args:
+        model: The model.
+        fixed: Whether it is for one set of sizes alone.
+    """
+
+    def __init__(self, model: openvino.CompiledModel, fixed: bool) -> None:
+        self.model, self.fixed = model, fixed
+        self.idle: list[openvino.InferRequest] = []
+
+
+class RunningCall:
+    """A call of a program, which runs from now on.
+
+    Args:
+        program: The program.
+        sizes: Of the inputs.
+        compiled: What runs them.
+        inputs: The inputs.
+    """
+
+    def __init__(self, program: Program, sizes: Sizes, compiled: _Compiled, inputs: Sequence[np.ndarray]) -> None:
+        self.program, self.sizes, self.compiled, self.inputs = program, sizes, compiled, inputs
+        self.made: list[np.ndarray] = []
+        self.request = compiled.idle.pop() if compiled.idle else compiled.model.create_infer_request()
+        for i, array in enumerate(inputs):
+            self.request.set_input_tensor(i, tensor(array))
+        # of what is compiled for any size, OpenVINO does not know beforehand how large the results become
+        if program.keeps and compiled.fixed:
+            ports = compiled.model.outputs
+            self.made = [np.empty(port.shape, port.element_type.to_dtype()) for port in ports]
+            for i, array in enumerate(self.made):
+                self.request.set_output_tensor(i, tensor(array))
+        self.start = time.perf_counter()
+        self.request.start_async()
+
+    def results(self) -> list[np.ndarray]:
+        """Its results, as soon as they are there; if the program keeps none, they are lost with :meth:`drop`."""
+        self.request.wait()
+        self.program.ran(self.sizes, time.perf_counter() - self.start)
+        if self.made:
+            return self.made
+        found = [self.request.get_output_tensor(i).data for i in range(len(self.compiled.model.outputs))]
+        return [array.copy() for array in found] if self.program.keeps else found
+
+    def drop(self) -> None:
+        """Let the next call have its buffers."""
+        if self.request is not None:
+            # what was given must stay as long as it runs
+            with suppress(RuntimeError):
+                self.request.wait()
+            self.compiled.idle.append(self.request)
+            self.request = None
 
 
 def _blob(compiled: openvino.CompiledModel) -> bytes:

@@ -14,7 +14,7 @@ from saga_mm.ops.precision import number_bytes
 
 from .device_memory import free_bytes, trim_memory, used_bytes
 from .engine import Engine, engine_of
-from .runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
+from .runner import ACCELERATOR_CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
 from .storage import Rows
 
 # share of the free memory that a program may use if no limit is given
@@ -43,6 +43,9 @@ class MemoryBudget:
 
     Attributes:
         number: Bytes of a number, as steps count them.
+        parts: What was run last; none before.
+        batch: How many images at once.
+        runner: How, in strips; None for one piece.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class MemoryBudget:
         self._given, self._trimmed = allowed, math.inf
         self.engine = engine or Engine()
         self._plan, self._storage = '', None
+        self.parts: Sequence[Part] = ()
+        self.batch, self.runner = 1, None
 
     @classmethod
     def of(cls, model: nn.Module, max_memory: int | MemoryBudget | None = None) -> MemoryBudget:
@@ -99,6 +104,7 @@ class MemoryBudget:
             held: As of :meth:`left`.
         """
         self._plan, self._storage = 'in one piece', None
+        self.parts, self.batch, self.runner = parts, batch, None
         return max(part.whole_bytes(batch, self.number) for part in parts) <= min(self.left(held), self.large)
 
     def plan(self, parts: Sequence[Part], image: Rows, held: float = 0, folder: str | Path | None = None) -> RowRunner:
@@ -115,11 +121,12 @@ class MemoryBudget:
         Raises:
             SagaError: The memory is too small; the message says which limit is not.
         """
-        # what an earlier image left to the allocator is not in use
+        # what an earlier image left to the engine and the allocator is not in use
+        self.engine.release()
         self._give_back()
         used, allowed = self.used, self.allowed
         taken = used + SLACK + held
-        chunk = CHUNK_BYTES if self.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES
+        chunk = self.engine.strip_engine.chunk if self.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES
 
         def plan(memory: float) -> RowRunner:
             return plan_runner(parts, image.batch, memory, folder, self.number, chunk, self)
@@ -136,6 +143,7 @@ class MemoryBudget:
         # strips of many widths leave gaps that cannot be used again, and small states pin what was freed around them
         self._trimmed = used + TRIMMED * (allowed - used)
         self._plan, self._storage = _strips(parts, image, runner), runner.storage
+        self.parts, self.batch, self.runner = parts, image.batch, runner
         return runner
 
     def trim(self) -> None:
@@ -178,7 +186,7 @@ class MemoryBudget:
 def _strips(parts: Sequence[Part], image: Rows, runner: RowRunner) -> str:
     """The lowest strips of a run, in rows of the image."""
     runs = (run for part in parts for run in part.passes(image.batch, runner.number))
-    cuts = [(min(run.rows(runner.limit, runner.chunk), height), height) for run, height in runs]
+    cuts = [(min(runner.strip_rows(run, height)[0], height), height) for run, height in runs]
     rows, height = max(cuts, key=lambda cut: cut[1] / cut[0])
     count = -(-height // rows)
     return 'one strip' if count == 1 else f'{count} strips of {rows * image.height // height} rows'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +25,22 @@ class Engine:
     Attributes:
         name: What users call it.
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
-        chunk: Bytes that the computation on a strip takes by default.
+        chunk: Bytes that the computation on pieces takes that run together, if nothing asks for less or more.
+        lanes: Pieces that run together.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
+        shape: Of the batch that a backbone or enhancer was last given; None before.
     """
 
     name: str = 'torch'
     precision: str = 'f32'
     chunk: float = 32 * 2**20
+    lanes: int = 1
     whole_bytes: float = 2**30
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
+        self.shape: tuple[int, ...] | None = None
 
     def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         """``step.write(x, grid, state)``."""
@@ -45,6 +49,27 @@ class Engine:
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
         """``step.read(x, grid, state, keep)``."""
         return step.read(x, grid, state, keep)
+
+    def write_each(
+        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
+    ) -> Iterator[Any]:
+        """``step.write`` of pieces ``x, grid``, in their order; an engine may ask for some of them ahead."""
+        for x, grid in pieces:
+            yield self.write(step, x, grid, state)
+            del x
+
+    def read_each(
+        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid, Grid]], state: Any
+    ) -> Iterator[torch.Tensor]:
+        """``step.read`` of pieces ``x, grid, keep``, in their order; an engine may ask for some of them ahead.
+
+        What comes out may be written over as soon as the next is asked for.
+        """
+        for x, grid, keep in pieces:
+            answer = self.read(step, x, grid, state, keep)
+            del x
+            yield answer
+            del answer
 
     def apply(
         self,
@@ -72,9 +97,16 @@ class Engine:
         """Why the engine cannot run a model on such an input, as the second half of a sentence; None if it can."""
         return None
 
+    def step_reason(self, step: RowStep) -> str | None:
+        """Why a step ran as PyTorch modules though the engine compiles steps, as a sentence; None if it did not."""
+        return None
+
     def note(self, part: str, reason: str) -> None:
         """Remember why a part of a model runs as PyTorch modules, or over whole maps."""
         self.reasons[part] = reason
+
+    def release(self) -> None:
+        """Give back memory that is kept from one run to the next."""
 
     def running(self) -> AbstractContextManager:
         """Entered around every run over a model, so that an engine can set threads."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from saga_mm.ops.grid import copy_map
+from saga_mm.ops.grid import Grid, ceil_div, copy_map
 
 from .engine import Engine
 from .row_progress import Progress
@@ -228,9 +228,11 @@ class RowRunner:
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
         run, states = _sweep(step, x.batch, x.width, self.number), []
         self._prepare(x, step.row_multiple)
-        for start, stop in self._cuts(*self._span(x.height, step.row_multiple), self._rows(run)):
-            states.append(self.engine.write(step, x.read(start, stop), x.grid(start, stop), state))
-            self._done(run, start, stop)
+        cuts = self._cuts(*self._span(x.height, step.row_multiple), self.strip_rows(run, x.height)[0])
+        pieces = ((x.read(*cut), x.grid(*cut)) for cut in cuts)
+        for written, cut in zip(self.engine.write_each(step, pieces, state), cuts):
+            states.append(written)
+            self._done(run, *cut)
         return states
 
     def _pass(self, step: RowStep, after: RowStep | None, x: Rows, state: Any, owned: bool) -> tuple[Rows, list]:
@@ -244,19 +246,29 @@ class RowRunner:
         if sweep is not None and not self._aligned(made.height, after.row_multiple):
             sweep = None
         self._prepare(made)
-        for start, stop in self._cuts(*self._span(made.height), self._rows(run)):
-            tokens = made.read(start, stop)
-            if out is None:
-                # a step that keeps the shape needs no second map: it overwrites its input strip by strip
-                in_place = owned and step.stride == 1 and x.holds(tokens)
-                out = before if in_place else self._new(tokens, made.height, made.width)
-            out.write(start, tokens)
-            if sweep is not None:
-                states.append(self.engine.write(after, tokens, made.grid(start, stop)))
-                self.progress.add(sweep.row * (stop - start))
-            # before the budget looks at the memory in use
-            del tokens
-            self._done(run, start, stop)
+        cuts = self._cuts(*self._span(made.height), self.strip_rows(run, made.height)[0])
+
+        def kept() -> Iterator[tuple[torch.Tensor, Grid]]:
+            nonlocal out
+            pieces = (made.piece(*cut) for cut in cuts)
+            for tokens, (start, stop) in zip(self.engine.read_each(step, pieces, state), cuts):
+                if out is None:
+                    # a step that keeps the shape needs no second map: it overwrites its input strip by strip
+                    in_place = owned and step.stride == 1 and x.holds(tokens)
+                    out = before if in_place else self._new(tokens, made.height, made.width)
+                out.write(start, tokens)
+                yield tokens, made.grid(start, stop)
+                # before the budget looks at the memory in use
+                del tokens
+                if sweep is not None:
+                    self.progress.add(sweep.row * (stop - start))
+                self._done(run, start, stop)
+
+        if sweep is None:
+            for _ in kept():
+                pass
+        else:
+            states = list(self.engine.write_each(after, kept()))
         return (x if out is before else out), states
 
     def _done(self, run: Pass, start: int, stop: int) -> None:
@@ -264,8 +276,16 @@ class RowRunner:
         if self.budget is not None:
             self.budget.trim()
 
-    def _rows(self, run: Pass) -> int:
-        return run.rows(self.limit, self.chunk) if self.rows is None else round_up(self.rows, run.multiple)
+    def strip_rows(self, run: Pass, height: int) -> tuple[int, int]:
+        """Rows of a strip of a map with ``height`` rows, and how many strips run together."""
+        if self.rows is not None:
+            return round_up(self.rows, run.multiple), 1
+        # the lowest strips may fit one by one alone
+        lanes = max(int(min(self.engine.lanes, self.limit / run.bytes(run.multiple))), 1)
+        rows = run.rows(self.limit / lanes, self.chunk / lanes)
+        count = round_up(ceil_div(height, rows), lanes)
+        # alike, so that they end together; and maps that one strip holds are not cut into lower ones
+        return (round_up(ceil_div(height, count), run.multiple) if count * run.least <= height else rows), lanes
 
     @staticmethod
     def _cuts(first: int, last: int, rows: int) -> list[tuple[int, int]]:

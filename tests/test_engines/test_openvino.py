@@ -8,10 +8,13 @@ from torch import nn
 
 from saga_mm.engines import use_engine
 from saga_mm.engines.openvino import OpenVINOEngine
+from saga_mm.engines.program import RunningCall
 from saga_mm.models.attention import SAGAAttention
+from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows
+from saga_mm.models.enhancement.unet_layers import LocalBlock
 from saga_mm.models.necks import SAGAPyramid
 from saga_mm.rows import MemoryRows, RowRunner
 
@@ -75,11 +78,27 @@ def test_whole_maps_equal_pytorch(host, cache, name, attention):
 def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
     net, image = host('pvt', 'saga'), torch.rand(1, 3, 61, 40)
     engine = OpenVINOEngine(cache=cache)
-    engine.hot = 0.0
+    engine.usual_piece = engine.usual_image = 0.0
     with torch.inference_mode():
         wanted = net(image)
     for _ in range(3):
         assert_equal(run_rows(net, image, engine, 4), wanted)
+    # another program begins with them
+    other = OpenVINOEngine(cache=cache)
+    other.known_seconds = 0.0
+    assert_equal(run_rows(net, image, other, 4), wanted)
+    assert any(compiled(other))
+    use_engine(net, engine)
+    with torch.inference_mode():
+        kept = [net(image) for _ in range(3)]
+    for outs in kept:
+        assert_equal(outs, wanted)
+
+
+def compiled(engine: OpenVINOEngine) -> list[bool]:
+    """For each set of sizes that ran, whether it was compiled for itself."""
+    programs = [part.program for parts in engine._parts.values() for part in parts.values()]
+    return [not isinstance(use, float) for program in programs for use in program._uses.values()]
 
 
 def test_precision_of_16_bits_stays_near(host, cache):
@@ -235,6 +254,25 @@ def test_enhancers_whole_and_in_strips(cache, options):
         use_engine(model, engine)
         assert_equal([model.enhance(image)], [wanted])
     assert engine.reasons == {}
+    # nothing that computes much is left to PyTorch
+    blocks = [module for module in model.modules() if isinstance(module, LocalBlock | Block)]
+    assert set(blocks) <= set(engine._parts)
+
+
+def test_pieces_go_on_in_pytorch_where_one_fails(host, cache, monkeypatch):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=cache)
+    run_rows(net, image, engine, 2)
+    results, calls = RunningCall.results, iter(range(10**6))
+
+    def fail(call):
+        if next(calls) in (5, 40):
+            raise RuntimeError('no memory')
+        return results(call)
+
+    monkeypatch.setattr(RunningCall, 'results', fail)
+    with torch.inference_mode():
+        assert_equal(run_rows(net, image, engine, 2), net(image))
+    assert any('no memory' in reason for reason in engine.reasons.values())
 
 
 def test_states_that_a_video_carries(cache):
@@ -281,7 +319,7 @@ def test_what_fails_at_some_size_goes_on_in_pytorch(host, cache, monkeypatch):
     def fail(*args):
         raise RuntimeError('no such size')
 
-    monkeypatch.setattr('saga_mm.engines.program.Program.__call__', fail)
+    monkeypatch.setattr('saga_mm.engines.program.Program.start', fail)
     use_engine(net, engine)
     with torch.inference_mode():
         wanted = net._compute(image)

@@ -1,5 +1,6 @@
 """Steps over maps in strips of rows: the same numbers as over the whole map, wherever the maps are kept."""
 
+import collections
 import itertools
 import math
 import os
@@ -12,6 +13,7 @@ from torch import nn
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.rows import (
     AppliedRows,
+    Engine,
     FileRows,
     ImageRows,
     LocalStep,
@@ -25,6 +27,7 @@ from saga_mm.rows import (
     crop_rows,
     plan_runner,
 )
+from saga_mm.rows.runner import Pass
 
 
 def image(*shape: int) -> torch.Tensor:
@@ -120,6 +123,56 @@ def test_strips_equal_the_whole(size, rows, memory, tmp_path):
     assert isinstance(out, FileRows if memory == 0 else MemoryRows) or memory == 1500
     assert torch.allclose(runner.gather(out), whole(x), rtol=1e-10, atol=1e-12)
     assert not list(tmp_path.iterdir())
+
+
+class Ahead(Engine):
+    """Asks for pieces ahead, and answers into memory that the next answer writes over, as an engine may."""
+
+    lanes = 2
+
+    def read_each(self, step, pieces, state):
+        waiting, memory = collections.deque(), torch.empty(0, dtype=torch.float64)
+
+        def answer():
+            x, grid, keep = waiting.popleft()
+            tokens = step.read(x, grid, state, keep)
+            return memory.resize_(tokens.shape).copy_(tokens)
+
+        for x, *place in pieces:
+            waiting.append((x.clone(), *place))
+            if len(waiting) > 2:
+                yield answer()
+        while waiting:
+            yield answer()
+
+    def write_each(self, step, pieces, state=None):
+        waiting = collections.deque()
+        for x, grid in pieces:
+            waiting.append((x.clone(), grid))
+            if len(waiting) > 2:
+                yield step.write(*waiting.popleft(), state)
+        while waiting:
+            yield step.write(*waiting.popleft(), state)
+
+
+@pytest.mark.parametrize('rows', [1, 4, None])
+@pytest.mark.parametrize('size', [(61, 23), (5, 30), (1, 1)], ids=str)
+def test_an_engine_may_ask_for_pieces_ahead(size, rows):
+    x = image(2, 3, *size)
+    runner = RowRunner(rows=rows, engine=Ahead(), chunk=4e4)
+    assert torch.allclose(runner.gather(runner.run(steps(), rows_of(x))), whole(x), rtol=1e-10, atol=1e-12)
+
+
+def test_strips_are_alike_and_fill_the_lanes():
+    run = Pass(row=1.0, edge=0.0, multiple=2, least=1)
+    assert RowRunner(chunk=26, engine=Engine()).strip_rows(run, 80) == (20, 1)
+    runner = RowRunner(chunk=26, engine=Ahead())
+    assert runner.strip_rows(run, 80) == (10, 2)
+    # the lowest strips may fit one by one alone
+    assert RowRunner(limit=3, chunk=26, engine=Ahead()).strip_rows(run, 80) == (2, 1)
+    # a map that is low is not cut into strips that are halo for the most part
+    assert runner.strip_rows(run._replace(least=8), 10)[0] == 12
+    assert RowRunner(rows=3, engine=Ahead()).strip_rows(run, 80) == (4, 1)
 
 
 def test_source_and_results_stay_as_they_are():

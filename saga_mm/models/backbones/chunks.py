@@ -10,7 +10,7 @@ from torch import nn
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.watched import has_hook, replaced_forward
 from saga_mm.ops import captures_graph
-from saga_mm.rows import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, Engine, RowStep, engine_of
+from saga_mm.rows import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, TORCH, Engine, RowStep, engine_of
 
 # the methods that run a stage, a block or an attention over rows in place of its forward
 ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
@@ -64,6 +64,8 @@ def engine_for(module: nn.Module, x: torch.Tensor) -> Engine | None:
         x: What it is given.
     """
     engine = engine_of(module)
+    if engine is not TORCH:
+        engine.shape = tuple(x.shape)
     if engine.name == 'torch' or module.training or torch.is_grad_enabled() or captures_graph():
         return None
     if reason := whole_reason(module) or engine.refusal(x):

@@ -121,7 +121,9 @@ class PyramidBackbone(Savable, BaseModule):
         if engine.strip_engine.name == 'torch':
             return self._compute(x)
         runner = RowRunner(chunk=engine.chunk, engine=engine)
-        return tuple(runner.gather(rows) for rows in self.forward_rows(MemoryRows(x.permute(0, 2, 3, 1)), runner))
+        outs = self.forward_rows(MemoryRows(x.permute(0, 2, 3, 1)), runner)
+        # each map of tokens goes when it was copied
+        return tuple(runner.gather(outs.pop(0)) for _ in range(len(outs)))
 
     def _compute(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
         outs = []

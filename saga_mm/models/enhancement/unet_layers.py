@@ -111,7 +111,11 @@ class LocalBlock(nn.Module):
     @property
     def steps(self) -> list[RowStep]:
         """The block as a step over rows."""
-        return [LocalStep(lambda x, grid: (self(x, grid), grid), self.peak_floats_per_token, reach=self.mlp.halo)]
+
+        def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
+            return self(x, grid), grid
+
+        return [LocalStep(run, self.peak_floats_per_token, reach=self.mlp.halo, modules=[self])]
 
 
 class ToneState(NamedTuple):
