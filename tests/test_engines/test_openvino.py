@@ -86,7 +86,8 @@ def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
     # another program begins with them
     other = OpenVINOEngine(cache=cache)
     other.known_seconds = 0.0
-    assert_equal(run_rows(net, image, other, 4), wanted)
+    for _ in range(2):
+        assert_equal(run_rows(net, image, other, 4), wanted)
     assert any(compiled(other))
     use_engine(net, engine)
     with torch.inference_mode():
