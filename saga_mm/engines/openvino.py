@@ -25,8 +25,6 @@ from .openvino_step import ConversionError, Phase, compare_results, convert_func
 from .pieces import Piece, RunningPiece, plain_answer
 from .program import Program, Settings
 
-# pieces that run together at most, and bytes that the computation on one takes: what is in between stays in the cache
-LANES, LANE_BYTES = 8, 16 * 2**20
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
 
@@ -62,15 +60,19 @@ class OpenVINOEngine(Engine):
         whole_seconds: The same of a whole model.
         usual_piece: Seconds that pieces of one size run before a step is compiled for that size alone.
         usual_image: The same of images and a whole model.
+        ahead: Pieces that are computed while the answer to another is used.
         known_seconds: Seconds that they run before what an earlier program compiled for their size is read.
     """
 
     name = 'openvino'
+    # what is between the layers of a step then stays in the cache
+    chunk = 16 * 2**20
     step_seconds: float = 0.2
     whole_seconds: float = 2.0
     usual_piece: float = 0.1
     usual_image: float = 10.0
     known_seconds: float = 0.02
+    ahead: int = 0
 
     def __init__(
         self,
@@ -84,8 +86,6 @@ class OpenVINOEngine(Engine):
         # seconds for which parts have run in PyTorch that wait to be compiled
         self._waited: dict[tuple, float] = {}
         self.settings = Settings(precision, threads or torch.get_num_threads())
-        self.lanes = min(self.settings.threads, LANES)
-        self.chunk = LANE_BYTES * self.lanes
         self.cache = cache or StepCache()
         self._parts: WeakKeyDictionary[nn.Module, dict[tuple, Compiled]] = WeakKeyDictionary()
         # why modules run in PyTorch, by the first module of a step
@@ -205,7 +205,6 @@ class OpenVINOEngine(Engine):
             phase = Phase(step, sweep, x.shape[-1])
             made = Program(
                 lambda: phase.convert(step.step_modules),
-                # a thread for each piece, since threads that share one wait for each other after each layer
                 self.settings._replace(lanes=self.lanes),
                 key,
                 self.cache,
@@ -330,8 +329,7 @@ class OpenVINOEngine(Engine):
                     answer = plain_answer(step, piece, state)
                 if answer is not None:
                     yield answer
-                elif len(running) > self.lanes:
-                    # one more than run at once, so that no thread waits
+                elif len(running) > self.ahead:
                     yield from self._landed(running)
             while running:
                 yield from self._landed(running)

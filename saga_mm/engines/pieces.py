@@ -33,8 +33,9 @@ class RunningPiece:
 
     def __init__(self, engine: OpenVINOEngine, part: Compiled, step: RowStep, piece: Piece, state: Any) -> None:
         x, grid, keep = piece
-        # the map that it was read from may be written over meanwhile
-        x = x.detach().clone(memory_format=torch.contiguous_format)
+        if engine.ahead:
+            # the map that it was read from may be written over meanwhile
+            x = x.detach().clone(memory_format=torch.contiguous_format)
         self.engine, self.part, self.step, self.piece, self.state = engine, part, step, (x, grid, keep), state
         frame = torch.empty(*(side + 1 for side in frame_of(grid, keep, step.stride)), dtype=torch.uint8)
         leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]

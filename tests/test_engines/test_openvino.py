@@ -96,6 +96,17 @@ def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
         assert_equal(outs, wanted)
 
 
+def test_pieces_may_run_ahead_on_threads_of_their_own(host, cache):
+    net, image = host('pvt', 'saga'), torch.rand(1, 3, 61, 40)
+    engine = OpenVINOEngine(threads=2, cache=cache)
+    engine.ahead = engine.lanes = 2
+    with torch.inference_mode():
+        wanted = net(image)
+    for rows in (1, 4, None):
+        assert_equal(run_rows(net, image, engine, rows), wanted)
+    assert engine.reasons == {}
+
+
 def compiled(engine: OpenVINOEngine) -> list[bool]:
     """For each set of sizes that ran, whether it was compiled for itself."""
     programs = [part.program for parts in engine._parts.values() for part in parts.values()]
