@@ -128,7 +128,7 @@ def test_residual_scales_start_where_the_arch_says():
         ({'arch': 'huge'}, "unknown arch 'huge'; choose one of tiny, small, base, large"),
         ({'arch': {**SMALL, 'num_heads': (4, 2, 3, 4)}}, '4 divides, got 2'),
         ({'norm_cfg': {'type': 'GN'}}, "unknown norm_cfg type 'GN'; choose one of BN, SyncBN"),
-        ({'attention': ['rala']}, 'lists 1 mixers for 4 stages'),
+        ({'attention': ['rala']}, 'lists 1 entries for 4 stages'),
     ],
 )
 def test_bad_arguments_are_named(options, message):

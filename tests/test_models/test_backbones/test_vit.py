@@ -79,7 +79,7 @@ def test_published_names_and_class_token():
     [
         ({'arch': 'huge'}, "unknown arch 'huge'; choose one of tiny, small, base"),
         ({'arch': {'depths': (3,)}}, 'arch lacks embed_dims, mlp_ratios, num_heads'),
-        ({'attention': ['saga']}, 'attention lists 1 mixers for 3 stages'),
+        ({'attention': ['saga']}, 'attention lists 1 entries for 3 stages'),
         ({'out_indices': (3,)}, 'must name some of the stages 0 to 2'),
         ({'attention': 'window', 'class_token': True}, 'WindowAttention does not take a class token'),
     ],
