@@ -155,7 +155,7 @@ class OpenVINOEngine(Engine):
     def strip_engine(self) -> Engine:
         if not self.patient:
             return self
-        self.note('strips', 'measured as fast or faster there; the engine openvino compiles them')
+        self.note('strips', 'compiled steps hold memory of their own; the engine openvino compiles them')
         return TORCH
 
     def step_reason(self, step: RowStep) -> str | None:
