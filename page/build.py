@@ -24,7 +24,7 @@ import torch
 
 from saga_mm.errors import SagaError
 from saga_mm.export import strip_graphs, strip_modules
-from saga_mm.files import write_file
+from saga_mm.files import locked_folder, write_file
 from saga_mm.models.enhancement.weight_files import find_weights, load_weights
 from saga_mm.onnx.strip_model import StripModel
 from saga_mm.pages.uploads import NIGHT, dark_sample
@@ -141,7 +141,8 @@ def main(argv: list[str]) -> int:
         return 0 if len(argv) == 1 else 2
     folder = Path(argv[0] if argv else ROOT / 'build' / 'page').absolute()
     try:
-        made = build(folder)
+        with locked_folder(folder.parent, f'{folder}: another process builds it; wait until it is done'):
+            made = build(folder)
     except SagaError as error:
         print(f'page/build.py: {error}', file=sys.stderr)
         return 1
