@@ -31,10 +31,10 @@ demo: setup
 	$(PY) tools/test.py configs/saga_maskrcnn.py work_dirs/saga_maskrcnn --show-dir $(DRAWN) --score-thr 0.5
 	$(PY) tools/report.py work_dirs/saga_maskrcnn --pictures $(DRAWN)
 
-# its tests of the page need a browser, and the page
+# its tests of the page need a browser, and the page; a file's tests share what is slow to make, so one process runs them
 test: setup
 	@if [ -n "$(BROWSER)" ]; then $(PY) page/build.py || echo 'the page in the browser is not tested'; fi
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 benchmark: setup
 	$(PY) tools/benchmark.py op --sizes 640,1280

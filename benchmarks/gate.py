@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from saga_mm.analysis.parts import first_line
-from saga_mm.models.backbones import chunks
+from saga_mm.rows import limit_chunks
 
 from .cases import Case, Subject
 from .references import as_reference
@@ -19,10 +17,8 @@ from .subjects import build
 
 # sides that no stride divides; two images, because some norms of a training mode need more than one
 SIZE, BATCH = (100, 68), 2
-CHUNKS = (
-    (chunks, 'CHUNK_BYTES', 2**13),
-    (chunks, 'ACCELERATOR_CHUNK_BYTES', 2**16),
-)
+# so that even maps of this size run in chunks of rows
+CHUNK_BYTES = 2**13
 TOLERANCE = {'float32': 1e-4, 'bfloat16': 0.15, 'float16': 0.03}
 # of biases, scales and tables; weights get as much as gives their outputs unit size
 NOISE = 0.1
@@ -46,7 +42,7 @@ def check(case: Case) -> str | None:
             child.eval()
     exact = _exact(subject, case.backward)
     try:
-        with small_chunks():
+        with limit_chunks(CHUNK_BYTES):
             found = Step(subject, case.backward).results()
     # whatever is wrong with one subject, the others can be measured
     except Exception as error:
@@ -77,13 +73,3 @@ def disturb(module: nn.Module) -> None:
         is_weight = parameter.ndim > 1 and len(parameter) > 1
         scale = (parameter.numel() / len(parameter)) ** -0.5 if is_weight else NOISE
         parameter.add_(scale * torch.randn_like(parameter))
-
-
-@contextmanager
-def small_chunks() -> Iterator[None]:
-    """Let even small maps run in chunks of rows."""
-    with ExitStack() as stack:
-        for module, name, size in CHUNKS:
-            stack.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, size)
-        yield

@@ -1,17 +1,71 @@
 """Fixtures that several test files use."""
 
+import gc
 import runpy
+import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.parity import GoldenCase, load_case
 
-GOLDEN = Path(__file__).parent / 'golden'
+TESTS = Path(__file__).parent
+GOLDEN = TESTS / 'golden'
+# files that take longest, longest first
+LONGEST = [
+    'test_tools/test_train.py',
+    'test_tools/test_segmentation.py',
+    'test_engines/test_openvino.py',
+    'test_configs.py',
+    'test_tools/test_lowlight.py',
+    'test_parallel/test_bands.py',
+    'test_runs/test_export.py',
+    'test_tools/test_test.py',
+    'test_loading/test_convert.py',
+    'test_packaging.py',
+    'test_tools/test_enhance.py',
+    'test_tools/test_memory_promise.py',
+    'test_tools/test_predict.py',
+    'test_models/test_backbones/test_rows.py',
+    'test_models/test_compile.py',
+    'test_engines/test_stack.py',
+    'test_export/test_strip_graphs.py',
+    'test_export/test_onnx_writer.py',
+    'test_models/test_export.py',
+    'test_tools/test_benchmark.py',
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: processes that are given whole files then end at about the same time."""
+    rank = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: collections of garbage, which data sets of mmengine ask for, pass over it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def quick_runners() -> Iterator[None]:
+    """Runners of mmengine do not lay out their config, ten times a training, and ask once for versions of compilers.
+
+    Trainings in processes of their own do all of that.
+    """
+    runner = sys.modules.get('mmengine.runner.runner')
+    with pytest.MonkeyPatch.context() as patch:
+        if runner is not None:
+            for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
+                patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, True), raising=False)
+            patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +86,32 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def golden() -> Callable[[str], GoldenCase]:
     """Load a golden case by name."""
     return partial(load_case, GOLDEN)
+
+
+class NotingActivation(nn.Module):
+    """An activation that notes how many numbers it is given at once."""
+
+    def __init__(self, activation: nn.Module, sizes: list[int]) -> None:
+        super().__init__()
+        self.activation, self.sizes = activation, sizes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(x.numel())
+        return self.activation(x)
+
+
+@pytest.fixture(scope='session')
+def note_sizes() -> Callable[[nn.Module], list[int]]:
+    """Have the GELUs of a network append to a list how many numbers they are given at once; the list is returned."""
+
+    def note(net: nn.Module) -> list[int]:
+        sizes = []
+        for name, module in list(net.named_modules()):
+            if isinstance(module, nn.GELU):
+                net.set_submodule(name, NotingActivation(module, sizes).train(module.training))
+        return sizes
+
+    return note
 
 
 @pytest.fixture(scope='session')

@@ -1,15 +1,14 @@
 """Exact strips: row steps, their runner, the plan and the memory budget."""
 
 from .budget import MemoryBudget
+from .chunk_size import bytes_of_chunks, limit_chunks
 from .engine import TORCH, Engine, engine_of
 from .row_progress import watch_rows
-from .runner import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
+from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
 from .steps import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .storage import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Span, Storage
 
 __all__ = [
-    'ACCELERATOR_CHUNK_BYTES',
-    'CHUNK_BYTES',
     'TORCH',
     'AppliedRows',
     'Engine',
@@ -26,9 +25,11 @@ __all__ = [
     'Span',
     'StepRows',
     'Storage',
+    'bytes_of_chunks',
     'crop_rows',
     'engine_of',
     'grow_rows',
+    'limit_chunks',
     'plan_runner',
     'watch_rows',
 ]

@@ -12,9 +12,10 @@ from torch import nn
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.ops.precision import number_bytes
 
+from .chunk_size import bytes_of_chunks
 from .device_memory import free_bytes, trim_memory, used_bytes
 from .engine import Engine, engine_of
-from .runner import ACCELERATOR_CHUNK_BYTES, MemoryTooSmallError, Part, RowRunner, plan_runner
+from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
 from .storage import Rows
 
 # share of the free memory that a program may use if no limit is given
@@ -126,7 +127,8 @@ class MemoryBudget:
         self._give_back()
         used, allowed = self.used, self.allowed
         taken = used + SLACK + held
-        chunk = self.engine.strip_engine.chunk if self.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES
+        of_engine = self.engine.strip_engine.chunk
+        chunk = of_engine if self.device.type == 'cpu' else bytes_of_chunks(self.device.type)
 
         def plan(memory: float) -> RowRunner:
             return plan_runner(parts, image.batch, memory, folder, self.number, chunk, self)

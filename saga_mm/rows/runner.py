@@ -13,6 +13,7 @@ import torch
 
 from saga_mm.ops.grid import Grid, ceil_div, copy_map
 
+from .chunk_size import bytes_of_chunks
 from .engine import Engine
 from .row_progress import Progress
 from .steps import RowStep, StepRows, round_up
@@ -21,9 +22,6 @@ from .storage import Rows, Span, Storage
 if TYPE_CHECKING:
     from .budget import MemoryBudget
 
-# tensors of a chunk stay below the 32 MiB from which glibc maps, and so faults in, new memory for each of them
-CHUNK_BYTES = 32 * 2**20
-ACCELERATOR_CHUNK_BYTES = 512 * 2**20
 # strips are at least this many halos high, so that few rows are computed twice
 _HALOS = 8
 
@@ -55,7 +53,7 @@ class Pass(NamedTuple):
     multiple: int
     least: int
 
-    def rows(self, limit: float, chunk: float = CHUNK_BYTES) -> int:
+    def rows(self, limit: float, chunk: float) -> int:
         """Rows of a strip: about ``chunk`` bytes, or more if the halo is wide, and within ``limit`` if one fits."""
         rows = max((chunk - self.edge) / self.row, self.least)
         # the limit takes precedence: lower strips cost time, higher ones memory that is not there
@@ -102,7 +100,7 @@ class Part(NamedTuple):
         """Bytes that strips as high as the maps take."""
         return max(run.bytes(height) for run, height in self.passes(batch, number))
 
-    def strip_bytes(self, batch: int, limit: float, chunk: float = CHUNK_BYTES, number: float = 4) -> float:
+    def strip_bytes(self, batch: int, limit: float, chunk: float, number: float = 4) -> float:
         """Bytes that strips within ``limit`` take; more where even the lowest does not fit."""
         return max(run.bytes(min(run.rows(limit, chunk), height)) for run, height in self.passes(batch, number))
 
@@ -113,7 +111,7 @@ class RowRunner:
     Args:
         storage: Where maps are kept that are made.
         limit: Bytes that the computation on a strip may take, by the steps' own estimates.
-        chunk: Bytes that it takes if the limit allows for more; a wide halo asks for more.
+        chunk: Bytes that it takes if the limit allows for more, or more with a wide halo; None for those of the CPU.
         rows: Rows of each strip, rounded up to what steps require, whatever memory that takes; None to use ``limit``.
         work: Bytes that all steps process, for :func:`watch_rows`; None if it is not known.
         engine: Where steps run; None for PyTorch.
@@ -130,7 +128,7 @@ class RowRunner:
         self,
         storage: Storage | None = None,
         limit: float = math.inf,
-        chunk: float = CHUNK_BYTES,
+        chunk: float | None = None,
         rows: int | None = None,
         work: float | None = None,
         engine: Engine | None = None,
@@ -140,7 +138,8 @@ class RowRunner:
         self.engine = engine or Engine()
         self.storage = storage or Storage()
         self.progress = Progress(work)
-        self.limit, self.chunk, self.rows = limit, chunk, rows
+        self.limit, self.rows = limit, rows
+        self.chunk = bytes_of_chunks() if chunk is None else chunk
         self.number, self.budget = number, budget
 
     def gradients(self) -> AbstractContextManager:
@@ -325,7 +324,7 @@ def plan_runner(
     memory: float = math.inf,
     folder: str | Path | None = None,
     number: float = 4,
-    chunk: float = CHUNK_BYTES,
+    chunk: float | None = None,
     budget: MemoryBudget | None = None,
 ) -> RowRunner:
     """Plan how to run parts of a model within a memory: the height of strips, then the maps that stay in memory.
@@ -345,6 +344,7 @@ def plan_runner(
     Raises:
         MemoryTooSmallError: Even the lowest strips do not fit.
     """
+    chunk = bytes_of_chunks() if chunk is None else chunk
     states = max(part.state_bytes(batch, number) for part in parts)
     smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)
     if memory < smallest:

@@ -7,7 +7,7 @@ from torch import nn
 from benchmarks import gate
 from benchmarks.cases import Case, Subject
 from benchmarks.cores import CORES
-from benchmarks.gate import check, small_chunks
+from benchmarks.gate import CHUNK_BYTES, check
 from benchmarks.nets import NAMES as BACKBONES
 from benchmarks.op import NAMES as OPS
 from benchmarks.op import has_op
@@ -15,8 +15,8 @@ from benchmarks.references import as_reference, keep_whole
 from benchmarks.steps import largest_error
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
-from saga_mm.models.backbones import stage
 from saga_mm.registry import MODELS
+from saga_mm.rows import limit_chunks
 
 SIZE = (64, 64)
 SAGA = ('saga:gate_rank=2', 'saga:gate_source=low_rank:gate_act=silu', 'linear:local_kernel=3', 'linear:sr_ratio=2')
@@ -102,34 +102,18 @@ def test_what_does_not_run_is_refused_in_one_line(wrong):
         check(Case('op', 'layer stage 2', 'absent', SIZE))
 
 
-def test_chunks_come_back_as_they_were():
-    def sizes():
-        return [getattr(module, name) for module, name, _ in gate.CHUNKS]
-
-    before = sizes()
-    with small_chunks():
-        assert all(small < usual for small, usual in zip(sizes(), before, strict=True))
-    assert sizes() == before
-
-
-def test_whole_maps(monkeypatch, small):
+def test_whole_maps(note_sizes, small):
     """What runs in pieces does so no more, and gives the same."""
     net = small('saga_pvt_tiny').eval()
-    ran = []
-
-    def watch(owner, name):
-        original = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args: ran.append(name) or original(*args))
-
-    watch(stage.Stage, '_in_rows')
+    sizes, blocks = note_sizes(net), sum(len(stage.blocks) for stage in net.stages)
     image = torch.randn(1, 3, *gate.SIZE)
-    with torch.inference_mode(), small_chunks():
+    with torch.inference_mode(), limit_chunks(CHUNK_BYTES):
         pieces = net(image)
-        assert {*ran} == {'_in_rows'}
-        ran.clear()
+        assert len(sizes) > 2 * blocks
+        sizes.clear()
         assert keep_whole(net) and not keep_whole(nn.Linear(2, 2))
         torch.testing.assert_close(net(image), pieces, rtol=1e-4, atol=1e-5)
-    assert ran == []
+    assert len(sizes) == blocks
 
 
 def test_a_reference_is_a_copy(small):

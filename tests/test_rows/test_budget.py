@@ -115,7 +115,7 @@ def test_it_explains_itself(tmp_path):
     assert not planned.takes_whole([part()])
     assert planned.explain() == '0.5 GiB allowed, 0.1 GiB in use: in one piece'
     runner = planned.plan([part()], Rows(1, 4096, 512), folder=tmp_path)
-    count = -(-4096 // next(part().passes(1))[0].rows(runner.limit))
+    count = -(-4096 // next(part().passes(1))[0].rows(runner.limit, runner.chunk))
     said = f'0.2 GiB for strips: {count} strips of {-(-4096 // count)} rows, '
     assert planned.explain() == f'0.5 GiB allowed, 0.1 GiB in use, {said}maps in memory'
     runner.storage.new(torch.zeros(1, 1, 64), 1024, 1024)

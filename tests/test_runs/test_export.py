@@ -18,11 +18,11 @@ from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
 from saga_mm.export.subject import with_facts
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
-from saga_mm.models.backbones import chunks
 from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import read_onnx
 from saga_mm.registry import MODELS
+from saga_mm.rows import limit_chunks
 from saga_mm.runs import export as command
 from saga_mm.runs.export import ExportOptions, export
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
@@ -77,9 +77,8 @@ def run_export(folder: Path, name: str, out: str, **more):
 
 @pytest.fixture(scope='module')
 def enhancer(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        # any map would run in chunks, were it not for the graph that is being captured
-        patch.setattr(chunks, 'CHUNK_BYTES', 4096)
+    # any map would run in chunks, were it not for the graph that is being captured
+    with limit_chunks(4096):
         return run_export(folder, 'small.npz', 'new/enhancer.onnx', opset=23)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from saga_mm.models.attention import TokenMixer
 from saga_mm.models.watched import has_hook, replaced_forward
 from saga_mm.ops import captures_graph
-from saga_mm.rows import ACCELERATOR_CHUNK_BYTES, CHUNK_BYTES, TORCH, Engine, RowStep, engine_of
+from saga_mm.rows import TORCH, Engine, RowStep, bytes_of_chunks, engine_of
 
 # the methods that run a stage, a block or an attention over rows in place of its forward
 ROW_METHODS = frozenset({'steps', 'write', 'read', 'attend', 'feed', 'join'})
@@ -93,4 +93,4 @@ def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:
     """Bytes that a computation on a strip of ``x`` may take; infinite where :func:`whole_reason` has one."""
     if whole_reason(module) is not None:
         return math.inf
-    return CHUNK_BYTES if x.device.type == 'cpu' else ACCELERATOR_CHUNK_BYTES
+    return bytes_of_chunks(x.device.type)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saga_mm.models.backbones.pyramid_backbone import PyramidBackbone
-from saga_mm.rows import CHUNK_BYTES, Part, RowRunner, Rows, RowStep
+from saga_mm.rows import Part, RowRunner, Rows, RowStep, bytes_of_chunks
 
 from .heads import head_rows
 from .layer_steps import ResizedRows
@@ -68,7 +68,7 @@ def label_rows(
     # of scores that are larger than the image, several rows are read for each of its own
     columns = max(size[1], -(-scores.height // size[0]) * scores.width)
     # scores, the two maps that they are interpolated from, and the comparison
-    rows = max(CHUNK_BYTES // (4 * 4 * scores.batch * columns * head.out_channels), 1)
+    rows = max(int(bytes_of_chunks() // (4 * 4 * scores.batch * columns * head.out_channels)), 1)
     first, last = span or (0, size[0])
     for start in range(first, last, rows):
         with torch.no_grad():

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from saga_mm.models.attention import LinearAttention, RankAugmentedLinearAttention, SAGAAttention, SoftmaxAttention
-from saga_mm.models.backbones import PVT, chunks
+from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.backbones.chunks import overrides_forward, whole_reason
 from saga_mm.models.backbones.stage import Stage
 from saga_mm.models.enhancement import SAGAUNet
 from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.ops import Grid
-from saga_mm.rows import MemoryRows, RowRunner
+from saga_mm.rows import MemoryRows, RowRunner, limit_chunks
 
 ARCH = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2), 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
 SMALL_CHUNK = 20000
@@ -68,14 +68,21 @@ class MyStage(Stage):
         return 2 * super().forward(x)
 
 
-def build(attention: str | dict = 'saga', change: Callable[[nn.Module], None] | None = None) -> nn.Module:
-    torch.manual_seed(0)
-    net = PVT(ARCH, attention, pretrain_img_size=64, out_indices=(0, 1)).double()
-    if change is not None:
-        change(net)
-    for name, parameter in net.named_parameters():
-        nn.init.normal_(parameter, mean=float('norm' in name and name.endswith('weight')), std=0.2)
-    return net.eval()
+@pytest.fixture
+def build(note_sizes) -> Callable[..., nn.Module]:
+    """Build a network and change it; its list ``sizes`` gets a number whenever a feed-forward runs."""
+
+    def build(attention: str | dict = 'saga', change: Callable[[nn.Module], None] | None = None) -> nn.Module:
+        torch.manual_seed(0)
+        net = PVT(ARCH, attention, pretrain_img_size=64, out_indices=(0, 1)).double()
+        net.sizes = note_sizes(net)
+        if change is not None:
+            change(net)
+        for name, parameter in net.named_parameters():
+            nn.init.normal_(parameter, mean=float('norm' in name and name.endswith('weight')), std=0.2)
+        return net.eval()
+
+    return build
 
 
 def image() -> torch.Tensor:
@@ -87,14 +94,12 @@ def whole(net: nn.Module) -> list[torch.Tensor]:
     return [out.detach() for out in net(image())]
 
 
-def chunked(net: nn.Module, monkeypatch: pytest.MonkeyPatch, pieces: bool = True) -> list[torch.Tensor]:
-    """In ordinary inference, whether it should run in pieces or not."""
-    ran, run = [], RowRunner.run
-    with monkeypatch.context() as patch, torch.no_grad():
-        patch.setattr(chunks, 'CHUNK_BYTES', SMALL_CHUNK)
-        patch.setattr(RowRunner, 'run', lambda *args: ran.append(1) or run(*args))
+def chunked(net: nn.Module) -> list[torch.Tensor]:
+    """In ordinary inference, where at least one stage runs in pieces."""
+    net.sizes.clear()
+    with torch.no_grad(), limit_chunks(SMALL_CHUNK):
         outs = net(image())
-    assert bool(ran) == pieces
+    assert len(net.sizes) > sum(ARCH['depths'])
     return list(outs)
 
 
@@ -109,17 +114,17 @@ def equal(ones, others) -> bool:
 
 
 @pytest.mark.parametrize('mixer', [Negated, Squared])
-def test_mixers_that_change_a_part(mixer, monkeypatch):
+def test_mixers_that_change_a_part(mixer, build):
     net = build({'type': mixer})
     expected = whole(net)
     assert not equal(expected, whole(build('saga')))
-    assert equal(chunked(net, monkeypatch), expected)
+    assert equal(chunked(net), expected)
     assert equal(strips(net), expected)
 
 
 @pytest.mark.parametrize('layer', ['attn.q', 'attn.kv', 'attn.proj', 'mlp.fc1'])
 @pytest.mark.parametrize('attention', ['saga', 'focused', 'rala', 'softmax'])
-def test_adapters_in_place_of_linear_layers(layer, attention, monkeypatch):
+def test_adapters_in_place_of_linear_layers(layer, attention, build):
     def adapt(net):
         for stage in net.stages:
             for block in stage.blocks:
@@ -127,7 +132,7 @@ def test_adapters_in_place_of_linear_layers(layer, attention, monkeypatch):
 
     net = build(attention, adapt)
     expected = whole(net)
-    assert equal(chunked(net, monkeypatch), expected)
+    assert equal(chunked(net), expected)
     assert equal(strips(net), expected)
     for stage in net.stages:
         for block in stage.blocks:
@@ -140,9 +145,9 @@ LAYERS += ['blocks.1.attn.kv', 'blocks.0.attn.gates.proj.0', 'blocks.1.attn.loca
 
 
 @pytest.mark.parametrize('name', LAYERS)
-def test_a_hook_on_an_inner_layer_sees_the_whole_map(name, monkeypatch):
+def test_a_hook_on_an_inner_layer_sees_the_whole_map(name, build):
     net, seen = build(), []
-    expected, without = whole(net), chunked(net, monkeypatch)
+    expected, without = whole(net), chunked(net)
     layer = net.stages[0].get_submodule(name)
 
     def look(module, args, out):
@@ -154,16 +159,16 @@ def test_a_hook_on_an_inner_layer_sees_the_whole_map(name, monkeypatch):
     with torch.no_grad():
         assert whole_reason(net.stages[0]) == f'the submodule {name} has a hook'
     # stage 1 has no hook
-    outs = chunked(net, monkeypatch)
+    outs = chunked(net)
     assert seen == [19 * 11]
     assert equal(outs, expected) and equal(without, expected)
     # in strips a hook sees strips, and changes nothing
     assert equal(strips(net), expected)
     handle.remove()
-    assert equal(chunked(net, monkeypatch), expected) and len(seen) >= 1
+    assert equal(chunked(net), expected) and len(seen) >= 1
 
 
-def test_backward_hooks_are_hooks():
+def test_backward_hooks_are_hooks(build):
     net = build()
     net.stages[0].blocks[1].mlp.register_full_backward_hook(lambda *_: None)
     with torch.no_grad():
@@ -171,11 +176,10 @@ def test_backward_hooks_are_hooks():
         assert whole_reason(net.stages[1]) is None
 
 
-def test_a_hook_on_the_norm_of_an_output_sees_the_whole_map(small_backbone, monkeypatch):
+def test_a_hook_on_the_norm_of_an_output_sees_the_whole_map(small_backbone):
     net, seen = small_backbone('Swin', ['saga']), []
-    monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
     x = torch.randn(1, 3, 96, 64)
-    with torch.no_grad():
+    with torch.no_grad(), limit_chunks(1000):
         expected = net(x)[0]
         net.out_norms['0'].register_forward_hook(lambda module, args, out: seen.append(tuple(out.shape)))
         torch.testing.assert_close(net(x)[0], expected)
@@ -204,7 +208,7 @@ def block_instance(net: nn.Module) -> None:
     ('change', 'name'),
     [(own_block, 'MyBlock'), (own_mixer, 'MyMixer'), (own_stage, 'MyStage'), (block_instance, 'Block')],
 )
-def test_a_forward_of_its_own_is_called_or_refused(change, name, monkeypatch):
+def test_a_forward_of_its_own_is_called_or_refused(change, name, build):
     net = build(change=change)
     expected = whole(net)
     assert not equal(expected, whole(build()))
@@ -212,23 +216,22 @@ def test_a_forward_of_its_own_is_called_or_refused(change, name, monkeypatch):
     with torch.no_grad():
         reason = None if change is own_stage else f'the submodule {inside} has a forward of its own'
         assert whole_reason(net.stages[0]) == reason
-    assert equal(chunked(net, monkeypatch), expected)
+    assert equal(chunked(net), expected)
     with pytest.raises(ValueError, match=rf'^{name} does not run in strips: it has a forward of its own'):
         strips(net)
     with pytest.raises(ValueError, match=rf'^{name} does not run in strips'):
         net.parts(75, 41)
 
 
-def test_only_the_whole_stage_runs_whole(monkeypatch):
-    """The block of a stage alone: no rows are run at all."""
-    net = build(change=own_block).stages[0]
-    with torch.no_grad():
-        monkeypatch.setattr(chunks, 'CHUNK_BYTES', 1000)
-        monkeypatch.setattr(RowRunner, 'run', None)
-        net(image())
+def test_only_the_whole_stage_runs_whole(build):
+    """A stage that holds the block, by itself: nothing runs in pieces."""
+    net = build(change=own_block)
+    with torch.no_grad(), limit_chunks(1000):
+        net.stages[0](image())
+    assert len(net.sizes) == ARCH['depths'][0]
 
 
-def test_which_classes_have_a_forward_of_their_own():
+def test_which_classes_have_a_forward_of_their_own(build):
     class Both(SAGAAttention):
         def forward(self, x, grid):
             return x
@@ -256,7 +259,7 @@ def test_which_classes_have_a_forward_of_their_own():
     assert not any(overrides_forward(part) for part in net.modules())
 
 
-def test_reasons_to_run_whole():
+def test_reasons_to_run_whole(build):
     stage = build().stages[0]
     with torch.no_grad():
         assert whole_reason(stage) is None
@@ -278,17 +281,18 @@ def test_reasons_to_run_whole():
     assert whole_reason(stage) == 'gradients are enabled'
 
 
-def test_every_route_runs_the_same_mixer(monkeypatch):
+def test_every_route_runs_the_same_mixer(build):
     """What breaks inside a mixer breaks whole maps, chunks, strips, video and exported graphs alike."""
-    net, torn = build(), 'torn on purpose'
+    torn = 'torn on purpose'
 
-    def tear(*_):
-        raise RuntimeError(torn)
+    class Torn(SAGAAttention):
+        def write_heads(self, source, keys, values):
+            raise RuntimeError(torn)
 
-    monkeypatch.setattr(SAGAAttention, 'write_heads', tear)
+    net = build({'type': Torn})
     routes = [
         lambda: whole(net),
-        lambda: chunked(net, monkeypatch),
+        lambda: chunked(net),
         lambda: strips(net),
         lambda: strips(net, CarryingRunner(RowRunner(rows=2))),
         lambda: torch.export.export(net, (image(),), strict=False),

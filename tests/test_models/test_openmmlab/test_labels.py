@@ -12,7 +12,7 @@ from torch import nn
 
 from saga_mm.analysis import measure_cost
 from saga_mm.models.openmmlab.labels import label_by_rows
-from saga_mm.rows import MemoryBudget, watch_rows
+from saga_mm.rows import MemoryBudget, limit_chunks, watch_rows
 
 HEAD = dict(type='FCNHead', in_channels=8, in_index=0, channels=8, num_classes=5, align_corners=False)
 WHOLE = dict(mode='whole')
@@ -63,8 +63,9 @@ def both(model, inputs, data_samples):
 
 
 @pytest.fixture(params=[2**15, 10**9], ids=['strips', 'at-once'])
-def strips(request, monkeypatch):
-    monkeypatch.setattr('saga_mm.models.openmmlab.segmentor.CHUNK_BYTES', request.param)
+def strips(request):
+    with limit_chunks(request.param):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -122,26 +123,26 @@ def test_a_sliding_window_stays_as_it_is():
 
 
 @pytest.mark.parametrize('ori_shape', [(256, 192), (320, 240)])
-def test_scores_of_all_classes_never_have_the_size_of_the_image(monkeypatch, ori_shape):
+def test_scores_of_all_classes_never_have_the_size_of_the_image(ori_shape):
     scores = 50 * 256 * 192 * 4
-    # strips of about an eighth of that
-    monkeypatch.setattr('saga_mm.models.openmmlab.segmentor.CHUNK_BYTES', scores // 2)
     model = build(head=dict(num_classes=50, channels=4))
     inputs, found = torch.empty(1, 3, 256, 192, device='meta'), samples(img_shape=(256, 192), ori_shape=ori_shape)
     own = measure_cost(model, inputs, copy.deepcopy(found), mode='predict')
     assert label_by_rows(model)
-    rows = measure_cost(model, inputs, found, mode='predict')
+    # strips of about an eighth of the scores
+    with limit_chunks(scores // 2):
+        rows = measure_cost(model, inputs, found, mode='predict')
     # scores at a quarter of the sides, and of a strip what is read, resized and compared
     assert rows.largest.bytes < scores / 6 < scores <= own.largest.bytes
     assert rows.peak_bytes < scores < own.peak_bytes
 
 
-def test_of_scores_larger_than_the_picture_strips_are_small_too(monkeypatch):
-    monkeypatch.setattr('saga_mm.models.openmmlab.segmentor.CHUNK_BYTES', 50 * 256 * 192 * 4)
+def test_of_scores_larger_than_the_picture_strips_are_small_too():
     model = build(head=dict(num_classes=50))
     label_by_rows(model)
     found = samples(img_shape=(256, 192), ori_shape=(16, 192))
-    cost = measure_cost(model, torch.empty(1, 3, 256, 192, device='meta'), found, mode='predict')
+    with limit_chunks(50 * 256 * 192 * 4):
+        cost = measure_cost(model, torch.empty(1, 3, 256, 192, device='meta'), found, mode='predict')
     # as many rows of scores as strips of 4 of its own rows ask for, and some around them
     assert cost.largest.bytes < 50 * 76 * 192 * 4
 
