@@ -168,7 +168,7 @@ def test_ids_of_annotations_may_be_anything(data: Data, ids: object):
             del ann['id']
         else:
             ann['id'] = {'texts': f'a{index}', 'same': 3}.get(ids) or ids + index
-    data.check()
+    assert 'All images decoded' in data.check()
 
 
 def test_an_image_of_another_size_than_listed(data: Data):
@@ -268,7 +268,7 @@ def test_links_into_a_store_beside_the_folder(data: Data, tmp_path: Path):
     (tmp_path / 'store').mkdir()
     shutil.move(data.first, tmp_path / 'store' / '0a1b')
     data.first.symlink_to(tmp_path / 'store' / '0a1b')
-    data.check()
+    assert 'All images decoded' in data.check()
 
 
 def test_links_that_stay_are_fine(data: Data, tmp_path: Path):
@@ -276,7 +276,7 @@ def test_links_that_stay_are_fine(data: Data, tmp_path: Path):
     data.first.symlink_to('x.png')
     shutil.move(data.images, tmp_path / 'disk')
     data.images.symlink_to(tmp_path / 'disk')
-    data.check()
+    assert 'All images decoded' in data.check()
 
 
 def as_jpeg(data: Data, index: int, **kwargs: object) -> Path:
@@ -322,8 +322,8 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_jpeg(data: Data):
 def test_a_jpeg_with_bytes_after_its_end_is_fine(data: Data):
     path = as_jpeg(data, 0)
     path.write_bytes(path.read_bytes() + bytes(500))
-    data.check(decode=False)
-    data.check(decode=True)
+    assert '8 images' in data.check(decode=False)
+    assert 'All images decoded' in data.check(decode=True)
 
 
 def test_a_format_that_opencv_does_not_read(data: Data):
@@ -338,8 +338,8 @@ def test_gray_palette_and_other_formats_are_fine(data: Data):
         for index, (name, mode) in enumerate([('a.png', 'L'), ('b.png', 'P'), ('c.bmp', 'RGB'), ('d.tif', 'RGB')]):
             image.convert(mode).save(data.images / name)
             data.content['images'][index]['file_name'] = name
-    data.check(decode=True)
-    data.check(decode=False)
+    assert 'All images decoded' in data.check(decode=True)
+    assert '8 images' in data.check(decode=False)
 
 
 def test_a_picture_turned_by_exif_must_be_annotated_as_shown(data: Data):
