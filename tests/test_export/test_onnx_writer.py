@@ -41,7 +41,8 @@ def module() -> Mixed:
     return Mixed().eval()
 
 
-@pytest.mark.parametrize('opset', [17, 21, 23])
+# 18, 20 and 23 are those of test_runs/test_export.py
+@pytest.mark.parametrize('opset', [17, 21])
 def test_each_opset(module, opset):
     proto = to_onnx(module, {'image': torch.zeros(1, 3, 31, 47)}, ['large', 'flat'], opset)
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [('', opset)]

@@ -258,7 +258,7 @@ def test_a_swin_without_its_norm_is_an_error():
         convert(Published('a.pth', 'model', [], state, []), 'swin_tiny')
 
 
-@pytest.mark.parametrize('attention', ['saga', 'rala', 'mala', 'linear', 'focused'])
+@pytest.mark.parametrize('attention', ['saga', 'rala', 'linear', 'focused'])
 def test_softmax_warms_up_any_linear_mixer(attention, golden, save, tmp_path):
     case = golden('pvt_tiny')
     done = convert_file(save(case.state), tmp_path / 'a.pth', attention=attention)

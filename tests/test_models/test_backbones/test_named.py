@@ -21,8 +21,8 @@ def test_names_are_listed_and_filtered():
 def test_every_name_runs_at_an_odd_size(name):
     variant = VARIANTS[name]
     arch = dict(sys.modules[MODELS.get(variant['type']).__module__].ARCHS[variant['arch']])
-    if sum(arch['depths']) >= 12:
-        arch['depths'] = tuple(min(depth, 2) for depth in arch['depths'])
+    # widths are what is named; depths are tested in the file of each
+    arch['depths'] = (1,) * len(arch['depths'])
     net = create_backbone(name, arch=arch)
     outs = net(torch.randn(1, 3, 97, 161))
     sizes = [(25, 41), (13, 21), (7, 11), (4, 6)]
