@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from saga_mm.errors import SagaError
 from saga_mm.onnx.facts import MARK, Facts
 
@@ -27,6 +29,8 @@ ENHANCED, LABELS, SCORES = 'enhanced', 'labels', 'scores'
 SELF_CONTAINED = 'has its weights and options in it; name neither a checkpoint nor --cfg-options'
 # protobuf itself ends at 2 GiB; the largest model of the package takes a fifth of a GiB
 MOST_BYTES, MOST_PARTS = 2**30, 2_000_000
+# types of weights by ONNX's numbers: float32, float16, float64
+FLOATS = {1: '<f4', 10: '<f2', 11: '<f8'}
 
 
 class OnnxFile(NamedTuple):
@@ -73,6 +77,7 @@ def read_onnx(path: str | os.PathLike[str], kind: str | None = None) -> OnnxFile
     if kind is not None and facts.kind != kind:
         raise SagaError(f'{path}: is of kind {facts.kind}, and a file of kind {kind} is needed here')
     opset = _require_plain(path, proto)
+    _require_numbers(path, proto)
     given = {value.name for value in proto.graph.input}
     chosen = {STRENGTH} if facts.kind == 'enhancer' and facts.strength is None else set()
     # of models with an exposure
@@ -140,6 +145,18 @@ def _require_plain(path: str | os.PathLike[str], proto: ModelProto) -> int:
         if isinstance(part, onnx.NodeProto) and part.domain not in ('', 'ai.onnx'):
             raise SagaError(f'{path}: is refused, since it uses operators of {part.domain!r}, which no export does')
     return opset
+
+
+def _require_numbers(path: str | os.PathLike[str], proto: ModelProto) -> None:
+    """Refuse weights that hold NaN, whose answers would be black."""
+    for tensor in proto.graph.initializer:
+        kind = FLOATS.get(tensor.data_type)
+        if kind is None:
+            continue
+        size = np.dtype(kind).itemsize
+        values = np.frombuffer(tensor.raw_data[: len(tensor.raw_data) // size * size], kind)
+        if np.isnan(values).any() or np.isnan(tensor.float_data or [0]).any():
+            raise SagaError(f'{path}: {tensor.name[:80]} holds NaN, as a training that diverged leaves them')
 
 
 def _messages(path: str | os.PathLike[str], root: Message) -> Iterator[Message]:

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from saga_mm.errors import SagaError
@@ -146,3 +147,13 @@ def test_onnx_is_not_installed(onnx_models, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(SagaError, match=r'reading an ONNX file needs onnx: pip install onnx$'):
         read_onnx(path)
+
+
+@pytest.mark.parametrize('raw', [True, False])
+def test_weights_that_are_no_numbers_are_refused(onnx_models, tmp_path, raw):
+    proto = onnx_models.enhancer()
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    values = np.full(tuple(weight.dims), np.nan, np.float32)
+    kind = onnx.TensorProto.FLOAT
+    weight.CopyFrom(helper.make_tensor(weight.name, kind, values.shape, values.tobytes() if raw else values, raw))
+    refused(proto, tmp_path, f'{weight.name} holds NaN')

@@ -63,7 +63,7 @@ class ExportedPrediction(Prediction):
 
     Args:
         max_memory: Refused, since there are no strips.
-        own_size: As of :class:`SegmentationPrediction`.
+        own_size: Refused, since the file holds what its config does to pictures.
     """
 
     def __init__(self, max_memory: str | int | None = None, own_size: bool = False) -> None:
@@ -73,10 +73,11 @@ class ExportedPrediction(Prediction):
                 max_memory,
                 'an exported segmentor does a picture in one piece; config and checkpoint do it in strips',
             )
-        self.own_size = own_size
+        if own_size:
+            raise SagaError('--own-size: goes with config and checkpoint; an exported file does as its config says')
 
     def writer(self, model: str, place: Place, pictures: Pictures) -> SegmentationWriter:
-        return SegmentationWriter(Segmenter(model, **place._asdict()), pictures, self.own_size)
+        return SegmentationWriter(Segmenter(model, **place._asdict()), pictures, own_size=False)
 
 
 class SegmentationWriter(Writer):
