@@ -21,7 +21,6 @@ from saga_mm.parallel import Mesh, sum_gradients
 BandLosses = Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]
 
 
-@MODEL_WRAPPERS.register_module()
 class BandParallel(nn.Module):
     """A model whose images are divided among the processes of a mesh while it trains, and are whole in evaluation.
 
@@ -59,6 +58,10 @@ class BandParallel(nn.Module):
 
     def forward(self, *args: Any, **options: Any) -> Any:
         return self.module(*args, **options)
+
+
+# by this mmengine knows what holds a model; no config names it
+MODEL_WRAPPERS.register_module(module=BandParallel)
 
 
 class BandTrainingRunner(Runner):
