@@ -68,12 +68,22 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     except Exception as error:
         raise SagaError(_config_error(file, error)) from error
     if cfg_options:
+        _require_near(cfg, cfg_options, file)
         try:
             cfg.merge_from_dict(cfg_options)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             reason = error.args[0] if error.args else error
             raise SagaError(f'--cfg-options {" ".join(cfg_options)}: does not fit {file}: {reason}') from error
     return cfg
+
+
+def _require_near(cfg: Config, options: dict[str, Any], file: Path) -> None:
+    """Refuse options whose first key is a key of the config misspelt; nobody would read it."""
+    for option in options:
+        first = option.partition('.')[0]
+        close = [] if first in cfg else difflib.get_close_matches(first, cfg.keys(), n=1, cutoff=0.85)
+        if close:
+            raise SagaError(f'--cfg-options {option}: {file} has no {first}; did you mean {close[0]}?')
 
 
 def _config_error(file: Path, error: Exception) -> str:

@@ -68,6 +68,15 @@ def test_option_that_does_not_fit(tmp_path):
         load_config(tmp_path / 'child.py', {'a.b': 1})
 
 
+def test_an_option_whose_key_is_misspelt(tmp_path):
+    write(tmp_path, child='train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=1)')
+    with pytest.raises(SagaError, match=r'--cfg-options trian_cfg\.max_epochs: .* did you mean train_cfg\?'):
+        load_config(tmp_path / 'child.py', {'trian_cfg.max_epochs': 4})
+    # keys that a config may have
+    cfg = load_config(tmp_path / 'child.py', {'val_dataloader.batch_size': 2, 'test_cfg.type': 'x', 'load_from': 'y'})
+    assert cfg.val_dataloader.batch_size == 2 and cfg.load_from == 'y'
+
+
 def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
     def fail(error: BaseException):
         def main() -> None:
