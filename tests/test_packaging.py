@@ -80,8 +80,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 configs = Path(saga_mm.__file__).parent / 'configs'
-for path in configs.glob('[!_]*/*.py'):
-    Config.fromfile(path)
+for folder in configs.glob('[!_]*/'):
+    Config.fromfile(min(folder.glob('*.py')))
 config = Config.fromfile(configs / 'saga_maskrcnn.py')
 init_default_scope(config.default_scope)
 print(type(MODELS.build(config.model).backbone).__module__)

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -61,21 +62,29 @@ def write_photo(path: Path, height: int = 48, width: int = 64) -> None:
     cv2.imwrite(str(path), rows.astype(np.uint8))
 
 
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx_models: SimpleNamespace) -> dict[str, Any]:
-    """A folder with small files of the names that the pages use; and the names that they take for granted."""
+@pytest.fixture(scope='module')
+def named_files(tmp_path_factory: pytest.TempPathFactory, onnx_models: SimpleNamespace) -> Path:
+    """A folder with small files of the names that the pages use."""
+    folder = tmp_path_factory.mktemp('named') / 'files'
     for name in ('photo.jpg', 'dark.jpg', 'huge.tif', 'photos/0001.jpg'):
-        write_photo(tmp_path / name)
-    (tmp_path / 'street').mkdir()
-    (tmp_path / 'street' / 'labels.json').write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}')
-    (tmp_path / 'masks').mkdir()
-    cv2.imwrite(str(tmp_path / 'masks' / '0001.png'), np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 3)
-    onnx_models.save(onnx_models.enhancer(), tmp_path / 'enhancer.onnx')
-    onnx_models.save(onnx_models.segmentor(), tmp_path / 'saga_upernet.onnx')
-    (tmp_path / 'configs').mkdir()
-    config = tmp_path / 'configs' / 'saga_upernet.py'
+        write_photo(folder / name)
+    (folder / 'street').mkdir()
+    (folder / 'street' / 'labels.json').write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}')
+    (folder / 'masks').mkdir()
+    cv2.imwrite(str(folder / 'masks' / '0001.png'), np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 3)
+    onnx_models.save(onnx_models.enhancer(), folder / 'enhancer.onnx')
+    onnx_models.save(onnx_models.segmentor(), folder / 'saga_upernet.onnx')
+    (folder / 'configs').mkdir()
+    config = folder / 'configs' / 'saga_upernet.py'
     config.write_text(f'_base_ = {str(ROOT / "tests" / "tiny_segmentation.py")!r}\n')
-    save_segmentor(config, tmp_path / 'work_dirs' / 'saga_upernet' / 'epoch_16.pth')
+    save_segmentor(config, folder / 'work_dirs' / 'saga_upernet' / 'epoch_16.pth')
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_files: Path) -> dict[str, Any]:
+    """A copy of that folder, to be in; and the names that the pages take for granted."""
+    shutil.copytree(named_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return {'dark': np.zeros((32, 48, 3), np.uint8), 'picture': np.zeros((32, 48, 3), np.uint8)}
 
@@ -167,7 +176,7 @@ def test_commands_parse(page: Path, files: dict[str, Any]):
 def test_json_loads(page: Path):
     for block in blocks_of(page):
         if block.language == 'json':
-            json.loads(block.code)
+            assert json.loads(block.code)
 
 
 def test_every_block_has_a_language_that_is_checked_or_is_text():

@@ -76,6 +76,36 @@ def planted(trained, tmp_path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope='session')
+def weights(tmp_path_factory) -> str:
+    """Weights of a small enhancer that makes a dark picture brighter."""
+    from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
+
+    arch = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
+    config = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': arch}}
+    torch.manual_seed(0)
+    model = build_enhancer(config)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.002 if name == 'head.conv.weight' else 0.2)
+    torch.nn.init.constant_(model.head.conv.bias[:12], 1.0)
+    path = tmp_path_factory.mktemp('weights') / 'small.npz'
+    save_weights(path, config, model.state_dict(), torch.float32)
+    return str(path)
+
+
+@pytest.fixture(scope='session')
+def run() -> Callable[..., int]:
+    """Enhance files with given weights, in this process: the exit status."""
+    from saga_mm.runs.enhance import EnhanceOptions, enhance
+
+    def run(weights: str, *inputs: object, **more: object) -> int:
+        options = {'weights': weights, 'device': 'cpu', 'max_memory': None, **more}
+        return enhance(EnhanceOptions([str(each) for each in inputs], **options))
+
+    return run
+
+
+@pytest.fixture(scope='session')
 def start_tool() -> Callable[..., subprocess.Popen]:
     """Start a tool as a user does."""
 

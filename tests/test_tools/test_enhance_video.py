@@ -6,38 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
-from saga_mm.models.enhancement.weight_files import build_enhancer, save_weights
-from saga_mm.runs.enhance import EnhanceOptions, enhance
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-
-ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
-CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory) -> str:
-    torch.manual_seed(0)
-    model = build_enhancer(CONFIG)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.002 if name == 'head.conv.weight' else 0.2)
-    torch.nn.init.constant_(model.head.conv.bias[:12], 1.0)
-    path = tmp_path_factory.mktemp('weights') / 'small.npz'
-    save_weights(path, CONFIG, model.state_dict(), torch.float32)
-    return str(path)
 
 
 def dark(count=10, size=(32, 48)) -> list[np.ndarray]:
     return [np.full((*size, 3), (20, 30, 40), np.uint8) + np.uint8(i % 2) for i in range(count)]
-
-
-def run(weights: str, *inputs: object, **more: object) -> int:
-    options = {'weights': weights, 'device': 'cpu', 'max_memory': None, **more}
-    return enhance(EnhanceOptions([str(each) for each in inputs], **options))
 
 
 def read(path: Path) -> tuple[VideoReader, list[np.ndarray]]:
@@ -60,7 +36,7 @@ def test_as_a_user_does_it(weights, make_video, tmp_path, start_tool):
     assert np.mean(frames) > 1.3 * np.mean(dark())
 
 
-def test_before_and_after(weights, make_video, tmp_path, capsys):
+def test_before_and_after(weights, make_video, tmp_path, capsys, run):
     make_video(tmp_path / 'a.mp4', dark(3, (150, 201)))
     assert run(weights, tmp_path / 'a.mp4', compare=True) == 0
     assert sorted(os.listdir(tmp_path)) == ['a.mp4', 'a_compare.mp4', 'a_enhanced.mp4']
@@ -74,7 +50,7 @@ def test_before_and_after(weights, make_video, tmp_path, capsys):
     assert '1 skipped' in capsys.readouterr().out
 
 
-def test_truncated_and_bad_ones_beside_good_ones(weights, make_video, tmp_path, capsys):
+def test_truncated_and_bad_ones_beside_good_ones(weights, make_video, tmp_path, capsys, run):
     noise = np.random.default_rng(0).integers(0, 60, (40, 48, 64, 3), np.uint8)
     cut = make_video(tmp_path / 'cut.mp4', noise, movflags='faststart')
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
@@ -88,7 +64,7 @@ def test_truncated_and_bad_ones_beside_good_ones(weights, make_video, tmp_path, 
     assert sorted(os.listdir(tmp_path / 'out')) == ['cut.mp4', 'good.mp4']
 
 
-def test_other_kind_of_file(weights, make_video, tmp_path, capsys):
+def test_other_kind_of_file(weights, make_video, tmp_path, capsys, run):
     source = make_video(tmp_path / 'a.mp4', dark(), sound='aac')
     assert run(weights, source, out=str(tmp_path / 'b.mkv')) == 0
     reader, frames = read(tmp_path / 'b.mkv')
@@ -114,7 +90,7 @@ def ctrl_c():
 
 
 @pytest.mark.usefixtures('ctrl_c')
-def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeypatch):
+def test_interrupted_video_leaves_nothing(weights, make_video, tmp_path, monkeypatch, run):
     source = make_video(tmp_path / 'a.mp4', dark())
     write = VideoWriter.write
 

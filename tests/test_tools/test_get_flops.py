@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -58,14 +56,3 @@ def test_errors_are_one_line(get_flops, args, words):
     out, err, status = get_flops(*args)
     assert status == 2 and not out
     assert err.startswith('error: ') and err.count('\n') == 1 and words in err
-
-
-def test_as_a_program():
-    done = subprocess.run(
-        [sys.executable, 'tools/get_flops.py', 'no_such_backbone'],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2 and 'no_such_backbone' in done.stderr and 'Traceback' not in done.stderr

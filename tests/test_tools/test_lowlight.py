@@ -202,17 +202,15 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         compare(EvalOptions(config=TINY, checkpoint=CHECKPOINT))
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it(enhanced, start_tool):
-    tools = [
-        start_tool('test.py', TINY, WORK, cwd=enhanced),
-        start_tool('report.py', WORK, cwd=enhanced),
-        start_tool('check_dataset.py', TINY, cwd=enhanced),
-        start_tool('train.py', TINY, '--work-dir', 'again', '--train-mask', 'a', cwd=enhanced),
+def test_the_tools(inside, run_here):
+    ends = [
+        run_here('test.py', TINY, WORK),
+        run_here('report.py', WORK),
+        run_here('check_dataset.py', TINY),
+        run_here('train.py', TINY, '--work-dir', 'again', '--train-mask', 'a'),
     ]
-    ends = [tool.communicate(timeout=200) for tool in tools]
-    assert [tool.returncode for tool in tools] == [0, 0, 0, 2]
-    assert all('Warning' not in err for _, err in ends) and ends[0][1] == ends[1][1] == ''
+    assert [status or 0 for _, _, status in ends] == [0, 0, 0, 2]
+    assert ends[0][1] == ends[1][1] == ''
     assert re.search(r'PSNR \(gamma 0\.3\) +\d+\.\d+\n', ends[0][0])
     assert re.search(r'PSNR +\d+\.\d+ +\d+\.\d+ +[24]\n', ends[1][0])
     assert re.fullmatch(r'error: --train-mask: for segmentation, .*\n', ends[3][1])

@@ -42,7 +42,7 @@ def save(folder: Path, *sizes: tuple[int, int]) -> Path:
 
 
 def test_segmentation_of_several_sizes_stays_within_what_was_named_as_enough(segmented, tmp_path):
-    pictures, weights = save(tmp_path, (700, 900), (1500, 2100)), segmented / 'work_dirs/tiny_segmentation/epoch_2.pth'
+    pictures, weights = save(tmp_path, (700, 900), (1100, 1600)), segmented / 'work_dirs/tiny_segmentation/epoch_2.pth'
     words = ['predict.py', TINY, weights, pictures, '--out', 'out', '--max-memory']
     said, _ = measure(tmp_path, *words, '1MB')
     enough = max(int(size) for size in re.findall(r'smallest that works is (\d+)MB', said)) + 40

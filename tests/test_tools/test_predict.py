@@ -136,14 +136,14 @@ def test_a_killed_run_leaves_what_it_found(trained, tiny, pictures, tmp_path, st
     assert all((out / image['drawn']).is_file() for image in found['images'])
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it(trained, tiny, planted, pictures, start_tool):
+def test_a_payload_is_refused_by_the_tool(inside, tiny, planted, pictures, run_here):
     file, target = planted
+    _, err, status = run_here('predict.py', tiny, file, pictures)
+    assert status == 2 and not target.exists() and re.fullmatch(r'error: .*refused, .*\n', err)
+
+
+def test_as_a_user_runs_it(inside, tiny, pictures, run_here):
     shutil.rmtree(pictures / 'sub')
-    refused = start_tool('predict.py', tiny, file, pictures, cwd=trained)
-    partly = start_tool('predict.py', tiny, CHECKPOINT, pictures, '--score-thr', 0, cwd=trained)
-    err = refused.communicate(timeout=200)[1]
-    assert refused.returncode == 2 and not target.exists() and re.fullmatch(r'error: .*refused, .*\n', err)
-    out, err = partly.communicate(timeout=200)
-    assert partly.returncode == 2 and 'objects in 2 pictures' in out
+    out, err, status = run_here('predict.py', tiny, CHECKPOINT, pictures, '--score-thr', 0)
+    assert status == 2 and 'objects in 2 pictures' in out
     assert 'error: 2 of 4 pictures could not be done:' in err and 'Warning' not in err

@@ -21,10 +21,9 @@ def test_a_case_that_does_not_load_is_told_after_all_tables(tmp_path, monkeypatc
     assert text in capsys.readouterr().out.replace('\n\n\n', '\n\n')
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it(tmp_path, start_tool):
-    tool = start_tool('report_models.py', '--only', 'half', '--size', 14, 10, '--out', 'half.md', cwd=tmp_path)
-    out, err = tool.communicate(timeout=200)
-    assert tool.returncode == 0 and 'Traceback' not in err
+def test_as_a_user_runs_it(tmp_path, monkeypatch, run_here):
+    monkeypatch.chdir(tmp_path)
+    out, err, status = run_here('report_models.py', '--only', 'half', '--size', 14, 10, '--out', 'half.md')
+    assert not status and 'Traceback' not in err
     written = (tmp_path / 'half.md').read_text()
     assert written in out and written.count('\n| ') == 20 and '| rope_softmax | 4 x 3 | negative |' in written

@@ -336,18 +336,16 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         predict(PredictOptions(config=TINY, checkpoint=CHECKPOINT, source='data', task_options={'score_thr': 0.5}))
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it(segmented, pictures, start_tool):
-    tools = [
-        start_tool('test.py', TINY, WORK, cwd=segmented),
-        start_tool('predict.py', TINY, WORK, pictures / 'a.png', cwd=segmented),
-        start_tool('report.py', WORK, cwd=segmented),
-        start_tool('train.py', TINY, '--work-dir', 'again', '--train-ann', 'a.json', cwd=segmented),
-        start_tool('test.py', TINY, WORK, '--sizes', '64', cwd=segmented),
+def test_the_tools(inside, pictures, run_here):
+    ends = [
+        run_here('test.py', TINY, WORK),
+        run_here('predict.py', TINY, WORK, pictures / 'a.png'),
+        run_here('report.py', WORK),
+        run_here('train.py', TINY, '--work-dir', 'again', '--train-ann', 'a.json'),
+        run_here('test.py', TINY, WORK, '--sizes', '64'),
     ]
-    ends = [tool.communicate(timeout=200) for tool in tools]
-    assert [tool.returncode for tool in tools] == [0, 0, 0, 2, 2]
-    assert all('Warning' not in err for _, err in ends) and ends[0][1] == ends[2][1] == ''
+    assert [status or 0 for _, _, status in ends] == [0, 0, 0, 2, 2]
+    assert ends[0][1] == ends[2][1] == ''
     assert re.search(r'IoU cross +\d+\.\d\d\n', ends[0][0])
     assert '1 picture segmented' in ends[1][0]
     assert re.search(r'mIoU +\d+\.\d+ +\d+\.\d+ +[36]\n', ends[2][0])

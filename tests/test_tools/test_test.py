@@ -100,15 +100,15 @@ def test_mistakes_are_one_line(inside, tiny, tmp_path, planted):
     assert not target.exists()
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it(trained, tiny, planted, start_tool):
+def test_a_payload_is_refused_by_the_tool(inside, tiny, planted, run_here):
     file, target = planted
-    refused = start_tool('test.py', tiny, file, cwd=trained)
+    out, err, status = run_here('test.py', tiny, file)
+    assert status == 2 and not target.exists() and re.fullmatch(r'error: .*refused, .*\n', err) and out == ''
+
+
+@pytest.mark.slow
+def test_as_a_user_runs_it(trained, tiny, start_tool):
     fine = start_tool('test.py', tiny, CHECKPOINT, cwd=trained)
-    out, err = refused.communicate(timeout=200)
-    assert (
-        refused.returncode == 2 and not target.exists() and re.fullmatch(r'error: .*refused, .*\n', err) and out == ''
-    )
     out, err = fine.communicate(timeout=200)
     assert fine.returncode == 0 and err == '' and re.search(r'box AP50 +\d\.\d{3}', out)
     assert Path(trained, CHECKPOINT).exists()

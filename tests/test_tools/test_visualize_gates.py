@@ -36,9 +36,8 @@ def test_mistakes(tiny, picture, tmp_path):
         report_gates('saga_pvt_tinny', None, str(picture))
 
 
-@pytest.mark.slow
-def test_as_a_user_runs_it_with_random_weights(picture, tmp_path, start_tool):
-    tool = start_tool('visualize_gates.py', 'saga_pvt_v2_b0', picture, cwd=tmp_path)
-    out, err = tool.communicate(timeout=200)
-    assert tool.returncode == 0 and 'Traceback' not in err
+def test_as_a_user_runs_it_with_random_weights(picture, tmp_path, monkeypatch, run_here):
+    monkeypatch.chdir(tmp_path)
+    out, err, status = run_here('visualize_gates.py', 'saga_pvt_v2_b0', picture)
+    assert not status and 'Traceback' not in err
     assert 'The weights are RANDOM' in out and (tmp_path / 'work_dirs/gates/saga_pvt_v2_b0/noise_gates.png').is_file()
