@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from fcntl import ioctl
 from pathlib import Path
-from termios import FIONREAD
 from threading import Lock, Thread
 from typing import Any, BinaryIO, Protocol
 
@@ -27,6 +25,13 @@ from .large import LONGEST
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
 from .pictures import WRITTEN, image_library
+
+try:
+    from fcntl import ioctl
+    from termios import FIONREAD
+except ImportError:
+    # Windows, which has no paths of open pipes either
+    ioctl = None
 
 DEPTHS = {'PNG': (8, 16), 'TIFF': (8, 16, 32)}
 WITH_ALPHA = ('PNG', 'TIFF', 'WEBP', 'AVIF', 'JPEG2000')
@@ -155,7 +160,8 @@ class _StreamWriter(PhotoWriter):
     """By OpenImageIO, row by row, with metadata of ours in place of its own.
 
     TIFF gets another directory at its end. PNG is written to a second temporary file and copied. JPEG comes through a
-    pipe and is copied as it comes, because libjpeg ends the whole process where it cannot write.
+    pipe and is copied as it comes, because libjpeg ends the whole process where it cannot write; on Windows, which has
+    no such pipes, as PNG does.
     """
 
     names = ('JPEG', 'PNG', 'TIFF')
@@ -171,10 +177,10 @@ class _StreamWriter(PhotoWriter):
         library, kind = self._library, self.kind
         exif, icc, notes = kind.exif, kind.icc, kind.notes
         target = str(self._draft.temporary)
-        if kind.format == 'JPEG':
+        if kind.format == 'JPEG' and ioctl is not None:
             self._pipe = _Pipe(lambda source: copy_jpeg(source, self._file, exif, icc, notes))
             target = self._pipe.path
-        elif kind.format == 'PNG':
+        elif kind.format != 'TIFF':
             self._pixels = Draft(self.path)
             target = str(self._pixels.temporary)
         tiff = kind.format == 'TIFF'
@@ -212,8 +218,9 @@ class _StreamWriter(PhotoWriter):
                 with self._draft.temporary.open('r+b') as file:
                     complete_tiff(file, exif, icc, notes)
             elif self._pixels is not None:
+                copy = copy_png if self.kind.format == 'PNG' else copy_jpeg
                 with self._pixels.temporary.open('rb') as file:
-                    copy_png(file, self._file, exif, icc, notes)
+                    copy(file, self._file, exif, icc, notes)
                 self._pixels.discard()
         except (ValueError, struct.error) as error:
             raise library_error(self.path, 'the file was not written to its end') from error

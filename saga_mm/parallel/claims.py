@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,11 @@ from typing import Any
 
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_file
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 FOLDER = '.saga_mm-work'
 # seconds between looks at what others are still doing
@@ -42,10 +46,12 @@ class SharedWork:
         key: What the results depend on. Records of another key count for nothing.
 
     Raises:
-        SagaError: The folder cannot be made.
+        SagaError: The folder cannot be made, or the system has no locks of parts of files.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
+        if fcntl is None:
+            raise SagaError(f'{folder}: processes cannot divide a folder on Windows; run one process')
         self.folder, self.key = make_folder(folder / FOLDER), hashlib.sha256(key.encode()).hexdigest()
         self._locks = os.open(self.folder / 'locks', os.O_RDWR | os.O_CREAT, 0o666)
 

@@ -624,3 +624,23 @@ def test_what_a_format_cannot_hold_is_told(tmp_path):
         with open_photo_writer(tmp_path / name, photo) as writer:
             assert writer.lost == told
             writer.write(photo.pixels)
+
+
+WITHOUT_PIPES = """
+import sys
+sys.modules['fcntl'] = sys.modules['termios'] = None
+from saga_mm.images.photo import read_photo
+from saga_mm.images.photo_writer import write_photo
+import saga_mm.parallel.claims
+photo = read_photo(sys.argv[1])
+write_photo(sys.argv[2], photo, photo.pixels)
+"""
+
+
+def test_a_system_without_posix_writes_the_same_jpeg(tmp_path, picture, icc):
+    source = tmp_path / 'a.jpg'
+    Image.fromarray(picture[..., :3]).save(source, quality=90, icc_profile=icc)
+    photo = read_photo(source)
+    write_photo(tmp_path / 'here.jpg', photo, photo.pixels)
+    subprocess.run([sys.executable, '-c', WITHOUT_PIPES, source, tmp_path / 'there.jpg'], check=True)
+    assert (tmp_path / 'there.jpg').read_bytes() == (tmp_path / 'here.jpg').read_bytes()
