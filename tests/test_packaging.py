@@ -52,7 +52,7 @@ for name in {blocked}:
     sys.modules[name] = None
 import torch
 import saga_mm
-from saga_mm.analysis import gates, rank_report as ranks
+from saga_mm.analysis import gate_maps as gates, rank_report as ranks
 from saga_mm.analysis.subjects import build_backbone
 from saga_mm.cli.main import main
 from saga_mm.loading.checkpoint import make_files_safe
