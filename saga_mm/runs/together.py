@@ -8,13 +8,16 @@ import os
 import re
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import file_stamp
 from saga_mm.parallel import Process, SharedWork, check_agreement, make_mesh, start_processes
-from saga_mm.tasks.prediction import Pictures, Writer
+
+if TYPE_CHECKING:
+    # its drawings need mmcv, and enhancement does not
+    from saga_mm.tasks.prediction import Pictures, Writer
 
 
 def predict_one(writer: Writer, picture: Path, root: Path) -> dict[str, Any]:
