@@ -2,6 +2,7 @@
 
 import gc
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -72,6 +73,17 @@ def quick_runners() -> Iterator[None]:
 def seeded() -> None:
     """Every test draws the same numbers, whichever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were() -> Iterator[None]:
+    """Tools that run in the process of a test handle signals until they end, which is after the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        # None: it was not set by Python
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -27,9 +27,10 @@ def _as_it_was(monkeypatch) -> Iterator[None]:
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
     make_files_safe()
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
-    assert signal.getsignal(signal.SIGTERM) == before
+    after = signal.signal(signal.SIGTERM, before)
+    assert after == signal.SIG_DFL
 
 
 class At(Hook):

@@ -50,7 +50,7 @@ def test_a_program_is_no_picture(program, read):
 
 def test_checks_of_data_do_not_run_programs(program):
     problems = Problems('data')
-    check_images(program.parent, [ListedImage('photo.png', 20, 20)], problems, decode=True, progress=False)
+    check_images(program.parent, [ListedImage('photo.png', 20, 20)], problems, decode=True)
     assert 'unreadable image' in '\n'.join(problems.lines())
     with pytest.raises(MaskError, match='unreadable mask'):
         open_mask(str(program))
