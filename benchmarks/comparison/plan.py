@@ -81,13 +81,22 @@ def search(trunk: str, mixers: Iterable[str]) -> list[Run]:
 
 
 def compared(results: Results, task: str, trunk: str, mixers: Iterable[str], start: str = 'random') -> Iterator[Run]:
-    """The runs that are compared, all mixers with one seed before the next, where the learning rate is known."""
+    """The runs that are compared, all mixers with one seed before the next.
+
+    A run is left out as long as its learning rate is not known or the classifier that it starts from is not trained.
+    """
     length = EPOCHS if task == 'classes' else PART_STEPS[task]
     for seed in SEEDS:
         for mixer in mixers:
             rate = results.rate('classes', 'pvt' if trunk == 'unet' else trunk, mixer)
-            if rate is not None:
-                yield Run(task, trunk, mixer, rate, seed, length, start)
+            if rate is None or (start == 'pretrained' and results.get(classifier(trunk, mixer, rate, seed)) is None):
+                continue
+            yield Run(task, trunk, mixer, rate, seed, length, start)
+
+
+def classifier(trunk: str, mixer: str, rate: float, seed: int) -> Run:
+    """The classifier that a run of another task with this mixer and seed starts from."""
+    return Run('classes', trunk, mixer, rate, seed, EPOCHS)
 
 
 def plan(results: Results) -> Iterator[Run]:

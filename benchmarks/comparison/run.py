@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from saga_mm.files import locked_folder, write_file
 
 from .jobs import JOBS, SIZE
 from .mixers import matched_ratio
-from .plan import EPOCHS, Results, Run, as_dict, plan
+from .plan import Results, Run, as_dict, classifier, plan
 from .training import train
 
 LOOKS = 10
@@ -31,12 +32,46 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    results, done = Results(args.out), 0
-    with locked_folder(args.out, f'--out {args.out}: another comparison is running in this folder'):
+    train_missing(Results(args.out), args.data, args.runs)
+
+
+def train_missing(results: Results, data: Path, most: int | None = None) -> int:
+    """Train runs of the plan until none is missing that no other process is training.
+
+    Args:
+        results: Where results are looked up and written; several processes may share the folder.
+        data: Folder of the data.
+        most: Stop after so many runs; None for no limit.
+
+    Returns:
+        How many runs were trained.
+    """
+    done, trained = 0, True
+    while trained:
+        trained = False
+        # a finished run can admit earlier runs of the plan, so that each pass starts at its beginning
         for run in plan(results):
-            if results.get(run) is None and (args.runs is None or done < args.runs):
-                done += 1
-                perform(run, results, args.data)
+            if done == most:
+                return done
+            if results.get(run) is None and claim(run, results, data):
+                done, trained = done + 1, True
+                break
+    return done
+
+
+def claim(run: Run, results: Results, data: Path) -> bool:
+    """Train a run, unless another process is training it or has finished it meanwhile."""
+    folder = results.folder / f'{run.name}.running'
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(locked_folder(folder, f'{folder}: another process is training this run'))
+        except SagaError:
+            return False
+        missing = results.get(run) is None
+        if missing:
+            perform(run, results, data)
+        folder.rmdir()
+        return missing
 
 
 def perform(run: Run, results: Results, data: Path) -> None:
@@ -61,15 +96,8 @@ def perform(run: Run, results: Results, data: Path) -> None:
 
 
 def load_classifier(backbone: torch.nn.Module, run: Run, results: Results) -> None:
-    """Take over the backbone of the classifier with the same mixer and seed.
-
-    Raises:
-        SagaError: It is not trained yet.
-    """
-    rate = results.rate('classes', run.trunk, run.mixer)
-    path = results.weights(Run('classes', run.trunk, run.mixer, rate, run.seed, EPOCHS))
-    if not path.is_file():
-        raise SagaError(f'{path}: is missing; its run comes before {run.name}')
+    """Take over the backbone of the classifier with the same mixer, learning rate and seed."""
+    path = results.weights(classifier(run.trunk, run.mixer, run.rate, run.seed))
     state = torch.load(path, weights_only=True)['state_dict']
     backbone.load_state_dict({k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')})
 

@@ -8,10 +8,13 @@ import torch
 
 from benchmarks.comparison.costs import measure
 from benchmarks.comparison.data import cut, random_boxes
+from benchmarks.comparison.jobs import JOBS
 from benchmarks.comparison.mixers import CHOICES, MIXERS, RATIO, build_trunk, count, matched_ratio
-from benchmarks.comparison.plan import EPOCHS, RATES, SEARCH_EPOCHS, Results, Run, plan, search
+from benchmarks.comparison.plan import EPOCHS, RATES, SEARCH_EPOCHS, Results, Run, compared, plan, search
+from benchmarks.comparison.run import claim, train_missing
 from benchmarks.comparison.tables import interval, plot_curves, report
 from benchmarks.comparison.training import Job, train
+from saga_mm.files import locked_folder
 from saga_mm.ops import Grid
 
 
@@ -77,6 +80,38 @@ def test_training_is_the_same_twice_and_pairs_see_the_same_pictures():
     assert first['losses'] == second['losses'] and first['score'] < first['scores'][0]['score']
     assert seen[:12] == seen[12:] and {i for step in seen[:5] for i in step} == set(range(20))
     assert [look['step'] for look in first['scores']] == [4, 8, 12]
+
+
+@pytest.fixture
+def quick_classes(monkeypatch):
+    """Classification by one linear layer, in place of trunks and pictures."""
+
+    def job(run, data):
+        model = torch.nn.Linear(3, 2)
+        return Job(model, model, lambda indices, draws: model.weight.sum(), lambda: {'score': 50.0}, 64)
+
+    monkeypatch.setitem(JOBS, 'classes', job)
+
+
+def test_processes_share_the_runs(tmp_path, quick_classes):
+    results = Results(tmp_path)
+    first, second, third = list(plan(results))[:3]
+    with locked_folder(tmp_path / f'{first.name}.running', 'busy'):
+        assert not claim(first, results, tmp_path)
+        assert train_missing(results, tmp_path, 1) == 1
+    assert [results.get(run) is None for run in (first, second, third)] == [True, False, True]
+    assert claim(first, results, tmp_path) and not claim(first, results, tmp_path)
+    assert results.get(first)['score'] == 50 and not list(tmp_path.glob('*.running'))
+
+
+def test_what_starts_from_a_classifier_waits_for_it(tmp_path):
+    results = Results(tmp_path)
+    for run in search('pvt', ['saga']):
+        results.path(run).write_text(json.dumps({'score': 50}))
+    assert len(list(compared(results, 'camvid', 'pvt', ['saga']))) == 3
+    assert not list(compared(results, 'camvid', 'pvt', ['saga'], 'pretrained'))
+    results.path(Run('classes', 'pvt', 'saga', RATES[0], 2, EPOCHS)).write_text('{}')
+    assert [run.seed for run in compared(results, 'camvid', 'pvt', ['saga'], 'pretrained')] == [2]
 
 
 def test_names_tell_runs_apart():
