@@ -57,6 +57,20 @@ def segmentor(output: str = 'labels', **facts: Any):
     return build('segmentor', nodes, {'scores': (FLOAT, [1, 2, 'rows', 'columns'])}, **facts)
 
 
+def classifier(**facts: Any):
+    """Finds how bright red is: the probabilities of two classes."""
+    facts = {'classes': CLASSES, 'palette': PALETTE, **facts}
+    nodes = [
+        helper.make_node('GlobalAveragePool', ['image'], ['means']),
+        helper.make_node('Slice', ['means', 'first', 'second', 'axis'], ['red']),
+        helper.make_node('Flatten', ['red'], ['light']),
+        helper.make_node('Sub', ['half', 'light'], ['dark']),
+        helper.make_node('Concat', ['dark', 'light'], ['scores'], axis=1),
+        helper.make_node('Softmax', ['scores'], ['probabilities'], axis=1),
+    ]
+    return build('classifier', nodes, {'probabilities': (FLOAT, [1, 2])}, **facts)
+
+
 def save(proto: onnx.ModelProto, path: Path) -> Path:
     path.write_bytes(proto.SerializeToString())
     return path

@@ -20,7 +20,7 @@ def parser() -> Parser:
         'source',
         metavar='SOURCE',
         help='a backbone (saga_pvt_tiny), weights of a low-light enhancer (base, tiny, lol, lol-tiny or FILE.npz), or '
-        'a config of a segmentor, a detector or an enhancer',
+        'a config of a segmentor, a detector, a classifier or an enhancer',
     )
     made.add_argument(
         'checkpoint', nargs='?', metavar='CHECKPOINT', help='for a config or a backbone: the weights, or a work folder'

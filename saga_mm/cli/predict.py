@@ -11,7 +11,9 @@ from saga_mm.cli.parser import Parser, add_config_values
 def parser() -> Parser:
     """The options."""
     made = Parser('saga-mm predict', description='Draw what a model finds on your own pictures, and list it.')
-    made.add_argument('config', help='a config file, or its name inside configs/; or an exported segmentor, NAME.onnx')
+    made.add_argument(
+        'config', help='a config file, or its name inside configs/; or an exported segmentor or classifier, NAME.onnx'
+    )
     made.add_argument(
         'checkpoint',
         nargs='?',

@@ -1,4 +1,4 @@
-"""Graphs of segmentors and detectors of the stack, with normalisation inside."""
+"""Graphs of segmentors, detectors and classifiers, with normalisation inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from saga_mm.errors import SagaError
 from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.models.padding import runs_by_size
-from saga_mm.onnx.file import LABELS, SCORES
+from saga_mm.onnx.file import LABELS, PROBABILITIES, SCORES
 from saga_mm.ops import round_up
 
 from .graphs import Answers, ExportGraph
@@ -134,6 +134,29 @@ class SegmentorGraph(PictureGraph):
         return scores[:, :, : size[0], : size[1]]
 
 
+class ClassifierGraph(PictureGraph):
+    """The probability of each class.
+
+    Args:
+        model: An :class:`~saga_mm.models.classification.ImageClassifier`.
+    """
+
+    kind = 'classifier'
+    output = 'probabilities: float32 (1, classes)'
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, model.data_preprocessor.pad_size_divisor, model.data_preprocessor.pad_value)
+
+    def outputs(self) -> list[str]:
+        return [PROBABILITIES]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.model.logits(self.prepared(image)).softmax(1)
+
+    def reference(self, image: torch.Tensor) -> Answers:
+        return (self.original[0].logits(self.prepared_by_model(image)).softmax(1),)
+
+
 class DetectorGraph(PictureGraph):
     """The raw outputs of a dense head or a region proposal network on each level, before anchors and suppression.
 
@@ -194,12 +217,17 @@ class DetectorGraph(PictureGraph):
         return [f'{name}_{level}' for name, part in zip(names, parts) for level in range(len(part))]
 
 
-def stack_facts(predictor: Any) -> dict[str, Any]:
-    """Facts of a model of the stack: what it is, its classes, and the size of the images that it is given."""
+def stack_facts(predictor: Any, crops: bool = False) -> dict[str, Any]:
+    """Facts of a model of the stack: what it is, its classes, and the size of the images that it is given.
+
+    Args:
+        predictor: The model with its config.
+        crops: As of :func:`resize_rule`.
+    """
     parts = [type(predictor.model), type(predictor.model.backbone)]
     return {
         'model': ', '.join(part.__name__ for part in parts),
         'classes': predictor.classes,
         'palette': tuple(tuple(map(int, colour)) for colour in predictor.metainfo['palette']),
-        'resize': resize_rule(predictor.cfg),
+        'resize': resize_rule(predictor.cfg, crops),
     }

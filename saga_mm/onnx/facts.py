@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-KINDS = ('backbone', 'enhancer', 'segmentor', 'detector')
+KINDS = ('backbone', 'enhancer', 'segmentor', 'detector', 'classifier')
 # the key that marks files of saga_mm, with the version as its value, and the keys whose values are JSON
 MARK = 'saga_mm'
 CODED = ('classes', 'palette', 'pad_divisor', 'resize', 'strength', 'align_corners', 'threshold', 'bytes_per_pixel')
 MOST_METADATA = 2**20
 MOST_CLASSES, LONGEST_NAME, LARGEST_SIDE, LARGEST_DIVISOR, MOST_PIXEL_BYTES = 10_000, 200, 8192, 1024, 10**7
+CROP = 'center_crop'
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'area', 'lanczos')
 
 
@@ -26,11 +27,12 @@ class Facts:
         version: The version of saga_mm that wrote the file.
         input: What the inputs are, in words.
         output: What the outputs are, in words.
-        model: The model: the name of a backbone, the config of an enhancer, the classes of a segmentor or detector.
+        model: The model: the name of a backbone, the config of an enhancer, the classes of the parts of another model.
         classes: Class names, in the order of their labels.
         palette: An RGB colour for each class.
         pad_divisor: The graph pads the image below and to the right to a multiple of this.
-        resize: The arguments of mmcv's ``Resize`` in the test pipeline; None where it has no such step.
+        resize: What the test pipeline does to the size of pictures, as :func:`saga_mm.export.resizing.resize_rule`
+            finds it; None where they keep it.
         strength: The strength that is part of an enhancer's graph; None where it is an input.
         align_corners: How the scores of a segmentor are resized.
         threshold: Of a segmentor with one channel: its class is where the sigmoid of the score is larger.
@@ -119,20 +121,32 @@ def _are_colours(value: Any) -> bool:
     )
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _is_size(value: Any) -> bool:
+    return _is_pair(value) and all(_is_count(side, LARGEST_SIDE) and side for side in value)
+
+
 def _is_resize(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) - {'scale', 'scale_factor', 'keep_ratio', 'interpolation', 'backend'}:
+    if not isinstance(value, dict) or set(value) - {*_SIZES, 'keep_ratio', 'interpolation', 'backend'}:
         return False
-    scale, factor = value.get('scale'), value.get('scale_factor')
-    sizes = isinstance(scale, list) and len(scale) == 2 and all(_is_count(s, LARGEST_SIDE) and s for s in scale)
-    factors = isinstance(factor, list) and len(factor) == 2 and all(_is_number(f, 0.01, 16) for f in factor)
     return (
-        (sizes if scale is not None else factors)
+        bool(value.keys() & _SIZES)
+        and all(check(value[key]) for key, check in _SIZES.items() if key in value)
         and type(value.get('keep_ratio', False)) is bool
         and value.get('interpolation', 'bilinear') in INTERPOLATIONS
         and value.get('backend', 'cv2') in ('cv2', 'pillow')
     )
 
 
+_SIZES = {
+    'scale': _is_size,
+    'scale_factor': lambda value: _is_pair(value) and all(_is_number(factor, 0.01, 16) for factor in value),
+    'short_side': lambda value: _is_count(value, LARGEST_SIDE) and value > 0,
+    CROP: _is_size,
+}
 _CHECKS = {
     'version': lambda value: len(value) <= LONGEST_NAME and value.isprintable(),
     'classes': _are_classes,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIX = '.onnx'
 OPSETS = range(17, 24)
 IMAGE, STRENGTH, BRIGHTNESS = 'image', 'strength', 'brightness'
-ENHANCED, LABELS, SCORES = 'enhanced', 'labels', 'scores'
+ENHANCED, LABELS, SCORES, PROBABILITIES = 'enhanced', 'labels', 'scores', 'probabilities'
 # what is said to whoever names more than the file
 SELF_CONTAINED = 'has its weights and options in it; name neither a checkpoint nor --cfg-options'
 # protobuf itself ends at 2 GiB; the largest model of the package takes a fifth of a GiB
@@ -70,10 +70,7 @@ def read_onnx(path: str | os.PathLike[str], kind: str | None = None) -> OnnxFile
     file = Path(path).expanduser()
     require_libraries('onnx', purpose='reading an ONNX file')
     proto = _parse(path, file)
-    try:
-        facts = Facts.from_metadata({entry.key: entry.value for entry in proto.metadata_props})
-    except ValueError as error:
-        raise SagaError(f'{path}: is not read, since {error}') from error
+    facts = _facts(path, proto)
     if kind is not None and facts.kind != kind:
         raise SagaError(f'{path}: is of kind {facts.kind}, and a file of kind {kind} is needed here')
     opset = _require_plain(path, proto)
@@ -83,12 +80,22 @@ def read_onnx(path: str | os.PathLike[str], kind: str | None = None) -> OnnxFile
     # of models with an exposure
     expected = {IMAGE} | chosen | (chosen and given & {BRIGHTNESS})
     outputs = tuple(value.name for value in proto.graph.output)
-    known = {'enhancer': [(ENHANCED,)], 'segmentor': [(LABELS,), (SCORES,)]}.get(facts.kind, [outputs])
-    if given != expected or outputs not in known:
+    known = {'enhancer': [(ENHANCED,)], 'segmentor': [(LABELS,), (SCORES,)], 'classifier': [(PROBABILITIES,)]}
+    if given != expected or outputs not in known.get(facts.kind, [outputs]):
         raise SagaError(f'{path}: is not read, since its inputs and outputs are not those of an exported {facts.kind}')
     # what is run is what was checked, and not other bytes that parse to the same
     proto.producer_name = MARK
     return OnnxFile(proto.SerializeToString(), facts, opset, frozenset(given), outputs)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """The kind of model in an exported file, of :data:`saga_mm.onnx.facts.KINDS`.
+
+    Raises:
+        SagaError: There is no such file, it is damaged or not of saga_mm, or onnx is not installed.
+    """
+    require_libraries('onnx', purpose='reading an ONNX file')
+    return _facts(path, _parse(path, Path(path).expanduser())).kind
 
 
 def require_libraries(*names: str, purpose: str) -> None:
@@ -100,6 +107,13 @@ def require_libraries(*names: str, purpose: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SagaError(f'{purpose} needs {" and ".join(missing)}: pip install {" ".join(missing)}')
+
+
+def _facts(path: str | os.PathLike[str], proto: ModelProto) -> Facts:
+    try:
+        return Facts.from_metadata({entry.key: entry.value for entry in proto.metadata_props})
+    except ValueError as error:
+        raise SagaError(f'{path}: is not read, since {error}') from error
 
 
 def _parse(path: str | os.PathLike[str], file: Path) -> ModelProto:

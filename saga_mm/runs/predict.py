@@ -40,8 +40,8 @@ class PredictOptions:
     """The command line of a prediction.
 
     Attributes:
-        config: The config file, or an exported segmentor, ``NAME.onnx``.
-        checkpoint: The weights, or a work folder, of which the best are taken; None for an exported segmentor.
+        config: The config file, or an exported model, ``NAME.onnx``.
+        checkpoint: The weights, or a work folder, of which the best are taken; None for an exported model.
         source: A picture, or a folder of them.
         out: Where the drawn pictures and ``predictions.json`` go.
         task_options: What only some tasks have, by name, such as ``score_thr``.

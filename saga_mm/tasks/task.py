@@ -56,6 +56,7 @@ class Task:
             - ``export`` is an :class:`~saga_mm.tasks.export.Export`
             - others belong to commands that one task has.
         models: Types of models, where several tasks share a scope.
+        exported: The kind of exported file that ``predict`` runs, of :data:`saga_mm.onnx.facts.KINDS`; empty for none.
         next_steps: The commands that use a checkpoint on one's own pictures, without the program's name, with
             ``{config}``, ``{checkpoint}`` and ``{folder}``, that of the checkpoint.
     """
@@ -65,6 +66,7 @@ class Task:
     data: Implementation
     verbs: Mapping[str, Implementation]
     models: tuple[str, ...] = ()
+    exported: str = ''
     next_steps: tuple[str, ...] = ('predict {config} {checkpoint} FOLDER',)
 
     def load_data(self) -> TaskData:

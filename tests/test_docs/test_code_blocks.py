@@ -74,6 +74,7 @@ def named_files(tmp_path_factory: pytest.TempPathFactory, onnx_models: SimpleNam
     cv2.imwrite(str(folder / 'masks' / '0001.png'), np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 3)
     onnx_models.save(onnx_models.enhancer(), folder / 'enhancer.onnx')
     onnx_models.save(onnx_models.segmentor(), folder / 'saga_upernet.onnx')
+    onnx_models.save(onnx_models.classifier(), folder / 'classifier.onnx')
     (folder / 'configs').mkdir()
     config = folder / 'configs' / 'saga_upernet.py'
     config.write_text(f'_base_ = {str(ROOT / "tests" / "tiny_segmentation.py")!r}\n')

@@ -38,6 +38,16 @@ def test_one_resize_is_written_down(step, rule, config):
     assert resize_rule(config(dict(type='Resize', **step), name='val_dataloader')) == rule
 
 
+def test_a_classifier_crops_at_last(config):
+    edge, crop = dict(type='saga_mm.ResizeEdge', scale=256), dict(type='CenterCrop', crop_size=224)
+    bicubic = {'interpolation': 'bicubic', 'backend': 'pillow'}
+    assert resize_rule(config(edge, crop), True) == {**bicubic, 'short_side': 256, 'center_crop': [224, 224]}
+    assert resize_rule(config(dict(crop, crop_size=(40, 30))), True) == {'center_crop': [40, 30]}
+    for steps in ((edge, crop), (crop, edge), (edge, dict(crop, auto_pad=True))):
+        with pytest.raises(SagaError, match=r'step (CenterCrop|ResizeEdge) of the test pipeline is not exported'):
+            resize_rule(config(*steps), steps[0] is not edge or 'auto_pad' in steps[1])
+
+
 def test_no_resize_is_none(config):
     assert resize_rule(config()) is None
 

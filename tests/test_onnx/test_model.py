@@ -7,8 +7,10 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.onnx import session as onnx_session
 from saga_mm.onnx.session import open_session, run_session
+from saga_mm.tasks.classification.prediction import Classifier
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
-from saga_mm.tasks.segmentation.exported import ExportedSegmentor, resize_picture
+from saga_mm.tasks.exported_pictures import resize_picture
+from saga_mm.tasks.segmentation.exported import ExportedSegmentor
 from saga_mm.tasks.segmentation.segmenter import Segmenter
 
 pytest.importorskip('onnxruntime')
@@ -176,3 +178,13 @@ def test_scores_become_labels_of_the_picture(onnx_models, tmp_path):
     image[:, 20:, 0] = 255
     found = ExportedSegmentor(path)(image)
     assert found.shape == (33, 41) and not found[:, :16].any() and found[:, 24:].all()
+
+
+def test_classes_of_a_picture(onnx_models, tmp_path):
+    crop = {'center_crop': [5, 7]}
+    classify = Classifier(onnx_models.save(onnx_models.classifier(resize=crop), tmp_path / 'a.onnx'))
+    image = np.zeros((31, 41, 3), np.uint8)
+    assert list(classify(image)) == list(classify.classes)
+    image[12:19, 18:23, 0] = 255
+    found = classify(image)
+    assert next(iter(found)) == classify.classes[1] and sum(found.values()) == pytest.approx(1)

@@ -63,7 +63,7 @@ def _here():
     return module
 
 
-def test_what_a_task_does_not_have_is_refused_by_name():
+def test_what_a_task_does_not_have_is_refused_by_name(onnx_models, tmp_path):
     cfg = load_config('saga_lowlight.py')
     with pytest.raises(
         SagaError, match=r'saga_lowlight\.py: is for low-light enhancement, which has no predict; it has'
@@ -73,10 +73,14 @@ def test_what_a_task_does_not_have_is_refused_by_name():
         SagaError, match=r'^--score-thr: for detection, and config .*saga_lowlight\.py is for low-light'
     ):
         start_verb(cfg, 'test', {'score_thr': 0.0})
+    segmentor = onnx_models.save(onnx_models.segmentor(), tmp_path / 'a.onnx')
     with pytest.raises(
-        SagaError, match=r'^--result: for another verb than predict-exported, and a\.onnx is for segmentation'
+        SagaError, match=r'^--result: for another verb than predict-exported, and .*a\.onnx is for segmentation'
     ):
-        start_exported('a.onnx', {'result': 'labels'})
+        start_exported(segmentor, {'result': 'labels'})
+    enhancer = onnx_models.save(onnx_models.enhancer(), tmp_path / 'b.onnx')
+    with pytest.raises(SagaError, match=r'b\.onnx: is of kind enhancer; predict runs exported .* segmentor and class'):
+        start_exported(enhancer, {})
 
 
 LOADED = """

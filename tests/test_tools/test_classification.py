@@ -6,12 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from saga_mm.apis import Classifier
+from saga_mm.apis import Classifier, Segmenter
 from saga_mm.display.run_report import read_scalars
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import read_picture
+from saga_mm.loading.build import build_model
+from saga_mm.loading.config import load_config
 from saga_mm.runs.check_data import CheckOptions, check_data
+from saga_mm.runs.export import ExportOptions, export
 from saga_mm.runs.predict import PredictOptions, predict
 from saga_mm.runs.test import EvalOptions, evaluate
 from saga_mm.runs.train import TrainOptions, train
@@ -110,3 +114,43 @@ def test_what_is_wrong_is_said_before_a_training(tmp_path):
         train(TrainOptions(TINY, own_data=OwnData(train_img='train')))
     with pytest.raises(SagaError, match=r'--train-mask: for segmentation, and config .* is for classification, which'):
         train(TrainOptions(TINY, own_data=OwnData(train_mask='train')))
+
+
+@pytest.fixture
+def one_stage(tmp_path):
+    """A config of a classifier of one stage, which is exported in seconds, and its checkpoint."""
+    arch = {'embed_dims': (8,), 'depths': (1,), 'num_heads': (1,), 'mlp_ratios': (2,), 'sr_ratios': (4,)}
+    model = {'backbone': {'arch': {'_delete_': True, **arch}, 'out_indices': (0,)}, 'head': {'in_channels': 8}}
+    model['head']['num_classes'] = 3
+    (tmp_path / 'one.py').write_text(f'_base_ = [{TINY!r}]\nmodel = {model}\n')
+    torch.manual_seed(0)
+    state = build_model(load_config(tmp_path / 'one.py')).state_dict()
+    state['head.fc.weight'] *= 50
+    meta = {'dataset_meta': {'classes': ('blue', 'green', 'red')}}
+    torch.save({'state_dict': state, 'meta': meta}, tmp_path / 'one.pth')
+    return str(tmp_path / 'one.py'), str(tmp_path / 'one.pth')
+
+
+@pytest.mark.usefixtures('inside')
+def test_an_exported_classifier_predicts_as_its_weights(one_stage, tmp_path):
+    for library in ('onnx', 'onnxruntime', 'onnxscript'):
+        pytest.importorskip(library)
+    path = str(tmp_path / 'tiny.onnx')
+    made = export(ExportOptions(one_stage[0], checkpoint=one_stage[1], out=path))
+    rule = {'short_side': 36, 'interpolation': 'bicubic', 'backend': 'pillow', 'center_crop': [32, 32]}
+    assert (made.facts.kind, made.facts.classes, made.facts.resize) == ('classifier', ('blue', 'green', 'red'), rule)
+    exact, exported = Classifier(*one_stage), Classifier(path)
+    answers = [exact(read_picture(f'val/{name}.png')) for name in ('red/0', 'blue/1')]
+    # which a constant would not tell apart
+    assert max(abs(answers[0][name] - answers[1][name]) for name in answers[0]) > 0.01
+    assert [exported(read_picture(f'val/{name}.png')) for name in ('red/0', 'blue/1')] == [
+        pytest.approx(answer, abs=1e-5) for answer in answers
+    ]
+    found = predict(PredictOptions(path, None, source='val/red', out=str(tmp_path / 'out')))
+    expected = predict(PredictOptions(*one_stage, source='val/red', out=str(tmp_path / 'expected')))
+    assert [entry['predictions'] for entry in found['images']] == [entry['predictions'] for entry in expected['images']]
+    for more in ({'checkpoint': one_stage[1]}, {'engine': 'openvino'}):
+        with pytest.raises(SagaError, match='has its weights and options in it'):
+            Classifier(path, **more)
+    with pytest.raises(SagaError, match='is of kind classifier, and a file of kind segmentor is needed here'):
+        Segmenter(path)

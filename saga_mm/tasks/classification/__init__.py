@@ -8,6 +8,7 @@ CLASSIFICATION = Task(
     name='classification',
     scope='saga_mm',
     models=('ImageClassifier',),
+    exported='classifier',
     data=Implementation(
         f'{_FOLDER}.data:ClassificationData',
         {
@@ -26,6 +27,8 @@ CLASSIFICATION = Task(
         'train': Implementation(f'{_FOLDER}.evaluation:ClassificationEvaluation'),
         'test': Implementation(f'{_FOLDER}.evaluation:ClassificationEvaluation'),
         'predict': Implementation(f'{_FOLDER}.prediction:ClassificationPrediction'),
+        'predict-exported': Implementation(f'{_FOLDER}.prediction:ExportedPrediction'),
+        'export': Implementation(f'{_FOLDER}.export:ClassificationExport'),
         'check-data': Implementation(f'{_FOLDER}.data:ClassificationData'),
     },
 )

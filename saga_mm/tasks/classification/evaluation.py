@@ -35,10 +35,11 @@ class ClassificationEvaluation(Evaluation):
         pictures = {}
         if 'gt_label' in sample:
             pictures[classes[int(sample.gt_label)]] = image
-        draw_beside({**pictures, found_text(sample, classes): image}, path)
+        label = int(sample.pred_label)
+        found = found_text(classes[label], float(sample.pred_score[label]))
+        draw_beside({**pictures, found: image}, path)
 
 
-def found_text(sample: Any, classes: tuple[str, ...]) -> str:
-    """The most probable class of a sample and its probability: ``'found: church 0.93'``."""
-    label = int(sample.pred_label)
-    return f'found: {classes[label]} {float(sample.pred_score[label]):.2f}'
+def found_text(name: str, score: float) -> str:
+    """A class and its probability: ``'found: church 0.93'``."""
+    return f'found: {name} {score:.2f}'

@@ -4,32 +4,63 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from saga_mm.display.drawing import draw_beside
+from saga_mm.errors import SagaError
 from saga_mm.images.pictures import read_picture
+from saga_mm.loading.trained import Trained
+from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
 from saga_mm.tasks.classification import CLASSIFICATION
 from saga_mm.tasks.classification.evaluation import found_text
+from saga_mm.tasks.classification.exported import ExportedClassifier
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place, Predictor
-
-if TYPE_CHECKING:
-    from saga_mm.loading.trained import Trained
 
 LISTED = 5
 
 
 class Classifier(Predictor):
-    """An image classifier with its weights, for one picture at a time; arguments as of :class:`Predictor`."""
+    """An image classifier with its weights, for one picture at a time.
+
+    Args:
+        config: As of :class:`Predictor`, or a classifier that ``tools/export.py`` wrote, ``NAME.onnx``, which takes
+            nothing else but a device.
+        checkpoint: As of :class:`Predictor`.
+        device: As of :class:`Predictor`.
+        options: ``cfg_options``, ``engine`` and ``precision`` of :class:`Predictor`.
+
+    Attributes:
+        exported: The :class:`ExportedClassifier` of an ``.onnx`` file, beside which there is no ``model``; else None.
+    """
 
     task = CLASSIFICATION
 
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Trained,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.exported: ExportedClassifier | None = None
+        if isinstance(config, Trained) or not is_onnx(config):
+            super().__init__(config, checkpoint, device, **options)
+            return
+        usual = {'cfg_options': (None, {}), 'engine': ('auto',), 'precision': ('f32',)}
+        if checkpoint is not None or any(value not in usual.get(name, ()) for name, value in options.items()):
+            raise SagaError(f'{config}: {SELF_CONTAINED}')
+        self.exported = ExportedClassifier(config, device)
+        self.classes = self.exported.facts.classes
+        self.metainfo = {'classes': self.classes, 'palette': self.exported.facts.palette}
+
     def __call__(self, image: np.ndarray) -> dict[str, float]:
         """Probability of each class, the most probable first, for an image ``(H, W, 3)`` uint8, RGB."""
-        scores, labels = self.predict(image).pred_score.sort(descending=True)
-        return {self.classes[label]: score for score, label in zip(scores.tolist(), labels.tolist(), strict=True)}
+        scores = self.predict(image).pred_score.cpu() if self.exported is None else self.exported(image)
+        pairs = zip(self.classes, scores.tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: pair[1], reverse=True))
 
 
 class ClassificationPrediction(Prediction):
@@ -39,22 +70,30 @@ class ClassificationPrediction(Prediction):
         return ClassificationWriter(Classifier(model, **place._asdict()), pictures)
 
 
+class ExportedPrediction(Prediction):
+    """The same by an exported classifier, which takes the place of config and checkpoint."""
+
+    def writer(self, model: str, place: Place, pictures: Pictures) -> ClassificationWriter:
+        return ClassificationWriter(Classifier(model, **place._asdict()), pictures)
+
+
 class ClassificationWriter(Writer):
     """Writes the most probable class above each picture, and lists five."""
 
+    predictor: Classifier
+
     def write(self, picture: Path) -> dict[str, Any]:
         image = read_picture(picture)
-        sample, classes = self.predictor.predict(image).cpu(), self.predictor.classes
+        found = list(self.predictor(image).items())[:LISTED]
         target = self.drawn.path_for(picture)
-        draw_beside({found_text(sample, classes): image}, target)
-        scores, labels = sample.pred_score.topk(min(LISTED, len(classes)))
+        draw_beside({found_text(*found[0]): image}, target)
         return {
             'drawn': os.path.relpath(target, self.out),
             'width': image.shape[1],
             'height': image.shape[0],
             'predictions': [
-                {'label': int(label), 'class': classes[int(label)], 'score': round(float(score), 4)}
-                for score, label in zip(scores, labels, strict=True)
+                {'label': self.predictor.classes.index(name), 'class': name, 'score': round(score, 4)}
+                for name, score in found
             ],
         }
 

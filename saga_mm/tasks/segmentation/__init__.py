@@ -13,6 +13,7 @@ _OWN_SIZE = Option('segment pictures at their own size where the config resizes 
 SEGMENTATION = Task(
     name='segmentation',
     scope='mmseg',
+    exported='segmentor',
     data=Implementation(
         f'{_FOLDER}.data:SegmentationData',
         {

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from saga_mm.errors import SagaError
 from saga_mm.models.openmmlab import ResizedRows, label_rows
 from saga_mm.models.openmmlab.labels import PictureRows
 from saga_mm.onnx.file import SCORES
 from saga_mm.onnx.model import ExportedModel
 from saga_mm.ops import round_up
 from saga_mm.rows import MemoryRows
+from saga_mm.tasks.exported_pictures import resize_picture
 
 
 class ExportedSegmentor(ExportedModel):
@@ -58,21 +58,6 @@ class ExportedSegmentor(ExportedModel):
         below, right = (whole - side for whole, side in zip(padded, resized))
         parts = label_rows(head, PictureRows(rows, {'padding_size': (0, right, 0, below)}), size)
         return torch.cat([part[0] for part in parts]).numpy().astype(self._kind)
-
-
-def resize_picture(image: np.ndarray, rule: dict | None) -> np.ndarray:
-    """A picture resized as mmcv's ``Resize`` with these arguments does it, pixel by pixel."""
-    if rule is None:
-        return image
-    try:
-        import mmcv
-        from mmcv.image.geometric import _scale_size
-    except ImportError as error:
-        raise SagaError('this model resizes pictures with mmcv, which is not installed') from error
-    scale = rule.get('scale') or _scale_size(image.shape[1::-1], tuple(rule['scale_factor']))
-    resize = mmcv.imrescale if rule.get('keep_ratio') else mmcv.imresize
-    options = {'interpolation': rule.get('interpolation', 'bilinear'), 'backend': rule.get('backend', 'cv2')}
-    return resize(np.ascontiguousarray(image), tuple(scale), **options)
 
 
 def _nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
