@@ -20,7 +20,8 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 from saga_mm.loading.convert import convert
 from saga_mm.loading.published_file import Published
-from saga_mm.models.backbones import create_backbone, list_backbones
+from saga_mm.models.backbones import create_backbone, list_backbones, pvt
+from saga_mm.models.classification.published_classifiers import published_classifier
 from saga_mm.ops import map_to_tokens, tokens_to_map
 
 LIMIT = 1e-5
@@ -48,10 +49,9 @@ class GoldenCase(NamedTuple):
         return torch.from_numpy(draw.astype(np.float32))
 
     @property
-    def comparable(self) -> list[str]:
-        """Outputs that a dense backbone has too: of a model with a class token, not what the token takes part in."""
-        has_token = any(t['key'] == 'cls_token' for t in self.manifest['tensors'])
-        return [name for name in self.outputs if not (has_token and name in ('stage4', 'out4', 'logits'))]
+    def has_class_token(self) -> bool:
+        """Whether a class token takes part in the last stage."""
+        return any(t['key'] == 'cls_token' for t in self.manifest['tensors'])
 
     def output(self, name: str) -> tuple[torch.Tensor, int]:
         """A stored output, flat, and the step at which it was sampled from the model's."""
@@ -60,7 +60,9 @@ class GoldenCase(NamedTuple):
         return torch.from_numpy(self.outputs[name]).flatten(), step
 
     def errors(self, net: nn.Module, names: Iterable[str]) -> dict[str, float]:
-        """Relative L2 errors of a backbone that holds the case's weights.
+        """Relative L2 errors of a backbone that holds the case's weights, by output.
+
+        A backbone without the class token that the case has gives neither of ``stage4`` and ``logits``.
 
         ``stage{i}`` is what a stage's last block returns, ``out{i}`` what the backbone does, and ``logits`` what the
         case's head makes of the last of them.
@@ -74,16 +76,20 @@ class GoldenCase(NamedTuple):
             stage.blocks[-1].register_forward_hook(watch(f'stage{i}')) for i, stage in enumerate(net.stages, start=1)
         ]
         with torch.no_grad():
-            outs = net(self.image)
+            outs, token = net.forward_token(self.image) if net.class_token else (net(self.image), None)
         for hook in hooks:
             hook.remove()
         got.update({f'out{i + 1}': out for i, out in zip(sorted(net.out_indices), outs, strict=True)})
-        got['logits'] = _logits(self.state, outs[-1], got['stage4']) if 'logits' in names else got['stage4']
+        if token is not None:
+            got['stage4'] = torch.cat([token[:, None], map_to_tokens(outs[-1])], 1)
+            got['logits'] = _logits_of_token(self.state, token)
+        elif 'logits' in names:
+            got['logits'] = _logits(self.state, outs[-1], got['stage4'])
         return {name: self._error(name, got[name]) for name in names}
 
     def _error(self, name: str, mine: torch.Tensor) -> float:
         stored, step = self.output(name)
-        if len(self.manifest['outputs'][name]['shape']) == 3:
+        if len(self.manifest['outputs'][name]['shape']) == 3 and mine.ndim == 4:
             # tokens in raster order
             mine = map_to_tokens(mine)
         mine = mine.flatten()[::step].double()
@@ -136,7 +142,7 @@ def load_published(net: nn.Module, name: str, state: dict[str, torch.Tensor]) ->
     """Load a published state dict into a backbone, through the converter of checkpoints.
 
     Args:
-        net: The backbone.
+        net: The backbone; one with a class token has PVT's.
         name: What :func:`saga_mm.create_backbone` calls it.
         state: The published weights.
 
@@ -145,6 +151,9 @@ def load_published(net: nn.Module, name: str, state: dict[str, torch.Tensor]) ->
     """
     converted = convert(Published(name, 'bare', [], state, []), name)
     net.load_state_dict(converted.state, strict=False)
+    if 'cls_token' in state and net.class_token:
+        key = 'stages.3.class_token'
+        net.load_state_dict({key: published_classifier(state, pvt)[f'backbone.{key}']}, strict=False)
 
 
 def measure_parity(folder: str | Path, progress: bool = False) -> list[Parity]:
@@ -153,7 +162,7 @@ def measure_parity(folder: str | Path, progress: bool = False) -> list[Parity]:
     Raises:
         SagaError: There is none.
     """
-    names = sorted(path.stem for path in Path(folder).glob('*.npz'))
+    names = sorted(path.stem for path in Path(folder).glob('*.json'))
     if not names:
         raise SagaError(f'{folder}: holds no golden cases (NAME.json with NAME.npz)')
     return [
@@ -168,15 +177,14 @@ def _measure(case: GoldenCase, name: str) -> Parity:
         backbone = backbone_of(case.manifest['model'])
         # the published classifier treats the borders of windows unlike mmdet, whose way is the named variant's default
         classifier = backbone.startswith('swin_') and 'logits' in case.outputs
-        net = create_backbone(backbone, **({'attention': 'softmax'} if classifier else {})).eval()
+        options: dict[str, Any] = {'attention': 'softmax'} if classifier else {}
+        net = create_backbone(backbone, **options, **({'class_token': True} if case.has_class_token else {})).eval()
         load_published(net, backbone, case.state)
     except SagaError as error:
         return Parity(name, backbone, None, '', str(error))
-    errors = case.errors(net, case.comparable)
+    errors = case.errors(net, case.outputs)
     worst = max(errors, key=errors.__getitem__)
-    left_out = [output for output in case.outputs if output not in errors]
-    note = f'without {", ".join(left_out)}: class token' if left_out else ''
-    return Parity(name, backbone, errors[worst], f'{worst}, of {len(errors)}', note)
+    return Parity(name, backbone, errors[worst], f'{worst}, of {len(errors)}')
 
 
 def _logits(state: dict[str, torch.Tensor], last: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
@@ -185,6 +193,12 @@ def _logits(state: dict[str, torch.Tensor], last: torch.Tensor, raw: torch.Tenso
         norm: Any = (state[f'norm.{key}'] for key in ('running_mean', 'running_var', 'weight', 'bias'))
         last = F.silu(F.batch_norm(F.conv2d(raw, state['proj.weight'], state['proj.bias']), *norm))
     return F.linear(last.mean((2, 3)), state['head.weight'].flatten(1), state['head.bias'])
+
+
+def _logits_of_token(state: dict[str, torch.Tensor], token: torch.Tensor) -> torch.Tensor:
+    """What PVT's classifier makes of its class token ``(B, C)``."""
+    token = F.layer_norm(token, token.shape[1:], state['norm.weight'], state['norm.bias'], eps=1e-6)
+    return F.linear(token, state['head.weight'], state['head.bias'])
 
 
 def _draw(key: str, shape: list[int]) -> torch.Tensor:

@@ -82,7 +82,8 @@ def test_converted_weights_give_the_published_outputs(case_name, golden, save, t
         assert not capsys.readouterr().out
     net.init_weights()
     # of PVT, a class token takes part in the last stage
-    errors = case.errors(net, case.comparable)
+    left_out = ('stage4', 'logits') if case.has_class_token else ()
+    errors = case.errors(net, [name for name in case.outputs if name not in left_out])
     assert len(errors) == {'pvt_tiny': 3, 'glta_det_t': 4}.get(case_name, 5)
     assert max(errors.values()) < 1e-5, errors
 
