@@ -17,7 +17,7 @@ from saga_mm.version import __version__
 
 # packages whose code is told by their versions
 KNOWN = ('torch', 'saga_mm', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'builtins')
-SCALARS = (str, int, float, bool, bytes, type(None), torch.dtype, torch.Size)
+SCALARS = (str, int, float, bool, bytes, type(None), torch.device, torch.dtype, torch.Size)
 # of a module: what torch keeps itself, and what says how weights were made
 BOOKKEEPING = {
     '_parameters',

@@ -271,6 +271,16 @@ def test_enhancers_whole_and_in_strips(cache, options):
     assert set(blocks) <= set(engine._parts)
 
 
+def test_whole_enhancers_are_kept_on_disk(cache):
+    model, image = enhancer(**EXPOSED), torch.rand(1, 3, 61, 43)
+    wanted = model.enhance(image)
+    # what waits until a model has run for long finds it at once
+    for patient in (False, True):
+        engine = OpenVINOEngine(patient=patient, cache=cache)
+        assert_equal([use_engine(model, engine).enhance(image)], [wanted])
+        assert (engine.reasons, cache.problem) == ({}, None)
+
+
 def test_pieces_go_on_in_pytorch_where_one_fails(host, cache, monkeypatch):
     net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=cache)
     run_rows(net, image, engine, 2)
