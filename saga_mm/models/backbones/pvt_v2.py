@@ -36,8 +36,9 @@ class ConvFeedForward(FeedForward):
         init_weights(self.dwconv)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        plane = self.dwconv(tokens_to_map(self.fc1(x), grid))
-        return self.fc2(self.act(map_to_tokens(plane)))
+        # before it is tokens again: compiled graphs then make one layer of both
+        plane = self.act(self.dwconv(tokens_to_map(self.fc1(x), grid)))
+        return self.fc2(map_to_tokens(plane))
 
 
 @MODELS.register_module()

@@ -13,6 +13,7 @@ from saga_mm.models.saved_folders import Savable
 from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
+from .edges import repeat_edges
 from .exposure import expose, luminance
 from .finish import Finish, finish_image
 
@@ -101,9 +102,8 @@ class LowLightEnhancer(Savable, BaseModel):
         if edges not in EDGES:
             raise ValueError(f'edges={edges!r} must be one of {", ".join(EDGES)}')
         self.edges = edges
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and any(layer.padding):
-                layer.padding_mode = edges
+        if edges == 'replicate':
+            repeat_edges(self)
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> 'LowLightEnhancer':
