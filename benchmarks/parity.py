@@ -38,8 +38,13 @@ class GoldenCase(NamedTuple):
     @property
     def state(self) -> dict[str, torch.Tensor]:
         """State dict in the published layout, without the buffers that are computed rather than learned."""
+        return self._state_of('')
+
+    def _state_of(self, *starts: str) -> dict[str, torch.Tensor]:
+        """What of the state dict begins so."""
+        found = ((t['key'], t['shape']) for t in self.manifest['tensors'])
         return {
-            t['key']: _draw(t['key'], t['shape']) for t in self.manifest['tensors'] if not t['key'].endswith(CONSTANTS)
+            key: _draw(key, shape) for key, shape in found if key.startswith(starts) and not key.endswith(CONSTANTS)
         }
 
     @property
@@ -80,11 +85,12 @@ class GoldenCase(NamedTuple):
         for hook in hooks:
             hook.remove()
         got.update({f'out{i + 1}': out for i, out in zip(sorted(net.out_indices), outs, strict=True)})
+        head = self._state_of('proj.', 'norm.', 'head.')
         if token is not None:
             got['stage4'] = torch.cat([token[:, None], map_to_tokens(outs[-1])], 1)
-            got['logits'] = _logits_of_token(self.state, token)
+            got['logits'] = _logits_of_token(head, token)
         elif 'logits' in names:
-            got['logits'] = _logits(self.state, outs[-1], got['stage4'])
+            got['logits'] = _logits(head, outs[-1], got['stage4'])
         return {name: self._error(name, got[name]) for name in names}
 
     def _error(self, name: str, mine: torch.Tensor) -> float:

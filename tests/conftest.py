@@ -1,11 +1,9 @@
 """Fixtures that several test files use."""
 
-import gc
 import runpy
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,28 +15,33 @@ from benchmarks.parity import GoldenCase, load_case
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / 'golden'
+QUICK = runpy.run_path(str(TESTS / 'quick_runners.py'))
 # files that take longest, longest first
 LONGEST = [
-    'test_tools/test_train.py',
-    'test_tools/test_segmentation.py',
     'test_engines/test_openvino.py',
-    'test_configs.py',
-    'test_tools/test_lowlight.py',
     'test_parallel/test_bands.py',
+    'test_parallel/test_trainings.py',
     'test_runs/test_export.py',
-    'test_tools/test_test.py',
+    'test_pages/test_app.py',
+    'test_pages/test_static_page.py',
+    'test_models/test_compile.py',
+    'test_models/test_backbones/test_rows.py',
     'test_loading/test_convert.py',
     'test_packaging.py',
-    'test_tools/test_enhance.py',
-    'test_tools/test_memory_promise.py',
-    'test_tools/test_predict.py',
-    'test_models/test_backbones/test_rows.py',
-    'test_models/test_compile.py',
-    'test_engines/test_stack.py',
+    'test_tools/test_segmentation.py',
+    'test_benchmarks/test_run.py',
+    'test_tools/test_train.py',
+    'test_configs.py',
     'test_export/test_strip_graphs.py',
-    'test_export/test_onnx_writer.py',
-    'test_models/test_export.py',
     'test_tools/test_benchmark.py',
+    'test_engines/test_stack.py',
+    'test_models/test_export.py',
+    'test_models/test_backbones/test_pyramid_backbone.py',
+    'test_tools/test_test.py',
+    'test_tools/test_enhance.py',
+    'test_tools/test_get_flops.py',
+    'test_analysis/test_cost.py',
+    'test_tools/test_memory_promise.py',
 ]
 
 
@@ -49,23 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: collections of garbage, which data sets of mmengine ask for, pass over it."""
-    gc.collect()
-    gc.freeze()
+    """Nothing that was imported for the tests is looked at again for garbage."""
+    QUICK['keep_what_is_loaded']()
 
 
 @pytest.fixture(autouse=True, scope='session')
 def quick_runners() -> Iterator[None]:
-    """Runners of mmengine do not lay out their config, ten times a training, and ask once for versions of compilers.
-
-    Trainings in processes of their own do all of that.
-    """
-    runner = sys.modules.get('mmengine.runner.runner')
+    """See ``quick_runners.py``."""
     with pytest.MonkeyPatch.context() as patch:
-        if runner is not None:
-            for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
-                patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, True), raising=False)
-            patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+        QUICK['make_runners_quick'](patch)
         yield
 
 
@@ -94,7 +89,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def golden() -> Callable[[str], GoldenCase]:
     """Load a golden case by name."""
     return partial(load_case, GOLDEN)

@@ -80,8 +80,17 @@ def family(file):
     return re.sub(r'_\d+k?x?_(coco|ade20k|camvid|cityscapes).*', '', name)
 
 
-# the first of each family
-TRAINED = set({family(file): file for file in reversed(FILES)}.values())
+def cover(files):
+    """Files in whose families each method, backbone and neck is at least once: how they fit is checked of all files."""
+    seen = set()
+    for file in files:
+        parts = set(family(file).split('_'))
+        if parts - seen:
+            yield file
+        seen |= parts
+
+
+TRAINED = set(cover(FILES))
 
 
 def make_shallow(backbone):
@@ -155,7 +164,9 @@ def test_builds_and_takes_a_training_step(file):
         pytest.skip('mmseg 1.2.2 takes the label of ignored pixels as an index into the weights of the classes')
     make_shallow(cfg.model.backbone)
     with_few_regions(cfg.model)
-    model = build_model(cfg).train()
+    # those that take no step need no numbers
+    with torch.device('cpu' if file in TRAINED else 'meta'):
+        model = build_model(cfg).train()
     # what comes next expects what the backbone gives
     laterals = getattr(getattr(model, 'neck', None), 'lateral_convs', None)
     if cfg.default_scope != 'saga_mm':

@@ -84,13 +84,11 @@ def test_trace_with_checkpoints(small):
 
 @pytest.mark.slow
 def test_live_bytes_at_1280():
-    """The headline of memory: batch 1, float32, inference."""
-    live = {name: trace(Case('backbone', 'pvt_tiny', name, (1280, 1280))) for name in ('naive', 'fused_whole', 'saga')}
-    assert live['saga'].live_bytes <= 0.18 * GIB
+    """The headline of memory: batch 1, float32, inference. That of SAGA is in ``test_analysis/test_cost.py``."""
+    live = {name: trace(Case('backbone', 'pvt_tiny', name, (1280, 1280))) for name in ('naive', 'fused_whole')}
     assert 1.2 * GIB < live['naive'].live_bytes < 1.35 * GIB
     assert 0.45 * GIB < live['fused_whole'].live_bytes < 0.5 * GIB
     assert live['naive'].macs == live['fused_whole'].macs == pytest.approx(141.66e9, rel=1e-3)
-    assert live['saga'].macs < 0.55 * live['naive'].macs
 
 
 @pytest.mark.slow

@@ -6,11 +6,15 @@ dies in the middle of writing the KILL_AT-th file.
 
 import itertools
 import os
+import runpy
 import signal
 import sys
 import traceback
+from pathlib import Path
 
+import pytest
 import torch
+import torch._dynamo
 from mmengine.fileio import LocalBackend
 from mmengine.model import BaseModel
 from mmengine.registry import RUNNERS
@@ -108,6 +112,8 @@ def die_while_writing(number: int) -> None:
 
 if __name__ == '__main__':
     make_files_safe()
+    quick = runpy.run_path(str(Path(__file__).parents[1] / 'quick_runners.py'))
+    quick['make_runners_quick'](pytest.MonkeyPatch())
     # forked from one that has imported everything
     for case in sys.argv[1:]:
         folder, runner, number = case.split(',')

@@ -9,14 +9,14 @@ from torch import nn
 from saga_mm.engines.cache import StepCache
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
 
-SMALL = {'embed_dims': (16, 32), 'depths': (1, 2), 'num_heads': (1, 2), 'mlp_ratios': (2, 2)}
+SMALL = {'embed_dims': (16, 32), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_ratios': (2, 2)}
+# the second block of a stage shifts its windows
+WINDOWS = {'embed_dims': (16, 32), 'depths': (1, 2), 'num_heads': (1, 2)}
 HOSTS: dict[str, Callable[..., nn.Module]] = {
     'pvt': lambda **kw: PVT({**SMALL, 'sr_ratios': (2, 1)}, pretrain_img_size=32, **kw),
     'pvt_v2': lambda **kw: PVTv2({**SMALL, 'sr_ratios': (2, 1)}, **kw),
-    'swin': lambda **kw: Swin({k: SMALL[k] for k in ('embed_dims', 'depths', 'num_heads')}, window_size=3, **kw),
-    'cswin': lambda **kw: CSwin(
-        {k: SMALL[k] for k in ('embed_dims', 'depths', 'num_heads')}, stripe_widths=(1, 0), pretrain_img_size=32, **kw
-    ),
+    'swin': lambda **kw: Swin(WINDOWS, window_size=3, **kw),
+    'cswin': lambda **kw: CSwin(WINDOWS | {'depths': (1, 1)}, stripe_widths=(1, 0), pretrain_img_size=32, **kw),
     'ravlt': lambda **kw: RAVLT({**SMALL, 'layer_scales': (1.0, 1.0)}, **kw),
 }
 
@@ -39,3 +39,9 @@ def host() -> Callable[..., nn.Module]:
 @pytest.fixture
 def cache(tmp_path) -> StepCache:
     return StepCache(tmp_path / 'steps')
+
+
+@pytest.fixture(scope='session')
+def warm_cache(tmp_path_factory) -> StepCache:
+    """A cache for tests that are not about compiling: what another one has compiled is there."""
+    return StepCache(tmp_path_factory.mktemp('steps'))

@@ -49,8 +49,8 @@ def assert_equal(outs, wanted) -> None:
 
 
 @pytest.mark.parametrize(('name', 'attention'), MIXERS, ids=str)
-def test_strips_equal_pytorch(host, cache, name, attention):
-    net, engine = host(name, attention), OpenVINOEngine(cache=cache)
+def test_strips_equal_pytorch(host, warm_cache, name, attention):
+    net, engine = host(name, attention), OpenVINOEngine(cache=warm_cache)
     # what is compiled for one size serves all others, odd ones too
     for size, rows in (((48, 40), 1), ((61, 35), 2), ((61, 35), None)):
         image = torch.rand(1, 3, *size)
@@ -63,12 +63,12 @@ def test_strips_equal_pytorch(host, cache, name, attention):
 @pytest.mark.parametrize(
     ('name', 'attention'), list({name: (name, mixer) for name, mixer in reversed(MIXERS)}.values()), ids=str
 )
-def test_whole_maps_equal_pytorch(host, cache, name, attention):
+def test_whole_maps_equal_pytorch(host, warm_cache, name, attention):
     net = host(name, attention)
     images = [torch.rand(batch, 3, *size) for batch, size in ((1, (48, 40)), (2, (61, 35)), (1, (20, 77)))]
     with torch.inference_mode():
         wanted = [net(image) for image in images]
-        engine = OpenVINOEngine(cache=cache)
+        engine = OpenVINOEngine(cache=warm_cache)
         use_engine(net, engine)
         for image, want in zip(images, wanted):
             assert_equal(net(image), want)
@@ -96,9 +96,9 @@ def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
         assert_equal(outs, wanted)
 
 
-def test_pieces_may_run_ahead_on_threads_of_their_own(host, cache):
+def test_pieces_may_run_ahead_on_threads_of_their_own(host, warm_cache):
     net, image = host('pvt', 'saga'), torch.rand(1, 3, 61, 40)
-    engine = OpenVINOEngine(threads=2, cache=cache)
+    engine = OpenVINOEngine(threads=2, cache=warm_cache)
     engine.ahead = engine.lanes = 2
     with torch.inference_mode():
         wanted = net(image)
@@ -113,17 +113,17 @@ def compiled(engine: OpenVINOEngine) -> list[bool]:
     return [not isinstance(use, float) for program in programs for use in program._uses.values()]
 
 
-def test_precision_of_16_bits_stays_near(host, cache):
+def test_precision_of_16_bits_stays_near(host, warm_cache):
     net, image = host('pvt', 'saga'), torch.rand(1, 3, 64, 64)
-    outs = run_rows(net, image, OpenVINOEngine('bf16', cache=cache))
+    outs = run_rows(net, image, OpenVINOEngine('bf16', cache=warm_cache))
     with torch.inference_mode():
         for out, want in zip(outs, net(image)):
             assert out.dtype == torch.float32
             assert (out - want).abs().mean() < 0.02 * want.abs().mean()
 
 
-def test_weights_that_change_are_compiled_anew(host, cache):
-    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 32, 32), OpenVINOEngine(cache=cache)
+def test_weights_that_change_are_compiled_anew(host, warm_cache):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 32, 32), OpenVINOEngine(cache=warm_cache)
     run_rows(net, image, engine)
     with torch.no_grad():
         net.stages[0].blocks[0].attn.proj.weight.mul_(2)
@@ -151,24 +151,24 @@ class Adapter(nn.Module):
         return self.layer(x) + self.up(self.down(x))
 
 
-def test_what_users_change_is_compiled_as_it_is(host, cache):
+def test_what_users_change_is_compiled_as_it_is(host, warm_cache):
     net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
     for stage in net.stages:
         for block in stage.blocks:
             block.attn.__class__ = Louder
             block.attn.kv, block.mlp.fc1 = Adapter(block.attn.kv), Adapter(block.mlp.fc1)
-    engine = OpenVINOEngine(cache=cache)
+    engine = OpenVINOEngine(cache=warm_cache)
     with torch.inference_mode():
         assert_equal(run_rows(net, image, engine, 2), net(image))
     assert engine.reasons == {}
 
 
-def test_a_hook_is_called_and_said(host, cache):
+def test_a_hook_is_called_and_said(host, warm_cache):
     net, image, seen = host('pvt', 'saga'), torch.rand(1, 3, 48, 32), []
     net.stages[0].blocks[0].mlp.fc1.register_forward_hook(lambda *args: seen.append(args[2].shape))
     with torch.inference_mode():
         wanted = net(image)
-        use_engine(net, engine := OpenVINOEngine(cache=cache))
+        use_engine(net, engine := OpenVINOEngine(cache=warm_cache))
         seen.clear()
         assert_equal(net(image), wanted)
         assert seen == [(1, 12 * 8, 32)]
@@ -231,8 +231,8 @@ def test_a_patient_engine_waits_until_it_is_worth_it(host, cache):
     assert other.reasons == {}
 
 
-def test_levels_that_share_a_state(cache):
-    neck, engine = SAGAPyramid([16, 32], embed_dims=16, num_heads=2).eval(), OpenVINOEngine(cache=cache)
+def test_levels_that_share_a_state(warm_cache):
+    neck, engine = SAGAPyramid([16, 32], embed_dims=16, num_heads=2).eval(), OpenVINOEngine(cache=warm_cache)
     for layer in neck.leave:
         nn.init.normal_(layer.weight, std=0.1)
     maps = [torch.randn(1, 16, 13, 11), torch.randn(1, 32, 7, 6)]
@@ -256,8 +256,8 @@ def enhancer(**options: object) -> LowLightEnhancer:
 
 
 @pytest.mark.parametrize('options', [{}, EXPOSED], ids=['plain', 'exposed'])
-def test_enhancers_whole_and_in_strips(cache, options):
-    model, engine, image = enhancer(**options), OpenVINOEngine(cache=cache), torch.rand(1, 3, 61, 43)
+def test_enhancers_whole_and_in_strips(warm_cache, options):
+    model, engine, image = enhancer(**options), OpenVINOEngine(cache=warm_cache), torch.rand(1, 3, 61, 43)
     with torch.inference_mode():
         wanted = model.enhance(image)
         runner = RowRunner(rows=2, engine=engine)
@@ -281,8 +281,8 @@ def test_whole_enhancers_are_kept_on_disk(cache):
         assert (engine.reasons, cache.problem) == ({}, None)
 
 
-def test_pieces_go_on_in_pytorch_where_one_fails(host, cache, monkeypatch):
-    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=cache)
+def test_pieces_go_on_in_pytorch_where_one_fails(host, warm_cache, monkeypatch):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=warm_cache)
     run_rows(net, image, engine, 2)
     results, calls = RunningCall.results, iter(range(10**6))
 
@@ -297,10 +297,10 @@ def test_pieces_go_on_in_pytorch_where_one_fails(host, cache, monkeypatch):
     assert any('no memory' in reason for reason in engine.reasons.values())
 
 
-def test_states_that_a_video_carries(cache):
+def test_states_that_a_video_carries(warm_cache):
     model, frames = enhancer(), torch.rand(3, 1, 3, 32, 24)
     answers = []
-    for engine in (None, OpenVINOEngine(cache=cache)):
+    for engine in (None, OpenVINOEngine(cache=warm_cache)):
         runner = CarryingRunner(RowRunner(engine=engine), 0.5)
         answers.append([])
         for frame in frames:
@@ -310,8 +310,8 @@ def test_states_that_a_video_carries(cache):
     assert_equal(answers[1], answers[0])
 
 
-def test_copies_of_a_model_share_the_engine(host, cache):
-    net = use_engine(host('pvt', 'saga'), engine := OpenVINOEngine(cache=cache))
+def test_copies_of_a_model_share_the_engine(host, warm_cache):
+    net = use_engine(host('pvt', 'saga'), engine := OpenVINOEngine(cache=warm_cache))
     assert copy.deepcopy(net).engine is engine
     net.train()
     assert all(out.requires_grad for out in net(torch.rand(1, 3, 32, 32)))
@@ -334,8 +334,8 @@ def test_a_size_that_became_a_constant_is_found(host, cache):
     assert 'at another size it differs' in engine.reasons['PVT PyramidBackbone._compute 4']
 
 
-def test_what_fails_at_some_size_goes_on_in_pytorch(host, cache, monkeypatch):
-    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 48, 32), OpenVINOEngine(cache=cache)
+def test_what_fails_at_some_size_goes_on_in_pytorch(host, warm_cache, monkeypatch):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 48, 32), OpenVINOEngine(cache=warm_cache)
     run_rows(net, image, engine)
 
     def fail(*args):

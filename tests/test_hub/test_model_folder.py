@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 
 NESTED = b'{"format": 1, "kind": "backbone", "model": {"a": ' + b'[' * 940 + b']' * 940 + b'}}'
 ROOT = Path(__file__).resolve().parents[2]
+THIN = {'embed_dims': (8, 16, 24, 32), 'depths': (1, 1, 1, 1), 'num_heads': (1, 1, 1, 1)}
+THIN_PVT = {**THIN, 'mlp_ratios': (2, 2, 2, 2), 'sr_ratios': (8, 4, 2, 1)}
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    return saga_mm.save(saga_mm.create_backbone('saga_pvt_tiny', out_indices=(1, 3)), tmp_path / 'pvt')
+    return saga_mm.save(saga_mm.create_backbone('saga_pvt_tiny', arch=THIN_PVT, out_indices=(1, 3)), tmp_path / 'pvt')
 
 
 def change(folder: Path, **model) -> None:
@@ -30,7 +32,7 @@ def change(folder: Path, **model) -> None:
 
 
 def test_backbone_round_trip(tmp_path):
-    model = saga_mm.create_backbone('saga_swin_tiny', out_indices=(0, 2)).eval()
+    model = saga_mm.create_backbone('saga_swin_tiny', arch=THIN, out_indices=(0, 2)).eval()
     folder = saga_mm.save(model, tmp_path / 'swin')
     assert sorted(os.listdir(folder)) == ['README.md', 'config.json', 'model.safetensors']
     assert "saga_mm.load('swin')" in (folder / 'README.md').read_text()

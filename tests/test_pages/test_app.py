@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from saga_mm.pages import answers, app
 from saga_mm.pages.answers import Models
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 
-pytest.importorskip('gradio', reason="the page needs gradio (pip install 'saga-mm[page]')")
+# not imported before it is used: that takes seconds
+pytestmark = pytest.mark.skipif(find_spec('gradio') is None, reason="needs gradio (pip install 'saga-mm[page]')")
 LIMIT = 2**20
 # of each tab, some of what a screen reader tells
 TOLD = {

@@ -1,6 +1,7 @@
 """``saga-mm train`` on several processes against one: see ``trainings.py``."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,23 @@ def test_divided_parameters_go_on_from_an_ordinary_checkpoint_and_write_one(fold
             assert torch.allclose(found, value, rtol=1e-4, atol=1e-6), (index, key)
 
 
+def test_each_of_two_processes_takes_its_images_and_one_of_them_speaks(folder):
+    said = [(folder / f'segmentation-replicas-2-{rank}.txt').read_text() for rank in (0, 1)]
+    assert 'training is complete' in said[0] and 'training is complete' not in said[1]
+    assert not re.search(r'warn|deprecat|OneDL|INFO|Traceback', ''.join(said), re.IGNORECASE)
+    # six images, two for each process at a time
+    assert load_checkpoint(folder / 'segmentation-replicas-2' / 'iter_4.pth')['meta']['iter'] == 4
+    assert '2 epochs of 2 iterations' in said[0]
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(folder):
+    assert 'training is complete' not in (folder / 'killed-1-0.txt').read_text()
+    said = (folder / 'resumed-1-0.txt').read_text()
+    path, iteration = re.search(r'resuming from (\S+), iteration (\d+)\n', said).groups()
+    assert path.endswith(f'killed-1/iter_{iteration}.pth') and 'training is complete' in said
+    assert load_checkpoint(folder / 'killed-1' / f'iter_{int(iteration) + 2}.pth')['meta']['iter'] == int(iteration) + 2
+
+
 def test_processes_that_are_told_other_things_end(folder):
     first, second = ((folder / f'disagree-2-{rank}.txt').read_text() for rank in (0, 1))
     assert 'error: the processes disagree about the optim_wrapper of the config: process 0 has one of digest' in first
@@ -77,5 +95,5 @@ def test_more_bands_than_processes(folder):
 
 def test_a_process_that_does_not_come_is_named(folder):
     (line,) = [line for line in (folder / 'absent-2-0.txt').read_text().splitlines() if 'error' in line]
-    assert '2 processes were to meet at 127.0.0.1:' in line and 'within 3 s (process 1 did not)' in line
+    assert '2 processes were to meet at 127.0.0.1:' in line and 'within 1 s (process 1 did not)' in line
     assert 'SAGA_MM_TIMEOUT=SECONDS waits longer' in line

@@ -4,11 +4,14 @@ Each has a folder with its work folder and, for each process, what it printed.
 """
 
 import os
+import runpy
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 import torch._dynamo
 from mmdet.utils import register_all_modules as register_detection
@@ -65,17 +68,25 @@ RUNS = {
     'detection-1': ('detection', 1, []),
     'detection-2': ('detection', 2, ['--bands', '2']),
     # batch norms see the images of one process alone
-    'segmentation-replicas-2': ('segmentation', 2, ['--iters', '4', *WITHOUT_BN]),
+    'segmentation-replicas-2': ('segmentation', 2, ['--epochs', '2', *WITHOUT_BN]),
     'segmentation-shard-2': (
         'segmentation',
         2,
         ['--iters', '4', '--shard', '--resume', '{folder}/segmentation-replicas-2/iter_2.pth', *WITHOUT_BN],
     ),
+    'killed-1': ('enhancement', 1, ['--iters', '400']),
+    # from the newest checkpoint that there is, two iterations more
+    'resumed-1': ('enhancement', 1, ['--resume', '--work-dir', '{folder}/killed-1', '--iters', '{more}']),
     'averages-2': ('enhancement', 2, ['--shard']),
     'disagree-2': ('enhancement', 2, ['--bands', '2', '--lr', '{rank}e-3']),
     'too-many-bands-2': ('enhancement', 2, ['--bands', '3']),
     'absent-2': ('enhancement', 2, []),
 }
+
+
+def newest(work_dir: Path) -> int:
+    """The iteration of the last checkpoint."""
+    return max((int(path.stem.removeprefix('iter_')) for path in work_dir.glob('iter_*.pth')), default=0)
 
 
 def run(name: str, folder: Path) -> None:
@@ -93,9 +104,12 @@ def run(name: str, folder: Path) -> None:
             if world > 1:
                 os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE='4')
                 os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-                os.environ['SAGA_MM_TIMEOUT'] = '3' if name.startswith('absent') else str(LIMIT)
+                os.environ['SAGA_MM_TIMEOUT'] = '1' if name.startswith('absent') else str(LIMIT)
                 options = [*options, '--launcher', 'pytorch']
-            options = [option.format(rank=rank + 1, folder=folder) for option in options]
+            if not {'--iters', '--epochs'} & set(options):
+                options = ['--iters', '2', *options]
+            more = 2 + newest(folder / 'killed-1')
+            options = [option.format(rank=rank + 1, folder=folder, more=more) for option in options]
             # each task makes its data in a folder of its own
             os.chdir(folder / config)
             out = os.open(folder / f'{name}-{rank}.txt', os.O_WRONLY | os.O_CREAT)
@@ -103,7 +117,7 @@ def run(name: str, folder: Path) -> None:
             os.dup2(out, 2)
             status = 1
             try:
-                main(['train', f'../{config}.py', '--iters', '2', '--work-dir', str(folder / name), *options])
+                main(['train', f'../{config}.py', '--work-dir', str(folder / name), *options])
                 status = 0
             except SystemExit as stop:
                 status = stop.code
@@ -116,7 +130,9 @@ def run(name: str, folder: Path) -> None:
         for child in children:
             if child not in statuses and os.waitpid(child, os.WNOHANG)[0]:
                 statuses[child] = True
-        time.sleep(0.05)
+        if name.startswith('killed') and not statuses and newest(folder / name):
+            os.kill(children[0], signal.SIGKILL)
+        time.sleep(0.02)
     for child in set(children) - set(statuses):
         os.kill(child, 9)
 
@@ -125,6 +141,9 @@ def train_all(folder: Path) -> None:
     """All of them, one after the other."""
     register_detection(init_default_scope=False)
     register_segmentation(init_default_scope=False)
+    quick = runpy.run_path(str(HERE.parent / 'quick_runners.py'))
+    quick['make_runners_quick'](pytest.MonkeyPatch())
+    quick['keep_what_is_loaded']()
     for name, text in CONFIGS.items():
         (folder / name).mkdir()
         (folder / f'{name}.py').write_text(text)

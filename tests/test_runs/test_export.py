@@ -60,6 +60,7 @@ def lively(model):
 def folder(tmp_path_factory):
     """Weights of an enhancer, ``small.npz``, and checkpoints of the tiny configs for exports."""
     folder = tmp_path_factory.mktemp('export')
+    torch.manual_seed(0)
     save_weights(folder / 'small.npz', CONFIG, lively(build_enhancer(CONFIG)).state_dict(), torch.float32, 'CC0-1.0')
     for name, package in (('tiny_export', 'mmseg'), ('tiny_export_detector', 'mmdet')):
         pytest.importorskip(package)
@@ -78,7 +79,7 @@ def run_export(folder: Path, name: str, out: str, **more):
 @pytest.fixture(scope='module')
 def enhancer(folder):
     # any map would run in chunks, were it not for the graph that is being captured
-    with limit_chunks(4096):
+    with limit_chunks(40000):
         return run_export(folder, 'small.npz', 'new/enhancer.onnx', opset=23)
 
 

@@ -1,5 +1,4 @@
 import inspect
-import subprocess
 import sys
 
 import pytest
@@ -81,17 +80,3 @@ def test_what_a_task_does_not_have_is_refused_by_name(onnx_models, tmp_path):
     enhancer = onnx_models.save(onnx_models.enhancer(), tmp_path / 'b.onnx')
     with pytest.raises(SagaError, match=r'b\.onnx: is of kind enhancer; predict runs exported .* segmentor and class'):
         start_exported(enhancer, {})
-
-
-LOADED = """
-import sys, saga_mm
-before = set(sys.modules)
-import saga_mm.tasks
-new = {name.split('.')[0] for name in set(sys.modules) - before}
-print(sorted(new & {'mmcv', 'mmdet', 'mmseg', 'cv2', 'matplotlib', 'onnx'}))
-"""
-
-
-def test_tasks_are_named_without_their_libraries():
-    done = subprocess.run([sys.executable, '-c', LOADED], capture_output=True, text=True, check=True)
-    assert done.stdout == '[]\n'

@@ -133,3 +133,21 @@ def run_here(monkeypatch, capsys) -> Callable[..., tuple[str, str, int]]:
         return (*capsys.readouterr(), status)
 
     return run
+
+
+@pytest.fixture(scope='session')
+def run_within_memory() -> Callable[..., str]:
+    """Run a tool within the memory that it says is enough, and some MB more; see ``within_memory.py``."""
+
+    def run(more: int, name: str, *words: object, cwd: Path) -> str:
+        script = Path(__file__).with_name('within_memory.py')
+        command = [str(word) for word in (sys.executable, script, more, ROOT / 'tools' / name, *words)]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        *lines, figures = done.stdout.splitlines()
+        allowed, held = map(int, figures.split())
+        assert held <= allowed
+        return '\n'.join(lines)
+
+    return run

@@ -21,13 +21,12 @@ def read(path: Path) -> tuple[VideoReader, list[np.ndarray]]:
         return reader, [frame.pixels for frame in reader.read()]
 
 
-def test_as_a_user_does_it(weights, make_video, tmp_path, start_tool):
+def test_a_video_beside_a_picture(weights, make_video, tmp_path, monkeypatch, capsys, run):
     make_video(tmp_path / 'a.mp4', dark(), sound='aac')
     cv2.imwrite(str(tmp_path / 'b.png'), dark()[0])
-    words = ['a.mp4', 'b.png', '-o', 'out', '--weights', weights, '--device', 'cpu']
-    process = start_tool('enhance.py', *words, cwd=tmp_path)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    monkeypatch.chdir(tmp_path)
+    assert run(weights, 'a.mp4', 'b.png', out='out') == 0
+    out, err = capsys.readouterr()
     assert re.search(r'done     a\.mp4 -> out/a\.mp4  \(48 x 32, 10 frames, [\d.]+ s\)\n', out)
     assert '2 done, 0 skipped, 0 failed' in out and '\r' not in err
     assert sorted(os.listdir(tmp_path / 'out')) == ['a.mp4', 'b.png']

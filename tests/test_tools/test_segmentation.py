@@ -171,9 +171,9 @@ def test_in_strips_a_picture_shows_how_many_of_its_rows_are_done(inside, picture
 
 @pytest.fixture
 def large(segmented, tmp_path) -> Path:
-    """A picture of which one pass takes some 300 MB."""
+    """A picture of which one pass takes some 200 MB."""
     picture = Image.open(segmented / 'data/tiny/images/val/000000.png').convert('RGB')
-    picture.resize((900, 1100), Image.Resampling.BICUBIC).save(tmp_path / 'large.png')
+    picture.resize((700, 900), Image.Resampling.BICUBIC).save(tmp_path / 'large.png')
     return tmp_path / 'large.png'
 
 
@@ -181,7 +181,7 @@ def smallest_of(large: Path, out: Path) -> int:
     """The smallest memory that works, in MB, and a little more: a process does not always hold the same."""
     with pytest.raises(SagaError) as refused:
         predict(PredictOptions(TINY, CHECKPOINT, str(large), str(out), {'max_memory': '90MB'}))
-    said = r'--max-memory 90MB: too little for 900 x 1100 pixels; the smallest that works is (\d+)MB'
+    said = r'--max-memory 90MB: too little for 700 x 900 pixels; the smallest that works is (\d+)MB'
     assert not (out / 'maps' / 'large.png').exists()
     return int(re.search(said, str(refused.value))[1]) + 30
 
@@ -189,7 +189,7 @@ def smallest_of(large: Path, out: Path) -> int:
 RESIZE = {
     'test_dataloader.dataset.pipeline': [
         dict(type='LoadImageFromFile'),
-        dict(type='Resize', scale=(1000, 1000), keep_ratio=True),
+        dict(type='Resize', scale=(820, 820), keep_ratio=True),
         dict(type='LoadAnnotations'),
         dict(type='PackSegInputs'),
     ]
@@ -207,7 +207,7 @@ def test_what_does_not_fit_the_memory_is_done_in_strips_with_the_same_map(inside
         # those who watch are told of what is run in strips
         assert bool(shares) == (limit is not None)
         maps.append(np.array(Image.open(out / 'maps' / 'large.png')))
-    assert maps[0].shape == (1100, 900) and len(np.unique(maps[0])) > 1
+    assert maps[0].shape == (900, 700) and len(np.unique(maps[0])) > 1
     assert (maps[0] == maps[1]).mean() > 0.9999
 
 

@@ -20,15 +20,20 @@ CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
 BARE = """
 import importlib.abc, sys
 
+BLOCKED = 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'pycocotools', 'skimage', 'tqdm', 'OpenImageIO'
+
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in ('mmcv', 'mmdet', 'mmseg', 'torchvision', 'pycocotools', 'tqdm', 'OpenImageIO'):
+        if name.split('.')[0] in BLOCKED:
             raise ImportError(f'{name} is blocked in this test')
 
 sys.meta_path.insert(0, Blocker())
 import numpy as np
+import torch
+import saga_mm
 from saga_mm.apis import LowLightInferencer
 
+assert saga_mm.create_backbone('saga_pvt_v2_b0').eval()(torch.zeros(1, 3, 40, 64))[0].shape == (1, 32, 10, 16)
 dark = np.full((20, 30, 3), 20, np.uint8)
 print(LowLightInferencer(sys.argv[1], device='cpu')(dark).mean() > 20)
 """
@@ -237,7 +242,7 @@ def test_wrong_from_the_start(weights):
         LowLightInferencer('none')
 
 
-def test_needs_torch_and_mmengine_alone(weights):
+def test_a_backbone_and_an_enhancer_need_torch_and_mmengine_alone(weights):
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-c', BARE, str(weights)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,0 +1,29 @@
+"""Trainings of tests without what mmengine does for people and for each training anew."""
+
+import gc
+import sys
+from functools import cache
+
+import pytest
+
+
+def make_runners_quick(patch: pytest.MonkeyPatch) -> None:
+    """Runners of mmengine do not lay out their config, ten times a training, and ask once for versions of compilers.
+
+    Tools that tests start as programs do all of that.
+    """
+    runner = sys.modules.get('mmengine.runner.runner')
+    if runner is not None:
+        for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
+            patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, True), raising=False)
+        patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+
+
+def keep_what_is_loaded() -> None:
+    """What is loaded by now stays: collections of garbage, which data sets of mmengine ask for, pass over it.
+
+    They are also rarer: tracing a network makes many objects, and 700 of them are no reason to look at all.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
