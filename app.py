@@ -1,4 +1,4 @@
-"""The page for Hugging Face Spaces (``app_file: app.py``): :mod:`saga_mm.pages.app`, on the port that Spaces expects.
+"""The page for Hugging Face Spaces (``app_file: app.py``): ``saga-mm demo``, on the port that Spaces expects.
 
 The environment variable ``SAGA_MM_DEMO`` holds further options of ``saga-mm demo``, such as ``--detect CONFIG CKPT``.
 """
@@ -6,7 +6,8 @@ The environment variable ``SAGA_MM_DEMO`` holds further options of ``saga-mm dem
 import os
 import shlex
 
-from saga_mm.pages.app import main
+from saga_mm.cli.main import run_verb
 
 if __name__ == '__main__':
-    main(['--host', '0.0.0.0', '--no-browser', *shlex.split(os.environ.get('SAGA_MM_DEMO', ''))])
+    options = shlex.split(os.environ.get('SAGA_MM_DEMO', ''))
+    run_verb('demo', ['--host', '0.0.0.0', '--no-browser', *options], 'app.py')

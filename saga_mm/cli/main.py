@@ -33,6 +33,10 @@ VERBS = {
     'demo': 'open a page in the browser to try models on',
     'doctor': 'say what is installed, what is in use and what is missing',
 }
+FIRST = {
+    'saga-mm enhance': 'brighten a sample photograph',
+    'saga-mm train saga_maskrcnn.py': 'train a detector on pictures that are made for it',
+}
 USAGE = 'usage: saga-mm VERB [OPTIONS]'
 
 
@@ -79,17 +83,18 @@ def _run(module: ModuleType, argv: Sequence[str] | None, program: str | None) ->
     parser: argparse.ArgumentParser = module.parser()
     parser.prog = program or f'python tools/{os.path.basename(sys.argv[0])}'
     words = sys.argv[1:] if argv is None else argv
-    if hasattr(module, 'pass_on'):
-        args = module.pass_on(words)
-    else:
-        # options may stand between names, of which one may be left out
-        args = parser.parse_intermixed_args(words)
+    # options may stand between names, of which one may be left out
+    args = parser.parse_intermixed_args(words)
     status = module.main(args)
     if status:
         sys.exit(status)
 
 
 def _help() -> str:
-    width = max(map(len, VERBS))
-    lines = '\n'.join(f'  {verb:<{width}}  {what}' for verb, what in VERBS.items())
-    return f'{USAGE}\n\n{lines}\n\nsaga-mm VERB --help says more; saga-mm --version says which version this is.'
+    more = 'saga-mm VERB --help says more; saga-mm --version says which version this is.'
+    return f'{USAGE}\n\n{_columns(VERBS)}\n\nfor a start:\n{_columns(FIRST)}\n\n{more}'
+
+
+def _columns(rows: dict[str, str]) -> str:
+    width = max(map(len, rows))
+    return '\n'.join(f'  {left:<{width}}  {right}' for left, right in rows.items())

@@ -39,9 +39,14 @@ def find_config(name: str | os.PathLike[str]) -> Path:
     if found is None:
         if path.is_dir():
             raise SagaError(f'config {name}: is a folder; name one file in it')
-        known = {p.name: p for root in config_roots() for p in root.rglob('*.py') if '_base_' not in p.parts}
+        known = {
+            file.name: file.relative_to(root)
+            for root in config_roots()
+            for file in root.rglob('*.py')
+            if '_base_' not in file.parts
+        }
         close = difflib.get_close_matches(path.name, known, n=3, cutoff=0.5)
-        hint = f'; close names: {", ".join(_short(known[match]) for match in close)}' if close else ''
+        hint = f'; close names: {", ".join(str(known[match]) for match in close)}' if close else ''
         raise SagaError(f'config {name}: no such file{hint}')
     if found.suffix not in CONFIG_SUFFIXES:
         raise SagaError(f'config {name}: a config is one of {", ".join(CONFIG_SUFFIXES)}')
@@ -127,8 +132,3 @@ def _where(trace: TracebackType | None, default: str, skip: str | None = None) -
             line = trace.tb_lineno
         trace = trace.tb_next
     return culprit, line
-
-
-def _short(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative

@@ -133,7 +133,7 @@ def find_best(path: str | Path) -> Path:
     path = user_path(path)
     if not path.is_dir():
         if not path.exists():
-            raise SagaError(f'checkpoint {path}: no such file')
+            raise SagaError(f'checkpoint {path}: no such file or work folder')
         return path
     for _ in range(ATTEMPTS):
         best = max(path.glob('best_*.pth'), key=_time, default=None)

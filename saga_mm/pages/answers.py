@@ -20,6 +20,7 @@ from saga_mm.analysis.subjects import as_batch, build_backbone, load_matching, r
 from saga_mm.display.overlay import class_shares
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import ENDING, find_jobs
+from saga_mm.loading.config import find_config
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import load_weights, shipped_weights
@@ -53,6 +54,20 @@ class Models(NamedTuple):
     segment: tuple[str, str] | None = None
     look: tuple[str, ...] | None = None
     device: str | None = None
+
+    def check(self) -> None:
+        """Refuse what a visitor would find missing.
+
+        Raises:
+            SagaError: A config, a checkpoint or a backbone of that name is not there.
+        """
+        for config, checkpoint in filter(None, (self.detect, self.segment)):
+            find_config(config)
+            find_best(checkpoint)
+        if self.look:
+            build_backbone(self.look[0])
+            for checkpoint in self.look[1:]:
+                find_best(checkpoint)
 
 
 def one_at_a_time(function: Callable) -> Callable:

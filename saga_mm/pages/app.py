@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import socket
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -44,44 +42,23 @@ footer { display: none !important; }
 """
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='saga-mm demo',
-        description='Open a page in the browser to enhance, detect, segment, and look inside. Nothing leaves this '
-        'computer.',
-        epilog='Models are named here and not on the page, since a config file is a program.',
-    )
-    model = ('CONFIG', 'CHECKPOINT')
-    parser.add_argument('--detect', nargs=2, metavar=model, help='a detector, for the tab Detect')
-    parser.add_argument('--segment', nargs=2, metavar=model, help='a segmentor, for the tab Segment')
-    parser.add_argument(
-        '--look', nargs='+', metavar='MODEL', help='a config or name of a backbone [CHECKPOINT], for Look inside'
-    )
-    parser.add_argument('--device', help='where models run, such as cuda:0 (default: a GPU if there is one)')
-    parser.add_argument('--host', default=HOST, help=f'the address to listen on (default: {HOST}, this machine alone)')
-    parser.add_argument('--port', type=int, default=PORT, help=f'(default: {PORT})')
-    parser.add_argument('--no-browser', action='store_true', help='print the address, and open no browser')
-    args = parser.parse_args(argv)
-    if args.look and len(args.look) > 2:
-        parser.error('--look takes a config or a name, and perhaps a checkpoint')
-    return args
-
-
-def main(argv: list[str] | None = None) -> int:
+def open_page(models: Models, host: str = HOST, port: int = PORT, browser: bool = True) -> None:
     """Serve the page until it is interrupted.
 
+    Args:
+        models: What it offers.
+        host: The address to listen on.
+        port: The port.
+        browser: Open it in a browser.
+
     Raises:
-        SagaError: gradio is not installed.
+        SagaError: gradio is not installed, or something else listens on the port.
     """
-    args = parse_args(argv)
-    chosen = [None if value is None else tuple(value) for value in (args.detect, args.segment, args.look)]
     folder = Path(tempfile.mkdtemp(prefix='saga_mm-page-'))
     try:
-        page = build_page(Models(*chosen, args.device), folder)
-        serve(page, folder, args.host, args.port, not args.no_browser)
+        serve(build_page(models, folder), folder, host, port, browser)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
 def serve(page: Any, folder: Path, host: str, port: int, browser: bool = False, wait: bool = True) -> str:
@@ -300,7 +277,3 @@ def _look_tab(gradio: Any, models: Models, samples: list[str]) -> None:
         return answers.look_inside(path, name, side, models)
 
     button.click(with_messages(gradio, run), [photo, subject, kind], [gallery, table, note], api_name='look')
-
-
-if __name__ == '__main__':
-    sys.exit(main())

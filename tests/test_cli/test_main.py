@@ -69,6 +69,8 @@ def test_tools_are_verbs():
             ('enhance', '--engine', 'opnvino'),
             '--engine opnvino: did you mean openvino? choose one of auto',
         ),
+        (('demo', '--look', 'a', 'b', 'c'), '--look a b c: takes a config or a name, and perhaps a checkpoint'),
+        (('demo', '--detct', 'a', 'b'), '--detct: no such option; did you mean --detect? ('),
         (('test', 'a.py'), 'the following arguments are required: checkpoint (saga-mm test --help)'),
         (('check-data', 'a.py', '--launcher', 'pytorch'), '--launcher: no such option'),
         (('train', 'a.py', '--cfg-options', 'a'), '--cfg-options: a is not KEY=VALUE (saga-mm train --help)'),

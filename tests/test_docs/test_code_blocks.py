@@ -126,9 +126,7 @@ def commands_of(code: str) -> list[list[str]]:
 
 def parse_verb(verb: str, options: list[str]) -> None:
     """Let a verb parse its options, and nothing more."""
-    parser = module_of(verb).parser()
-    if verb != 'demo':
-        parser.parse_intermixed_args(options)
+    module_of(verb).parser().parse_intermixed_args(options)
 
 
 def verb_of(tool: str) -> str:

@@ -15,7 +15,7 @@ from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.pages import answers
 from saga_mm.pages.answers import Models
-from saga_mm.pages.app import main
+from saga_mm.pages.app import open_page
 from saga_mm.pages.uploads import dark_samples, reduced, shape_samples
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 
@@ -163,9 +163,24 @@ def test_samples_are_pictures(tmp_path):
     assert not np.array_equal(*shapes)
 
 
+@pytest.mark.parametrize(
+    ('offered', 'said'),
+    [
+        (Models(detect=('saga_maskrcnn.py', 'gone')), 'checkpoint gone: no such file or work folder'),
+        (Models(segment=('gone.py', 'gone')), 'config gone.py: no such file'),
+        (Models(look=('saga_pvt_tyni',)), 'did you mean saga_pvt_tiny'),
+        (Models(look=('saga_pvt_v2_b0', 'gone.pth')), r'checkpoint gone\.pth: no such file'),
+    ],
+)
+def test_what_a_page_cannot_offer_is_told_before_it_opens(offered, said):
+    with pytest.raises(SagaError, match=said):
+        offered.check()
+    Models(look=('saga_pvt_v2_b0',)).check()
+
+
 def test_without_gradio_the_cure_is_one_line(monkeypatch):
     for name in ('GRADIO_TEMP_DIR', 'GRADIO_ANALYTICS_ENABLED'):
         monkeypatch.setenv(name, '')
     monkeypatch.setitem(sys.modules, 'gradio', None)
     with pytest.raises(SagaError, match=r"needs gradio: pip install 'saga-mm\[page\]'$"):
-        main(['--no-browser'])
+        open_page(Models(), browser=False)

@@ -33,8 +33,9 @@ def create_backbone(name: str, **overrides: Any) -> BaseModule:
         ValueError: If the name is unknown.
     """
     if name not in VARIANTS:
-        near = get_close_matches(name, VARIANTS) or list(VARIANTS)
-        raise ValueError(f'unknown backbone {name!r}; did you mean {", ".join(near)}?')
+        near = get_close_matches(name, VARIANTS)
+        hint = f'did you mean {", ".join(near)}?' if near else 'saga_mm.list_backbones() names all'
+        raise ValueError(f'unknown backbone {name!r}; {hint}')
     options = {**VARIANTS[name], **overrides}
     # not MODELS.build, which would look the name up in the default scope
     model = MODELS.get(options['type'])(**{key: value for key, value in options.items() if key != 'type'})

@@ -62,6 +62,8 @@ def test_overrides_replace_the_variant():
 def test_an_unknown_name_is_answered_with_near_ones():
     with pytest.raises(ValueError, match="unknown backbone 'saga_pvt_tinny'; did you mean saga_pvt_tiny"):
         create_backbone('saga_pvt_tinny')
+    with pytest.raises(ValueError, match=r"unknown backbone 'house'; saga_mm\.list_backbones\(\) names all$"):
+        create_backbone('house')
 
 
 def test_name_is_found_whatever_the_default_scope():
