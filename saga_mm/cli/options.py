@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 from saga_mm.cli.parser import Parser, add_config_values
 from saga_mm.errors import SagaError
 from saga_mm.tasks import options_of
 from saga_mm.tasks.own_data import OwnData
-from saga_mm.tasks.task import option_text
+from saga_mm.tasks.task import listed, option_text
 
 # as saga_mm.engines has them, which needs torch
 ENGINES, PRECISIONS = ('auto', 'torch', 'openvino'), ('f32', 'bf16')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-def _listed(words: Sequence[str]) -> str:
-    """``'a, b and c'``."""
-    *first, last = words
-    return f'{", ".join(first)} and {last}' if first else last
 
 
 def add_work_dir(parser: Parser) -> None:
@@ -77,7 +70,7 @@ def add_data_options(parser: Parser, training: bool) -> None:
     group.add_argument('--data-root', metavar='DIR', help='folder that the paths below are relative to')
     for name, (option, tasks) in options_of('data').items():
         if training or not name.startswith('train_'):
-            help_text = f'for {_listed(tasks)}: {option.help}'
+            help_text = f'for {listed(tasks)}: {option.help}'
             group.add_argument(option_text(name), help=help_text, **{'metavar': 'PATH', **option.settings})
 
 
@@ -86,7 +79,7 @@ def add_task_options(parser: Parser, *verbs: str) -> None:
     for verb in verbs:
         for name, (option, tasks) in options_of(verb).items():
             if not any(action.dest == name for action in parser._actions):
-                help_text = f'for {_listed(tasks)}: {option.help}'
+                help_text = f'for {listed(tasks)}: {option.help}'
                 parser.add_argument(option_text(name), help=help_text, **option.settings)
 
 

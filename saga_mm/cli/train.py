@@ -15,6 +15,7 @@ def parser() -> Parser:
     made = Parser(
         'saga-mm train',
         description='Train a model for detection, segmentation, classification or low-light enhancement.',
+        epilog='For a start: saga-mm train saga_maskrcnn.py, a detector on pictures that are made for it.',
     )
     made.add_argument('config', help='a config file, or its name inside configs/')
     made.add_argument(

@@ -102,8 +102,10 @@ def enhance(options: EnhanceOptions) -> int:
     if options.explain and inferencer is not None and isinstance(inferencer.model, nn.Module):
         print(explain(inferencer.model, budget=inferencer.budget))
     done = len(jobs) + len(refused) - len(failed)
-    print(f'{done} done, {len(skipped)} skipped, {len(failed)} failed{":" if failed else ""}')
-    for reason in failed:
+    # what failed among many is listed again at the end
+    again = failed if len(jobs) + len(skipped) + len(refused) > 1 else []
+    print(f'{done} done, {len(skipped)} skipped, {len(failed)} failed{":" if again else ""}')
+    for reason in again:
         print(f'  {reason}')
     return len(failed)
 

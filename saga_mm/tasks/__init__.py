@@ -11,7 +11,7 @@ from saga_mm.tasks.classification import CLASSIFICATION
 from saga_mm.tasks.detection import DETECTION
 from saga_mm.tasks.enhancement import ENHANCEMENT
 from saga_mm.tasks.segmentation import SEGMENTATION
-from saga_mm.tasks.task import Option, Task, option_text
+from saga_mm.tasks.task import Option, Task, listed, option_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -76,7 +76,7 @@ def _start(task: Task, verb: str, given: Mapping[str, Any], source: str) -> Any:
         if name not in task.verbs[verb].options:
             who = [other.name for other in TASKS if other is not task and other.has_option(name)]
             raise SagaError(
-                f'{option_text(name)}: for {" and ".join(who) or f"another verb than {verb}"}, and {source} is for '
+                f'{option_text(name)}: for {listed(who) if who else f"another verb than {verb}"}, and {source} is for '
                 f'{task.name}'
             )
     return task.verbs[verb].load()(**given)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saga_mm.errors import SagaError
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.tasks import options_of, task_of
-from saga_mm.tasks.task import Task, option_text
+from saga_mm.tasks.task import Task, listed, option_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -79,7 +79,7 @@ def _refuse_others(own: OwnData, task: Task, config: str | None) -> None:
     foreign: dict[str, list[str]] = {}
     for name in own.paths:
         if name != 'data_root' and name not in task.data.options:
-            who = ' and '.join(options_of('data')[name][1]) if name in options_of('data') else 'no task'
+            who = listed(options_of('data')[name][1]) if name in options_of('data') else 'no task'
             foreign.setdefault(who, []).append(name)
     for who, names in foreign.items():
         takes = ', '.join(map(option_text, task.data.options))

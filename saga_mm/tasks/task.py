@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,3 +81,9 @@ class Task:
 def option_text(name: str) -> str:
     """``'train_ann'`` as it is typed: ``'--train-ann'``."""
     return f'--{name.replace("_", "-")}'
+
+
+def listed(words: Sequence[str]) -> str:
+    """``'a, b and c'``."""
+    *first, last = words
+    return f'{", ".join(first)} and {last}' if first else last

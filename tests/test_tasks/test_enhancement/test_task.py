@@ -84,7 +84,7 @@ PARTS = {'train_high': 'photos', 'val_low': 'low', 'val_high': 'high'}
         (
             dict(train_img='low'),
             True,
-            r'^--train-img: for detection and segmentation and classification, and config .*saga_lowlight\.py',
+            r'^--train-img: for detection, segmentation and classification, and config .*saga_lowlight\.py',
         ),
         (
             dict(classes='c.txt', train_ann='a.json'),
