@@ -21,7 +21,7 @@ from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
-from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
+from saga_mm.onnx.file import SELF_CONTAINED, is_onnx, kind_of
 from saga_mm.parallel import this_process
 from saga_mm.runs.together import file_facts, predict_one, predict_together
 from saga_mm.tasks import start_exported, start_verb
@@ -124,7 +124,7 @@ def _start(options: PredictOptions) -> tuple[Prediction, Config | None]:
     if is_onnx(options.config):
         if options.checkpoint is not None or options.cfg_options:
             raise SagaError(f'{options.config}: {SELF_CONTAINED}')
-        return start_exported(options.config, options.task_options), None
+        return start_exported(options.config, kind_of(options.config), options.task_options), None
     if options.checkpoint is None:
         raise SagaError(f'config {options.config}: name its checkpoint as well, before the pictures')
     require_stack()

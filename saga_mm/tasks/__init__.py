@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.errors import SagaError
-from saga_mm.onnx.file import kind_of
 from saga_mm.tasks.classification import CLASSIFICATION
 from saga_mm.tasks.detection import DETECTION
 from saga_mm.tasks.enhancement import ENHANCEMENT
@@ -44,13 +43,13 @@ def start_verb(cfg: Config, verb: str, given: Mapping[str, Any]) -> Any:
     return _start(task_of(cfg), verb, given, f'config {cfg.filename}')
 
 
-def start_exported(path: str, given: Mapping[str, Any]) -> Any:
-    """The object that predicts with an exported file; see :func:`start_verb`.
+def start_exported(path: str, kind: str, given: Mapping[str, Any]) -> Any:
+    """The object that predicts with an exported file of this kind; see :func:`start_verb`.
 
     Raises:
-        SagaError: Also if the file is damaged or of a kind that is not predicted with.
+        SagaError: Also if the kind is one that is not predicted with.
     """
-    kind, known = kind_of(path), {task.exported: task for task in TASKS if EXPORTED in task.verbs}
+    known = {task.exported: task for task in TASKS if EXPORTED in task.verbs}
     if kind not in known:
         raise SagaError(f'{path}: is of kind {kind}; predict runs exported files of kind {" and ".join(known)}')
     task = known[kind]

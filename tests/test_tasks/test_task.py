@@ -7,6 +7,7 @@ from mmengine.config import Config
 from saga_mm import tasks
 from saga_mm.errors import SagaError
 from saga_mm.loading.config import load_config
+from saga_mm.onnx.file import kind_of
 from saga_mm.tasks import TASKS, options_of, start_exported, start_verb, task_of
 from saga_mm.tasks.data import TaskData
 from saga_mm.tasks.evaluation import Evaluation
@@ -76,7 +77,7 @@ def test_what_a_task_does_not_have_is_refused_by_name(onnx_models, tmp_path):
     with pytest.raises(
         SagaError, match=r'^--result: for another verb than predict-exported, and .*a\.onnx is for segmentation'
     ):
-        start_exported(segmentor, {'result': 'labels'})
+        start_exported(segmentor, kind_of(segmentor), {'result': 'labels'})
     enhancer = onnx_models.save(onnx_models.enhancer(), tmp_path / 'b.onnx')
     with pytest.raises(SagaError, match=r'b\.onnx: is of kind enhancer; predict runs exported .* segmentor and class'):
-        start_exported(enhancer, {})
+        start_exported(enhancer, kind_of(enhancer), {})
