@@ -25,6 +25,8 @@ extensions = [
 source_suffix = {'.md': 'markdown', '.ipynb': 'notebook'}
 exclude_patterns = ['_ext']
 
+# options stay as they are typed: --help, '*.jpg'
+smartquotes = False
 myst_heading_anchors = 4
 myst_enable_extensions = ['attrs_inline']
 

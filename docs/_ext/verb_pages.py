@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import dedent
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -27,7 +28,8 @@ class VerbsDirective(SphinxDirective):
         section = nodes.section(ids=[nodes.make_id(name)], names=[name])
         section += nodes.title('', name)
         section += nodes.paragraph('', parser.description or '')
-        usage = parser.format_usage().removeprefix('usage: ').strip()
+        # the lines after the first are indented by the word that is left out
+        usage = dedent(parser.format_usage().replace('usage: ', ' ' * len('usage: '), 1)).strip()
         section += nodes.literal_block(usage, usage, language='text')
         section += table(['option', 'meaning'], [option_row(parser, action) for action in shown(parser)])
         if parser.epilog:
