@@ -129,7 +129,8 @@ def _check_pretrained_part(name: str, module: nn.Module, init: Mapping[str, Any]
 
 def _tell(source: str, match: Match, part: str = '') -> None:
     if not match.complete:
-        say(f'{source}{f" for {part}" if part else ""}: {match}')
+        untrained = '; what is missing starts untrained' if match.missing or match.reshaped else ''
+        say(f'{source}{f" for {part}" if part else ""}: {match}{untrained}')
 
 
 def _require_sections(cfg: Config, training: bool) -> None:

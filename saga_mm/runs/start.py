@@ -12,7 +12,7 @@ from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
 from saga_mm.loading.convert import convert_file
-from saga_mm.loading.weight_match import match_weights
+from saga_mm.loading.weight_match import Match, match_weights
 from saga_mm.loading.work_dir import find_best
 
 CONVERTED = 'pretrained.pth'
@@ -34,7 +34,7 @@ def start_from(cfg: Config, weights: str) -> None:
     match = match_weights(model, state)
     if match.matched:
         cfg.load_from = str(file)
-        say(f'--weights {file}: {match}')
+        _tell(str(file), match)
         return
     backbone = getattr(model, 'backbone', None)
     if backbone is None:
@@ -47,7 +47,13 @@ def start_from(cfg: Config, weights: str) -> None:
     if not match.matched:
         raise SagaError(f'--weights {weights}: nothing in it is for this {type(backbone).__name__}')
     cfg.model.backbone.init_cfg = {'type': 'Pretrained', 'checkpoint': os.path.abspath(file)}
-    say(f'--weights {weights} for the backbone: {match}')
+    _tell(f'{weights} for the backbone', match)
+
+
+def _tell(weights: str, match: Match) -> None:
+    # what does not fit is said by the checks of load_from and init_cfg
+    if match.complete:
+        say(f'--weights {weights}: {match}')
 
 
 def _convert(file: Path, folder: Path, attention: str | None) -> Path:

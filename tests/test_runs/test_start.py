@@ -10,6 +10,7 @@ from saga_mm import create_backbone
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model
 from saga_mm.loading.checkpoint import load_state
+from saga_mm.runs.prepare import check_load_from
 from saga_mm.runs.start import start_from
 
 
@@ -33,12 +34,22 @@ def test_weights_of_the_model(cfg, tmp_path, capsys):
 
 def test_weights_of_the_backbone(cfg, tmp_path, capsys):
     state = build_model(cfg).backbone.state_dict()
-    del state[next(iter(state))]
     torch.save(state, tmp_path / 'part.pth')
     start_from(cfg, str(tmp_path / 'part.pth'))
     assert cfg.get('load_from') is None
     assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(tmp_path / 'part.pth'))
-    assert f'for the backbone: {len(state)} weights fit, 1 missing (' in capsys.readouterr().out
+    assert f'for the backbone: {len(state)} weights fit\n' in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_said_once(cfg, tmp_path, capsys):
+    state = build_model(cfg).state_dict()
+    del state['head.fc.weight']
+    torch.save(state, tmp_path / 'part.pth')
+    start_from(cfg, str(tmp_path / 'part.pth'))
+    check_load_from(cfg, build_model(cfg))
+    said = f'{len(state)} weights fit, 1 missing (head.fc.weight); what is missing starts untrained'
+    out = capsys.readouterr().out
+    assert said in out and out.count('weights fit') == 1
 
 
 def test_published_weights_are_converted(cfg, tmp_path, capsys, golden):
@@ -47,7 +58,7 @@ def test_published_weights_are_converted(cfg, tmp_path, capsys, golden):
     made = Path(cfg.model.backbone.init_cfg.checkpoint)
     assert made == tmp_path / 'pretrained.pth'
     out = capsys.readouterr().out
-    assert 'weights of pvt_v2_b0, converted into' in out and 'for the backbone: ' in out
+    assert 'weights of pvt_v2_b0, converted into' in out
     # all that both attentions have was taken over
     own, state = create_backbone('pvt_v2_b0', attention='saga').state_dict(), load_state(made)
     assert set(state) <= set(own) and len(state) > 0.8 * len(own)
