@@ -27,6 +27,8 @@ from .scene_cuts import CutDetector
 CODEC_BYTES = 150
 # how close the mean luminance comes to what it shall be, and in how many steps at most
 GAIN_ERROR, GAIN_STEPS = 2e-5, 4
+# change of the mean luminance, of logarithms, that is followed half as much as a large one; the eye sees about 0.01
+UNSEEN = 0.005
 
 
 def codec_bytes(height: int, width: int, bits: int) -> int:
@@ -59,9 +61,9 @@ def require_memory(
 class VideoEnhancer:
     """Enhances frames in their order; what decides tone is carried from one to the next.
 
-    That is the states of the model (:class:`CarryingRunner`), and the mean luminance of the answer: each frame is
-    scaled to the mean of those before it, exponential and of logarithms. With a brightness, the answers' histogram is
-    carried instead. Cuts are found, and a scene starts afresh.
+    That is the states of the model (:class:`CarryingRunner`), with a brightness the histogram of the answers, and the
+    mean luminance of what they give: each frame is scaled to the mean of those before it (:func:`follow`). Cuts are
+    found, and a scene starts afresh.
 
     Args:
         model: The model, in evaluation mode.
@@ -116,8 +118,7 @@ class VideoEnhancer:
         image = pixels.permute(0, 3, 1, 2)
         self._prepare(image)
         answer = self._answer(pixels)
-        if self.finish.brightness is None:
-            answer = answer * self._gain(answer)
+        answer = answer * self._gain(answer)
         answer = mix(image, answer, self.finish.strength)
         if is_grey(frame):
             answer = (answer * answer.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).expand_as(answer)
@@ -146,7 +147,7 @@ class VideoEnhancer:
         """What takes the mean luminance of an answer to that of the scene so far."""
         level = _luminance(answer)
         newest = math.log(level)
-        self._level = newest if self._level is None else self.decay * self._level + (1 - self.decay) * newest
+        self._level = newest if self._level is None else follow(self._level, newest, self.decay)
         wanted, gain = math.exp(self._level), 1.0
         # more than once, because what is clipped does not follow
         for _ in range(GAIN_STEPS):
@@ -218,6 +219,22 @@ def enhance_video(
             if tell is not None and reader.frames:
                 tell(min(count / reader.frames, 1.0))
         return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing, writer.depth)
+
+
+def follow(level: float, newest: float, decay: float) -> float:
+    """The level after a newest value: an exponential mean, which follows a change the less the smaller it is.
+
+    The noise of single frames stays below what the eye sees. An exponential mean would wander with it; this one is
+    steady, and follows what can be seen as fast as that.
+
+    Args:
+        level: Logarithm of the mean luminance so far.
+        newest: The same of the newest frame.
+        decay: The share of what came before after a large change.
+    """
+    change = newest - level
+    seen = change**2 / (change**2 + UNSEEN**2)
+    return level + (1 - decay**seen) * change
 
 
 def _luminance(image: torch.Tensor) -> float:

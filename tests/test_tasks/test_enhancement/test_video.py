@@ -11,7 +11,7 @@ from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.rows import MemoryBudget
 from saga_mm.tasks.enhancement.scene_cuts import CutDetector
-from saga_mm.tasks.enhancement.video import LUMA, VideoEnhancer, enhance_video
+from saga_mm.tasks.enhancement.video import LUMA, UNSEEN, VideoEnhancer, enhance_video, follow
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 
@@ -196,4 +196,20 @@ def test_a_brightness_is_kept_over_frames_whose_noise_changes(model):
         enhance = VideoEnhancer(model, wanted, decay)
         levels.append([float((enhance(frame) / 255 @ np.array(LUMA)).mean()) for frame in frames])
     assert levels[0] == pytest.approx([0.5] * 6, abs=3e-3)
-    assert levels[1] == pytest.approx([0.5] * 6, abs=0.02)
+    assert levels[1] == pytest.approx([0.5] * 6, abs=2e-3)
+
+
+def test_noise_is_not_followed_and_light_is():
+    noise = np.random.default_rng(0).normal(0, UNSEEN / 5, 200)
+    held, mean = [0.0], [0.0]
+    for newest in noise:
+        held.append(follow(held[-1], newest, 0.9))
+        mean.append(0.9 * mean[-1] + 0.1 * newest)
+    assert np.abs(np.diff(held)).mean() < 0.15 * np.abs(np.diff(mean)).mean()
+    assert np.abs(held).max() < UNSEEN / 2
+    level = 0.0
+    for _ in range(40):
+        level = follow(level, 0.5, 0.9)
+    assert abs(level - 0.5) < 2 * UNSEEN
+    assert follow(0.3, 0.3, 0.0) == 0.3 and follow(0.3, 0.301, 0.0) == pytest.approx(0.301)
+    assert follow(0.0, -0.2, 0.9) == -follow(0.0, 0.2, 0.9)
