@@ -20,6 +20,9 @@ STOPS = tuple(FIRST + step / EACH for step in range((LAST - FIRST) * EACH + 1))
 SPARSE = 4
 # what a model that has learned nothing answers with
 USUAL = 0.4
+# a picture with white in it was exposed for that: of its light, the shares that come from white at which the predicted
+# brightness begins to be held, and is held, to what so many stops give
+WHITE, HELD_STOPS = (0.007, 0.02), 4.5
 
 
 class ExposureState(NamedTuple):
@@ -81,8 +84,15 @@ class Exposure(RowStep, nn.Module):
         return self.fc2(self.act(self.fc1(facts))).sigmoid().squeeze(1).to(state.levels.dtype)
 
     def brightness(self, state: ExposureState, wanted: torch.Tensor | None = None) -> torch.Tensor:
-        """The mean luminance ``wanted``, ``(B,)``; where it is 0, and without it, the one that is predicted."""
+        """The mean luminance ``wanted``, ``(B,)``; where it is 0, and without it, the one that is predicted.
+
+        What is predicted for a picture that is dark although it has white in it, a lamp at night, is held to
+        ``HELD_STOPS``.
+        """
         predicted = self.predict(state)
+        excess = (predicted - state.levels[:, STOPS.index(HELD_STOPS)]).clamp(min=0)
+        first, all_of_it = WHITE
+        predicted = predicted - excess * ((_white_share(state) - first) / (all_of_it - first)).clamp(0, 1)
         return predicted if wanted is None else torch.where(wanted > 0, wanted, predicted.detach())
 
     def gain(self, state: ExposureState, wanted: torch.Tensor | None = None) -> torch.Tensor:
@@ -94,6 +104,13 @@ class Exposure(RowStep, nn.Module):
         low, high = state.levels[:, :-1], state.levels[:, 1:]
         shares = ((wanted[:, None] - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
         return 2.0 ** (FIRST + shares.sum(1) / EACH).view(-1, 1, 1, 1)
+
+
+def _white_share(state: ExposureState) -> torch.Tensor:
+    """Of the light of an image, ``(B,)``, about the share that comes from white: it stays where the rest is divided."""
+    divisor = 2.0**-FIRST
+    kept = state.levels[:, 0] / state.levels[:, STOPS.index(0)].clamp(min=1e-6)
+    return (divisor * kept - 1) / (divisor - 1)
 
 
 def expose(image: torch.Tensor, gain: torch.Tensor | float) -> torch.Tensor:

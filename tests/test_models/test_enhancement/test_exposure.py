@@ -5,7 +5,7 @@ import torch
 
 from saga_mm.analysis.cost import measure_cost
 from saga_mm.models.enhancement import LowLightEnhancer
-from saga_mm.models.enhancement.exposure import STOPS, Exposure, expose, luminance
+from saga_mm.models.enhancement.exposure import HELD_STOPS, STOPS, Exposure, expose, luminance
 from saga_mm.ops import Grid, map_to_tokens
 
 
@@ -63,6 +63,26 @@ def test_levels_are_the_mean_luminance_at_each_gain() -> None:
 def test_a_new_model_predicts_the_usual_brightness() -> None:
     exposure = Exposure()
     assert exposure.predict(exposure.measure(torch.rand(3, 3, 16, 16))).tolist() == pytest.approx([0.4] * 3)
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+def test_a_night_with_lamps_is_held_and_a_dark_day_is_not(batch: int) -> None:
+    exposure = Exposure().double()
+    day = dark_image(128, 128, batch=batch, level=0.005)
+    night = day.clone()
+    night[:, :, 40:48, 40:48] = 1.0
+    gains = [exposure.gain(exposure.measure(image)).flatten() for image in (day, night)]
+    assert (gains[0] > 2**6).all()
+    assert gains[1].tolist() == pytest.approx([2**HELD_STOPS] * batch)
+    # a faint lamp holds it less, and a brightness that is asked for is reached
+    day[:, :, 40:44, 40:44] = 0.5
+    assert (gains[1] < exposure.gain(exposure.measure(day)).flatten()).all()
+    assert (exposure.gain(exposure.measure(day)).flatten() < gains[0]).all()
+    wanted = torch.full((batch,), 0.4, dtype=torch.float64)
+    state = exposure.measure(night)
+    asked = exposure.gain(state, wanted)
+    assert luminance(expose(night[:, :, ::4, ::4], asked)).tolist() == pytest.approx([0.4] * batch, abs=2e-3)
+    assert exposure.brightness(state, torch.zeros_like(wanted)).tolist() == exposure.brightness(state).tolist()
 
 
 def test_the_predicted_brightness_learns() -> None:
