@@ -219,7 +219,7 @@ def test_is_what_its_name_says(file):
 
 
 @pytest.mark.usefixtures('stack')
-@pytest.mark.parametrize('file', ['saga_maskrcnn_512.py', 'saga_fasterrcnn_512.py'])
+@pytest.mark.parametrize('file', ['saga_maskrcnn_320.py', 'saga_fasterrcnn_320.py'])
 def test_recipe_for_own_photographs_needs_no_weights(file):
     from mmcv.cnn import ConvModule
 
@@ -230,7 +230,7 @@ def test_recipe_for_own_photographs_needs_no_weights(file):
     assert (cfg.default_hooks.checkpoint.by_epoch, cfg.log_processor.by_epoch) == (False, False)
     assert not cfg.get('needs_pretrained') and cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
     model = build_model(cfg)
-    assert model.with_mask == (file == 'saga_maskrcnn_512.py')
+    assert model.with_mask == (file == 'saga_maskrcnn_320.py')
     parts = [part for part in (*model.neck.modules(), *model.roi_head.modules()) if isinstance(part, ConvModule)]
     assert len(parts) >= 10 and all(part.with_norm for part in parts)
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]

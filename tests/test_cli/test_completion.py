@@ -31,7 +31,7 @@ def complete(tmp_path: Path, line: str) -> list[str]:
         ('saga-mm ex', ['export']),
         ('saga-mm enhance --ov', ['--overwrite']),
         ('saga-mm enhance --engine o', ['openvino']),
-        ('saga-mm train saga_maskrcnn_', ['saga_maskrcnn_512.py', 'saga_maskrcnn_saga-fpn.py']),
+        ('saga-mm train saga_maskrcnn_', ['saga_maskrcnn_320.py', 'saga_maskrcnn_saga-fpn.py']),
         ('saga-mm train saga_maskrcnn.py --we', ['--weights']),
     ],
 )

@@ -1,20 +1,20 @@
-"""Faster R-CNN with a SAGA backbone at 512 pixels for photographs of one's own that have boxes and no masks."""
+"""Faster R-CNN with a small SAGA backbone at 320 pixels, for photographs of one's own with boxes and no masks."""
 
-_base_ = 'saga_maskrcnn_512.py'
+_base_ = 'saga_maskrcnn_320.py'
 
 model = dict(type='FasterRCNN', roi_head=dict(mask_roi_extractor=None, mask_head=None))
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='RandomResize', scale=(320, 320), ratio_range=(0.8, 1.6), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(320, 320), allow_negative_crop=True),
     dict(type='PhotoMetricDistortion'),
-    dict(type='RandomResize', scale=(512, 512), ratio_range=(0.7, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(512, 512), allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
