@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -16,13 +17,13 @@ from torch import nn
 
 from saga_mm.models.watched import has_hook
 from saga_mm.ops import Grid
-from saga_mm.rows import TORCH, Engine, RowStep
+from saga_mm.rows import TORCH, Engine, Piece, RowStep
 
 from .cache import StepCache
 from .fingerprint import UnknownPartError, in_place_version, step_key
 from .library import core, import_openvino
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, refusals
-from .pieces import Piece, RunningPiece, plain_answer
+from .pieces import RunningPiece, Work
 from .program import Program, Settings
 
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
@@ -67,12 +68,13 @@ class OpenVINOEngine(Engine):
     name = 'openvino'
     # what is between the layers of a step then stays in the cache
     chunk = 16 * 2**20
+    second_map = True
     step_seconds: float = 0.2
     whole_seconds: float = 2.0
     usual_piece: float = 0.1
     usual_image: float = 10.0
     known_seconds: float = 0.02
-    ahead: int = 0
+    ahead: int = 1
 
     def __init__(
         self,
@@ -103,18 +105,35 @@ class OpenVINOEngine(Engine):
         return written
 
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
-        (answer,) = (tokens.clone() for tokens in self.read_each(step, [(x, grid, keep)], state))
+        (answer,) = (tokens.clone() for tokens in self.read_each(step, [Piece(x, grid, keep)], state))
         return answer
 
     def write_each(
         self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
     ) -> Iterator[Any]:
-        return self._each(step, 0 if state is None else 1, ((*piece, None) for piece in pieces), state)
+        return self._each(Work(step, 0 if state is None else 1, state), (Piece(*piece, None) for piece in pieces))
 
-    def read_each(
-        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid, Grid]], state: Any
-    ) -> Iterator[torch.Tensor]:
-        return self._each(step, step.sweeps, pieces, state)
+    def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
+        return self._each(Work(step, step.sweeps, state), pieces)
+
+    def read_write_each(
+        self, step: RowStep, after: RowStep, pieces: Iterable[Piece], state: Any
+    ) -> Iterator[tuple[torch.Tensor, Any]]:
+        work, pieces = Work(step, step.sweeps, state, after), iter(pieces)
+        for first in pieces:
+            rest = chain([first], pieces)
+            if self._joins(work, first.x):
+                yield from self._each(work, rest)
+            else:
+                yield from super().read_write_each(step, after, rest, state)
+
+    def _joins(self, work: Work, x: torch.Tensor) -> bool:
+        """Whether two steps are compiled as one, or will be."""
+        if not (work.step.step_modules and work.after.step_modules):
+            return False
+        with self._step(work, x):
+            found = self._parts.get(work.modules[0], {}).get(work.facts(x))
+        return found is None or found.program is not None
 
     def apply(
         self,
@@ -141,7 +160,7 @@ class OpenVINOEngine(Engine):
             def convert() -> Any:
                 return convert_function(function, modules, example or inputs)
 
-            made = Program(convert, self.settings, key, self.cache, check, (usual, self.known_seconds), keeps=True)
+            made = Program(convert, self.settings, key, self.cache, check, (usual, self.known_seconds))
             return Compiled((), made)
 
         with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, patience) as part:
@@ -200,22 +219,25 @@ class OpenVINOEngine(Engine):
     def __reduce__(self) -> tuple:
         return OpenVINOEngine, (self.precision, self.settings.threads, self.patient)
 
-    def _step(self, step: RowStep, sweep: int, x: torch.Tensor) -> AbstractContextManager[Compiled | None]:
+    def _step(self, work: Work, x: torch.Tensor) -> AbstractContextManager[Compiled | None]:
+        step, sweep, _, after = work
+
         def make(key: str | None) -> Compiled:
-            phase = Phase(step, sweep, x.shape[-1])
+            phase = Phase(step, sweep, x.shape[-1], after)
             made = Program(
-                lambda: phase.convert(step.step_modules),
+                lambda: phase.convert(work.modules),
                 self.settings._replace(lanes=self.lanes),
                 key,
                 self.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
                 (self.usual_piece, self.known_seconds),
                 # what is read is copied to a map before the next piece; states stay
-                keeps=not phase.reads,
+                passing=int(phase.reads),
             )
             return Compiled((), made, phase)
 
-        return self._part(step.step_modules, (step.label, sweep, x.shape[-1]), [x], make, self.step_seconds)
+        # where two steps do not convert as one, each says by itself why
+        return self._part(work.modules, work.facts(x), [x], make, self.step_seconds, after is not None)
 
     @contextmanager
     def _part(
@@ -225,6 +247,7 @@ class OpenVINOEngine(Engine):
         inputs: Sequence[torch.Tensor],
         make: Callable[[str | None], Compiled],
         patience: float,
+        quiet: bool = False,
     ) -> Iterator[Compiled | None]:
         """What is compiled of a part of a model; None where it runs in PyTorch, which is timed.
 
@@ -234,6 +257,7 @@ class OpenVINOEngine(Engine):
             inputs: What it is given.
             make: Compiles it, given its key in the cache.
             patience: Seconds that it may run in PyTorch before a patient engine compiles it.
+            quiet: Whether nobody is told why it does not convert.
         """
         if not modules:
             yield None
@@ -246,7 +270,7 @@ class OpenVINOEngine(Engine):
         if known not in self._checked:
             version = in_place_version(modules)
             if key not in parts or parts[key].version != version:
-                found = self._compiled(modules, key, make, patience, parts)
+                found = self._compiled(modules, key, make, patience, quiet)
                 if found is None:
                     start = time.perf_counter()
                     with self._pytorch():
@@ -278,7 +302,7 @@ class OpenVINOEngine(Engine):
         key: tuple,
         make: Callable[[str | None], Compiled],
         patience: float,
-        parts: dict[tuple, Compiled],
+        quiet: bool,
     ) -> Compiled | None:
         """A part that is new, or whose weights have changed; None while a patient engine waits."""
         name = ' '.join(map(str, (type(modules[0]).__name__, *key))).replace('  ', ' ')
@@ -294,7 +318,8 @@ class OpenVINOEngine(Engine):
                 raise ConversionError(f'a {hooked} in it has a hook')
             return make(kept)
         except ConversionError as error:
-            self._refuse(modules, name, str(error))
+            if not quiet:
+                self._refuse(modules, name, str(error))
             return Compiled((), None)
 
     def _refuse(self, modules: Sequence[nn.Module], name: str, reason: str) -> None:
@@ -310,23 +335,23 @@ class OpenVINOEngine(Engine):
             self.cache.problem = f'a compiled step is not kept: {error}'
             return None
 
-    def _each(self, step: RowStep, sweep: int, pieces: Iterable[Piece], state: Any) -> Iterator[Any]:
-        """What a step makes of pieces ``x, grid, keep``, of which some run while the answer to another is used."""
+    def _each(self, work: Work, pieces: Iterable[Piece]) -> Iterator[Any]:
+        """What is made of pieces, of which some run while the answer to another is used."""
         running: deque[RunningPiece] = deque()
-        part = None
+        leaves = work.leaves
         try:
             for piece in pieces:
                 answer = None
-                with self._step(step, sweep, piece[0]) as part:
+                with self._step(work, piece.x) as part:
                     if part is not None:
-                        running.append(RunningPiece(self, part, step, piece, state))
+                        running.append(RunningPiece(self, part, work, piece, leaves))
                     elif not running:
-                        answer = plain_answer(step, piece, state)
+                        answer = work.plain(piece)
                 if part is None and answer is None:
                     # those before it come first
                     while running:
                         yield from self._landed(running)
-                    answer = plain_answer(step, piece, state)
+                    answer = work.plain(piece)
                 if answer is not None:
                     yield answer
                 elif len(running) > self.ahead:
@@ -336,9 +361,6 @@ class OpenVINOEngine(Engine):
         finally:
             for left in running:
                 left.drop()
-            # the next step has the memory
-            if part is not None:
-                part.program.release()
 
     def _landed(self, running: deque[RunningPiece]) -> Iterator[Any]:
         first = running.popleft()

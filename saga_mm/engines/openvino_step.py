@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from saga_mm.ops import Grid, ceil_div
+from saga_mm.ops import Grid, ceil_div, round_up
 from saga_mm.ops.positions import Call, Recorder
 from saga_mm.rows import RowStep
 
@@ -35,9 +36,11 @@ class Phase:
         step: The step.
         sweep: Which of its sweeps is written, from 0; ``step.sweeps`` for the phase that reads.
         channels: Of the tokens.
+        after: A step whose first sweep writes what is read, in the same function; None for none.
 
     Attributes:
-        calls: What depends on where a strip stands.
+        reads: Whether it is the phase that reads.
+        calls: What depends on where a strip stands, of each step.
         spec: Structure of the result.
         kinds: For each leaf of the result ``'tensor'``, ``'int'``, None, or the shape of an empty tensor but its batch.
 
@@ -45,18 +48,22 @@ class Phase:
         ConversionError: The step cannot run on the example, or does what a compiled step cannot express.
     """
 
-    def __init__(self, step: RowStep, sweep: int, channels: int) -> None:
-        self.step, self.sweep, self.reads = step, sweep, sweep == step.sweeps
+    def __init__(self, step: RowStep, sweep: int, channels: int, after: RowStep | None = None) -> None:
+        self.step, self.sweep, self.reads, self.after = step, sweep, sweep == step.sweeps, after
         self.channels = channels
-        self.calls: list[Call] | None = None
+        self.calls: list[list[Call]] | None = None
+        multiple = 1 if after is None else after.row_multiple
+        # rows of the input from one place where a strip may start to the next
+        self.unit = step.stride * math.lcm(step.row_multiple, multiple)
         self.example = self._inputs(ROWS, COLUMNS)
 
     def _inputs(self, rows: int, columns: int) -> tuple[torch.Tensor, ...]:
         """Inputs of :meth:`run` for a strip inside a map; its rows and columns are counted in the step's multiples."""
-        step, unit = self.step, self.step.row_multiple * self.step.stride
+        step, unit = self.step, self.unit
         halo = step.halo if self.reads else 0
         height, width = rows * unit + 2 * step.halo, columns * unit
-        x, grid = torch.rand(1, height, width, self.channels), Grid(unit + height + 1, width, unit, unit + height)
+        start = round_up(step.halo + 1, unit) - halo
+        x, grid = torch.rand(1, height, width, self.channels), Grid(start + height + 1, width, start, start + height)
         with torch.no_grad(), refusals():
             state = None
             for _ in range(self.sweep):
@@ -66,7 +73,18 @@ class Phase:
             floats = [leaf.float() for leaf in self.state_leaves if is_input(leaf)]
             if self.calls is None:
                 self.run(x, frame, *floats)
-            return (x, frame, *floats, *(tensor for call in self.calls for tensor in call.tensors(grid)))
+            kept = self._kept(grid, halo, halo)
+            return (x, frame, *floats, *self.tensors(grid, kept))
+
+    def _kept(self, grid: Grid, above: int, below: int) -> Grid:
+        """The rows of the output that a strip at ``grid`` makes, without some rows above and below."""
+        sides = (grid.height, grid.width, grid.start + above, grid.stop - below)
+        return Grid(*(ceil_div(side, self.step.stride) for side in sides))
+
+    def tensors(self, grid: Grid, keep: Grid | None) -> list[torch.Tensor]:
+        """What depends on where a strip stands, of a strip at ``grid`` of which ``keep`` is made."""
+        pairs = zip(self.calls, (grid, keep))
+        return [tensor for calls, where in pairs for call in calls for tensor in call.tensors(where)]
 
     def check(self, program: Callable[[Sequence[Any]], Sequence[Any]], tolerance: float) -> None:
         """Compare what was compiled with the step, on a strip of another size than it was traced with.
@@ -90,20 +108,27 @@ class Phase:
         step, (rows, width) = self.step, x.shape[1:3]
         # the tracer makes constants of numbers, and variables of the sides of tensors
         above, below, before, after = (side - 1 for side in frame.shape)
-        start = before * step.row_multiple * step.stride
+        # the rows that are kept begin where a strip may start
+        start = before * (round_up(step.halo + 1, self.unit) - above)
         grid, given = Grid(start + rows + after, width, start, start + rows), iter(tensors)
         leaves = [next(given) if is_input(leaf) else _stand_in(leaf) for leaf in self.state_leaves]
         state, tokens = tree_unflatten(leaves, self.state_spec), x.flatten(1, 2)
-        with Recorder(grid, self.calls, list(given)) as recorder:
+        known = self.calls or [None, None]
+        with Recorder(grid, known[0], given) as recorder:
             if self.reads:
-                sides = (grid.height, width, start + above, start + rows - below)
-                result = step.read(tokens, grid, state, Grid(*(ceil_div(side, step.stride) for side in sides)))
+                kept = self._kept(grid, above, below)
+                result = step.read(tokens, grid, state, kept)
             else:
                 result = step.write(tokens, grid, state)
+        recorders = [recorder]
+        if self.after is not None:
+            with Recorder(kept, known[1], given) as recorder:
+                result = result, self.after.write(result, kept)
+            recorders.append(recorder)
+        leaves, spec = tree_flatten(result)
         if self.calls is None:
-            leaves, self.spec = tree_flatten(result)
-            self.calls, self.kinds = recorder.calls, [_kind(leaf) for leaf in leaves]
-        leaves = tree_flatten(result)[0]
+            self.spec, self.kinds = spec, [_kind(leaf) for leaf in leaves]
+            self.calls = [recorder.calls for recorder in recorders]
         return tuple(torch.as_tensor(leaf) for leaf, kind in zip(leaves, self.kinds) if kind in ('tensor', 'int'))
 
     def convert(self, modules: Sequence[nn.Module]) -> openvino.Model:

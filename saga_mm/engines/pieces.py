@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from saga_mm.ops import Grid
-from saga_mm.rows import RowStep
+from saga_mm.rows import Piece, RowStep
 
 from .openvino_step import ConversionError, frame_of, is_input
 
 if TYPE_CHECKING:
     from .openvino import Compiled, OpenVINOEngine
 
-Piece = tuple[torch.Tensor, Grid, Grid | None]
+
+class Work(NamedTuple):
+    """What is computed of pieces.
+
+    Attributes:
+        step: The step.
+        sweep: Which of its sweeps is written, from 0; ``step.sweeps`` where it is read.
+        state: What is read, or the state of the sweep before.
+        after: A step whose first sweep writes what is read; None for none.
+    """
+
+    step: RowStep
+    sweep: int
+    state: Any
+    after: RowStep | None = None
+
+    @property
+    def leaves(self) -> list[np.ndarray]:
+        """The tensors of the state."""
+        return [leaf.detach().contiguous().numpy() for leaf in tree_flatten(self.state)[0] if is_input(leaf)]
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The modules that it is computed with."""
+        return [*self.step.step_modules, *(() if self.after is None else self.after.step_modules)]
+
+    def facts(self, x: torch.Tensor) -> tuple:
+        """What tells it from other work of the same modules, given tokens of its input."""
+        joined = () if self.after is None else ('and', self.after.label)
+        return self.step.label, self.sweep, x.shape[-1], *joined
+
+    def plain(self, piece: Piece) -> Any:
+        """What PyTorch makes of a piece."""
+        x, grid, keep, _ = piece
+        if keep is None:
+            return self.step.write(x, grid, self.state)
+        answer = self.step.read(x, grid, self.state, keep)
+        return answer if self.after is None else (answer, self.after.write(answer, keep))
 
 
 class RunningPiece:
@@ -25,33 +64,33 @@ class RunningPiece:
 
     Args:
         engine: Told where OpenVINO fails; then PyTorch computes the answer.
-        part: The compiled step.
-        step: The step.
+        part: What is compiled.
+        work: What it computes.
         piece: Tokens, where they stand, and the rows of the output; None for these where the step writes its state.
-        state: What is read, or the state of the sweep before.
+        leaves: Those of ``work``.
     """
 
-    def __init__(self, engine: OpenVINOEngine, part: Compiled, step: RowStep, piece: Piece, state: Any) -> None:
-        x, grid, keep = piece
-        if engine.ahead:
+    def __init__(
+        self, engine: OpenVINOEngine, part: Compiled, work: Work, piece: Piece, leaves: Sequence[np.ndarray]
+    ) -> None:
+        x, grid, keep, into = piece
+        if engine.ahead and into is None:
             # the map that it was read from may be written over meanwhile
             x = x.detach().clone(memory_format=torch.contiguous_format)
-        self.engine, self.part, self.step, self.piece, self.state = engine, part, step, (x, grid, keep), state
-        frame = torch.empty(*(side + 1 for side in frame_of(grid, keep, step.stride)), dtype=torch.uint8)
-        leaves = [leaf for leaf in tree_flatten(state)[0] if is_input(leaf)]
-        positions = [tensor for call in part.phase.calls for tensor in call.tensors(grid)]
-        tensors = (x.unflatten(1, (grid.rows, grid.width)), frame, *leaves, *positions)
-        self.inputs = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        self.engine, self.part, self.work, self.piece = engine, part, work, Piece(x, grid, keep, into)
+        x = x.detach().unflatten(1, (grid.rows, grid.width)).contiguous().numpy()
+        places = [tensor.detach().contiguous().numpy() for tensor in part.phase.tensors(grid, keep)]
+        self.inputs = [x, _frame(*frame_of(grid, keep, work.step.stride)), *leaves, *places]
         self.call = None
         with self._failing():
-            self.call = part.program.start(self.inputs)
+            self.call = part.program.start(self.inputs, None if into is None else into.numpy())
 
     def answer(self) -> Any:
-        """What the step makes of it; tokens are lost with :meth:`drop`."""
+        """What is made of it; tokens are lost with :meth:`drop`."""
         if self.call is not None:
             with self._failing():
-                return self.part.phase.result(self.call.results(), len(self.piece[0]))
-        return plain_answer(self.step, self.piece, self.state)
+                return self.part.phase.result(self.call.results(), len(self.piece.x))
+        return self.work.plain(self.piece)
 
     def drop(self) -> None:
         """Let the next piece have its buffers."""
@@ -66,7 +105,7 @@ class RunningPiece:
             self.engine.fails(self.part, self.inputs, error)
 
 
-def plain_answer(step: RowStep, piece: Piece, state: Any) -> Any:
-    """What a step makes of a piece in PyTorch."""
-    x, grid, keep = piece
-    return step.write(x, grid, state) if keep is None else step.read(x, grid, state, keep)
+@lru_cache(64)
+def _frame(*sides: int) -> np.ndarray:
+    """A tensor with these sides, and one more each."""
+    return np.empty([side + 1 for side in sides], np.uint8)

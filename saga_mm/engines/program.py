@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Sizes = tuple[tuple[int, ...], ...]
 # sets of sizes that are kept compiled for themselves
 SETS = 4
+# bytes of inputs that are not maps
+SMALL = 2**18
 # sets of sizes whose time is remembered
 REMEMBERED = 64
 
@@ -61,7 +63,7 @@ class Program:
         check: Raises if what was compiled gives other results than it should; called when it is not in the cache.
         usual: Seconds that one set of sizes has to run before it is compiled for itself, and before what an earlier
             program compiled for it is read.
-        keeps: Whether results stay as they are; else the next call writes over them.
+        passing: How many results, from the first on, the next call may write over; the others stay as they are.
 
     Raises:
         ConversionError: It cannot be compiled.
@@ -75,10 +77,10 @@ class Program:
         cache: StepCache,
         check: Callable[[Program], None],
         usual: tuple[float, float],
-        keeps: bool,
+        passing: int = 0,
     ) -> None:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
-        self._check, self._usual, self.keeps = check, usual, keeps
+        self._check, self._usual, self.passing = check, usual, passing
         self._model: openvino.Model | None = None
         self._any: _Compiled | None = None
         # seconds so far, or what was compiled for these sizes
@@ -94,10 +96,15 @@ class Program:
         finally:
             call.drop()
 
-    def start(self, inputs: Sequence[np.ndarray]) -> RunningCall:
-        """Begin to compute the results for inputs, which must not change meanwhile."""
+    def start(self, inputs: Sequence[np.ndarray], into: np.ndarray | None = None) -> RunningCall:
+        """Begin to compute the results for inputs, which must not change meanwhile.
+
+        Args:
+            inputs: The inputs.
+            into: Where the first result may be written.
+        """
         sizes = tuple(array.shape for array in inputs)
-        return RunningCall(self, sizes, self._found(sizes), inputs)
+        return RunningCall(self, sizes, self._found(sizes), inputs, into)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
         """Count what inputs of these sizes took, where nothing is compiled for them alone."""
@@ -185,11 +192,30 @@ class _Compiled:
     Args:
         model: The model.
         fixed: Whether it is for one set of sizes alone.
+
+    Attributes:
+        idle: Requests whose first ``n`` results are their own, by ``n``; the others have to be told where they go.
     """
 
     def __init__(self, model: openvino.CompiledModel, fixed: bool) -> None:
         self.model, self.fixed = model, fixed
-        self.idle: list[openvino.InferRequest] = []
+        self.idle: dict[int, list[_Request]] = {}
+        self.results = [(port.shape, port.element_type.to_dtype()) for port in model.outputs] if fixed else []
+
+
+class _Request:
+    """A request, and the small arrays that it was given last, which are given to many calls."""
+
+    def __init__(self, request: openvino.InferRequest) -> None:
+        self.request = request
+        self.given: dict[int, np.ndarray] = {}
+
+    def give(self, i: int, array: np.ndarray) -> None:
+        """Make an array the i-th input."""
+        if self.given.get(i) is not array:
+            self.request.set_input_tensor(i, tensor(array))
+            # no map is kept alive
+            self.given[i] = array if array.nbytes < SMALL else None
 
 
 class RunningCall:
@@ -200,31 +226,41 @@ class RunningCall:
         sizes: Of the inputs.
         compiled: What runs them.
         inputs: The inputs.
+        into: Where the first result may be written.
     """
 
-    def __init__(self, program: Program, sizes: Sizes, compiled: _Compiled, inputs: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        sizes: Sizes,
+        compiled: _Compiled,
+        inputs: Sequence[np.ndarray],
+        into: np.ndarray | None = None,
+    ) -> None:
         self.program, self.sizes, self.compiled, self.inputs = program, sizes, compiled, inputs
-        self.made: list[np.ndarray] = []
-        self.request = compiled.idle.pop() if compiled.idle else compiled.model.create_infer_request()
-        for i, array in enumerate(inputs):
-            self.request.set_input_tensor(i, tensor(array))
         # of what is compiled for any size, OpenVINO does not know beforehand how large the results become
-        if program.keeps and compiled.fixed:
-            ports = compiled.model.outputs
-            self.made = [np.empty(port.shape, port.element_type.to_dtype()) for port in ports]
-            for i, array in enumerate(self.made):
-                self.request.set_output_tensor(i, tensor(array))
+        self.own = program.passing if compiled.fixed else len(compiled.model.outputs)
+        self.made: list[np.ndarray] = []
+        if compiled.fixed:
+            if self.own == 1 and into is not None and into.size == math.prod(compiled.results[0][0]):
+                self.own, self.made = 0, [into.reshape(compiled.results[0][0])]
+            self.made += [np.empty(*result) for result in compiled.results[self.own + len(self.made) :]]
+        idle = compiled.idle.setdefault(self.own, [])
+        self._taken = idle.pop() if idle else _Request(compiled.model.create_infer_request())
+        self.request = self._taken.request
+        for i, array in enumerate(inputs):
+            self._taken.give(i, array)
+        for i, array in enumerate(self.made, self.own):
+            self.request.set_output_tensor(i, tensor(array))
         self.start = time.perf_counter()
         self.request.start_async()
 
     def results(self) -> list[np.ndarray]:
-        """Its results, as soon as they are there; if the program keeps none, they are lost with :meth:`drop`."""
+        """Its results, as soon as they are there; those that do not stay are lost with :meth:`drop`."""
         self.request.wait()
         self.program.ran(self.sizes, time.perf_counter() - self.start)
-        if self.made:
-            return self.made
-        found = [self.request.get_output_tensor(i).data for i in range(len(self.compiled.model.outputs))]
-        return [array.copy() for array in found] if self.program.keeps else found
+        found = [self.request.get_output_tensor(i).data for i in range(self.own)]
+        return [array if i < self.program.passing else array.copy() for i, array in enumerate(found)] + self.made
 
     def drop(self) -> None:
         """Let the next call have its buffers."""
@@ -232,7 +268,7 @@ class RunningCall:
             # what was given must stay as long as it runs
             with suppress(RuntimeError):
                 self.request.wait()
-            self.compiled.idle.append(self.request)
+            self.compiled.idle[self.own].append(self._taken)
             self.request = None
 
 

@@ -6,7 +6,7 @@ compiled step. It is computed by PyTorch for each strip, and given to the compil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -67,10 +67,10 @@ class Recorder:
     Args:
         grid: Where the input of the run stands.
         calls: What an earlier run has noted, to be answered; None to compute and note the calls.
-        given: The tensors of the answers, in the order of ``calls``.
+        given: The tensors of the answers, in the order of ``calls``; no more of an iterator are taken.
     """
 
-    def __init__(self, grid: Grid, calls: Sequence[Call] | None = None, given: Sequence[torch.Tensor] = ()) -> None:
+    def __init__(self, grid: Grid, calls: Sequence[Call] | None = None, given: Iterable[torch.Tensor] = ()) -> None:
         self.grid, self.calls = grid, [] if calls is None else list(calls)
         self._open = None if calls is None else iter(calls)
         self._given = iter(given)

@@ -2,7 +2,7 @@
 
 from .budget import MemoryBudget
 from .chunk_size import bytes_of_chunks, limit_chunks
-from .engine import TORCH, Engine, engine_of
+from .engine import TORCH, Engine, Piece, engine_of
 from .row_progress import watch_rows
 from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
 from .steps import LocalStep, RowStep, StepRows, crop_rows, grow_rows
@@ -19,6 +19,7 @@ __all__ = [
     'MemoryRows',
     'MemoryTooSmallError',
     'Part',
+    'Piece',
     'RowRunner',
     'RowStep',
     'Rows',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -13,6 +13,22 @@ from saga_mm.ops.grid import Grid
 
 if TYPE_CHECKING:
     from .steps import RowStep
+
+
+class Piece(NamedTuple):
+    """What a step is given to read.
+
+    Attributes:
+        x: Tokens of its input.
+        grid: Where they stand.
+        keep: The rows of its output that are wanted.
+        into: Where an engine may write those; None where they go elsewhere.
+    """
+
+    x: torch.Tensor
+    grid: Grid
+    keep: Grid
+    into: torch.Tensor | None = None
 
 
 class Engine:
@@ -27,6 +43,8 @@ class Engine:
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
         chunk: Bytes that the computation on pieces takes that run together, if nothing asks for less or more.
         lanes: Pieces that run together.
+        second_map: Whether a step that keeps the shape of a map writes a second one, if there is memory for it, instead
+            of overwriting the first.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
         shape: Of the batch that a backbone or enhancer was last given; None before.
@@ -36,6 +54,7 @@ class Engine:
     precision: str = 'f32'
     chunk: float = 32 * 2**20
     lanes: int = 1
+    second_map: bool = False
     whole_bytes: float = 2**30
 
     def __init__(self) -> None:
@@ -58,18 +77,26 @@ class Engine:
             yield self.write(step, x, grid, state)
             del x
 
-    def read_each(
-        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid, Grid]], state: Any
-    ) -> Iterator[torch.Tensor]:
-        """``step.read`` of pieces ``x, grid, keep``, in their order; an engine may ask for some of them ahead.
+    def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
+        """``step.read`` of pieces, in their order; an engine may ask for some of them ahead.
 
-        What comes out may be written over as soon as the next is asked for.
+        What comes out may be written over as soon as the next is asked for. It is ``into`` itself where it is there.
         """
-        for x, grid, keep in pieces:
+        for x, grid, keep, _ in pieces:
             answer = self.read(step, x, grid, state, keep)
             del x
             yield answer
             del answer
+
+    def read_write_each(
+        self, step: RowStep, after: RowStep, pieces: Iterable[Piece], state: Any
+    ) -> Iterator[tuple[torch.Tensor, Any]]:
+        """As :meth:`read_each`, each with what the first sweep of ``after`` writes of it."""
+        for piece in pieces:
+            for answer in self.read_each(step, [piece], state):
+                yield answer, self.write(after, answer, piece.keep)
+                del answer
+            del piece
 
     def apply(
         self,

@@ -113,13 +113,20 @@ class MemoryRows(Rows):
         return self.tensor[:, start:stop].flatten(1, 2)
 
     def write(self, start: int, tokens: torch.Tensor) -> None:
-        """Put tokens ``(B, N, C)`` of whole rows where row ``start`` begins."""
+        """Put tokens ``(B, N, C)`` of whole rows where row ``start`` begins, unless they lie there already."""
         rows = tokens.unflatten(1, (-1, self.width))
-        self.tensor[:, start : start + rows.shape[1]] = rows
+        target = self.tensor[:, start : start + rows.shape[1]]
+        if target.data_ptr() != rows.data_ptr():
+            target.copy_(rows)
 
     def holds(self, tokens: torch.Tensor) -> bool:
         """Whether tokens ``(B, N, C)`` are of the map's C and type."""
         return (tokens.shape[2], tokens.dtype) == (self.tensor.shape[3], self.tensor.dtype)
+
+    def view(self, start: int, stop: int) -> torch.Tensor | None:
+        """Rows ``[start, stop)`` as tokens ``(B, N, C)``, to be written; None where they do not lie in one piece."""
+        rows = self.tensor[:, start:stop]
+        return rows.view(self.batch, -1, rows.shape[3]) if rows.is_contiguous() else None
 
 
 class FileRows(Rows):
@@ -189,6 +196,10 @@ class Storage:
 
     def __init__(self, memory: float = math.inf, folder: str | Path | None = None) -> None:
         self.free, self.folder, self.filed = memory, folder, 0
+
+    def fits(self, rows: Rows) -> bool:
+        """Whether there is memory for a second map like one in memory."""
+        return isinstance(rows, MemoryRows) and rows.tensor.nbytes <= self.free
 
     def new(self, like: torch.Tensor, height: int, width: int) -> MemoryRows | FileRows:
         """A map without content, of the type, device, B and C of the tokens ``like``, ``(B, N, C)``."""
