@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from torch import nn
 
 from saga_mm.models.watched import has_hook
 from saga_mm.ops import Grid
-from saga_mm.rows import TORCH, Engine, Piece, RowStep
+from saga_mm.rows import Engine, Part, Piece, RowStep
 
 from .cache import StepCache
 from .fingerprint import UnknownPartError, in_place_version, step_key
@@ -28,6 +29,8 @@ from .program import Program, Settings
 
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
+# what a compiled step holds: weights so often, bytes beside them, and a share of what a strip takes by its estimate
+COPIES, GRAPHS, SCRATCH = 3.0, 3 * 2**20, 0.6
 
 
 class Compiled(NamedTuple):
@@ -52,12 +55,12 @@ class OpenVINOEngine(Engine):
     Args:
         precision: ``'f32'``, or ``'bf16'`` for products in bfloat16. States are float32 all the same.
         threads: Of the CPU; None for as many as PyTorch uses.
-        patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes, and leave
-            strips to PyTorch.
+        patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes.
         cache: Where compiled steps are kept; None for the user's cache folder.
 
     Attributes:
-        step_seconds: How long a step runs in PyTorch before a patient engine compiles it: about what that takes.
+        step_seconds: How long a step runs in PyTorch before a patient engine compiles it: compiling takes a quarter of
+            it, which a compiled step has to save first.
         whole_seconds: The same of a whole model.
         usual_piece: Seconds that pieces of one size run before a step is compiled for that size alone.
         usual_image: The same of images and a whole model.
@@ -68,8 +71,8 @@ class OpenVINOEngine(Engine):
     name = 'openvino'
     # what is between the layers of a step then stays in the cache
     chunk = 16 * 2**20
-    second_map = True
-    step_seconds: float = 0.2
+    compiles = True
+    step_seconds: float = 2.0
     whole_seconds: float = 2.0
     usual_piece: float = 0.1
     usual_image: float = 10.0
@@ -170,12 +173,22 @@ class OpenVINOEngine(Engine):
                     return tensors if len(tensors) > 1 else tensors[0]
             return super().apply(function, modules, *inputs)
 
-    @property
-    def strip_engine(self) -> Engine:
-        if not self.patient:
-            return self
-        self.note('strips', 'compiled steps hold memory of their own; the engine openvino compiles them')
-        return TORCH
+    def holds(self, parts: Iterable[Part], batch: int = 1, number: float = 4, chunk: float | None = None) -> float:
+        chunk, held = self.chunk if chunk is None else chunk, 0.0
+        for part in parts:
+            runs = part.passes(batch, number)
+            for step in part.steps:
+                # the first sweep is written where the map is made
+                passes = [next(runs) for _ in range(step.sweeps + 1)][-max(step.sweeps, 1) :]
+                if modules := step.step_modules:
+                    # buffers were given back, if there were any
+                    held += SCRATCH * sum(
+                        min(run.bytes(run.rows(math.inf, chunk)), run.bytes(height)) for run, height in passes
+                    )
+                    if not any(known.program for known in self._parts.get(modules[0], {}).values()):
+                        weights = [weight.nbytes for module in modules for weight in module.parameters()]
+                        held += COPIES * sum(weights) + GRAPHS * len(passes)
+        return held
 
     def step_reason(self, step: RowStep) -> str | None:
         return self._refused.get(step.step_modules[0]) if step.step_modules else None
@@ -233,6 +246,7 @@ class OpenVINOEngine(Engine):
                 (self.usual_piece, self.known_seconds),
                 # what is read is copied to a map before the next piece; states stay
                 passing=int(phase.reads),
+                lean=True,
             )
             return Compiled((), made, phase)
 
@@ -263,7 +277,7 @@ class OpenVINOEngine(Engine):
             yield None
             return
         if any(map(self.refusal, inputs)):
-            with self._pytorch():
+            with self.pytorch():
                 yield None
             return
         parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
@@ -273,7 +287,7 @@ class OpenVINOEngine(Engine):
                 found = self._compiled(modules, key, make, patience, quiet)
                 if found is None:
                     start = time.perf_counter()
-                    with self._pytorch():
+                    with self.pytorch():
                         yield None
                     self._waited[known] = self._waited.get(known, 0.0) + time.perf_counter() - start
                     return
@@ -283,11 +297,11 @@ class OpenVINOEngine(Engine):
         if parts[key].program:
             yield parts[key]
         else:
-            with self._pytorch():
+            with self.pytorch():
                 yield None
 
     @contextmanager
-    def _pytorch(self) -> Iterator[None]:
+    def pytorch(self) -> Iterator[None]:
         """While a part runs in PyTorch, with all of its threads."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or before)

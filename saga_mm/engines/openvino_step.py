@@ -194,8 +194,8 @@ def convert_function(
         # (and a method of a module is one to the tracer, which takes a plain function alone)
         traced = torch.jit.trace(lambda *inputs: function(*inputs), tuple(example), check_trace=False)
         _, front = _front_end()
-        # weights are copied: else they would have to live as long as what is compiled of them
-        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example), shared_memory=False)
+        # weights are not copied; constants keep them alive
+        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example), shared_memory=True)
         return front.convert(front.load(decoder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,7 @@ from torch.utils._pytree import tree_flatten
 from saga_mm.rows import Piece, RowStep
 
 from .openvino_step import ConversionError, frame_of, is_input
+from .program import sizes_of
 
 if TYPE_CHECKING:
     from .openvino import Compiled, OpenVINOEngine
@@ -90,7 +92,12 @@ class RunningPiece:
         if self.call is not None:
             with self._failing():
                 return self.part.phase.result(self.call.results(), len(self.piece.x))
-        return self.work.plain(self.piece)
+        start = time.perf_counter()
+        with self.engine.pytorch():
+            answer = self.work.plain(self.piece)
+        if self.part.program is not None:
+            self.part.program.ran(sizes_of(self.inputs), time.perf_counter() - start)
+        return answer
 
     def drop(self) -> None:
         """Let the next piece have its buffers."""

@@ -64,6 +64,8 @@ class Program:
         usual: Seconds that one set of sizes has to run before it is compiled for itself, and before what an earlier
             program compiled for it is read.
         passing: How many results, from the first on, the next call may write over; the others stay as they are.
+        lean: Give back what is compiled for any size as soon as something is compiled for one, and leave the other
+            sizes to PyTorch: each holds the weights in an order of its own.
 
     Raises:
         ConversionError: It cannot be compiled.
@@ -78,15 +80,23 @@ class Program:
         check: Callable[[Program], None],
         usual: tuple[float, float],
         passing: int = 0,
+        lean: bool = False,
     ) -> None:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
-        self._check, self._usual, self.passing = check, usual, passing
+        self._check, self._usual, self.passing, self.lean = check, usual, passing, lean
         self._model: openvino.Model | None = None
         self._any: _Compiled | None = None
         # seconds so far, or what was compiled for these sizes
         self._uses: OrderedDict[Sizes, float | _Compiled] = OrderedDict()
+        # what ran last, and how often in turn
+        self._before, self._streak = None, 0
         if key is None or not cache.has(key):
             self._general()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether all results stay as they are."""
+        return not self.passing
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results for inputs, as arrays that stay."""
@@ -96,15 +106,20 @@ class Program:
         finally:
             call.drop()
 
-    def start(self, inputs: Sequence[np.ndarray], into: np.ndarray | None = None) -> RunningCall:
+    def start(self, inputs: Sequence[np.ndarray], into: np.ndarray | None = None) -> RunningCall | None:
         """Begin to compute the results for inputs, which must not change meanwhile.
 
         Args:
             inputs: The inputs.
             into: Where the first result may be written.
+
+        Returns:
+            None where the program is lean and holds nothing for inputs of these sizes: PyTorch computes the results,
+            and :meth:`ran` is told how long it took.
         """
-        sizes = tuple(array.shape for array in inputs)
-        return RunningCall(self, sizes, self._found(sizes), inputs, into)
+        sizes = sizes_of(inputs)
+        found = self._found(sizes)
+        return None if found is None else RunningCall(self, sizes, found, inputs, into)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
         """Count what inputs of these sizes took, where nothing is compiled for them alone."""
@@ -118,15 +133,24 @@ class Program:
             if isinstance(compiled, _Compiled):
                 compiled.model.release_memory()
 
-    def _found(self, sizes: Sizes) -> _Compiled:
+    def _found(self, sizes: Sizes) -> _Compiled | None:
         """What runs inputs of these sizes."""
+        self._streak = self._streak + 1 if sizes == self._before else 1
+        self._before = sizes
         use = self._uses.pop(sizes, 0.0)
-        if isinstance(use, float) and (use > self._usual[0] or (use > self._usual[1] and self._is_known(sizes))):
+        # the first and the last strip of a map never come twice in turn
+        recurs = not self.lean or self._streak > 1
+        usual, known = self._usual
+        if isinstance(use, float) and recurs and (use > usual or (use > known and self._is_known(sizes))):
             use = self._special(sizes)
         self._uses[sizes] = use
         if len(self._uses) > REMEMBERED:
             self._uses.popitem(last=False)
-        return self._general() if isinstance(use, float) else use
+        if not isinstance(use, float):
+            return use
+        if self.lean and self._any is None and any(not isinstance(use, float) for use in self._uses.values()):
+            return None
+        return self._general()
 
     def _general(self) -> _Compiled:
         """What is compiled for inputs of any size."""
@@ -154,6 +178,8 @@ class Program:
         others = [key for key, use in self._uses.items() if not isinstance(use, float)]
         if len(others) >= SETS:
             del self._uses[others[0]]
+        if self.lean:
+            self._any = self._model = None
         return special
 
     def _name(self, sizes: Sizes | None) -> str:
@@ -184,6 +210,11 @@ class Program:
         if self._key and sizes is not None:
             self._cache.put(self._name(sizes), _blob(compiled))
         return _Compiled(compiled, sizes is not None)
+
+
+def sizes_of(inputs: Sequence[np.ndarray]) -> Sizes:
+    """The shapes of all inputs."""
+    return tuple(array.shape for array in inputs)
 
 
 class _Compiled:

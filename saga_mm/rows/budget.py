@@ -14,7 +14,7 @@ from saga_mm.ops.precision import number_bytes
 
 from .chunk_size import bytes_of_chunks
 from .device_memory import free_bytes, trim_memory, used_bytes
-from .engine import Engine, engine_of
+from .engine import TORCH, Engine, engine_of
 from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
 from .storage import Rows
 
@@ -24,6 +24,8 @@ SHARE = 0.5
 SLACK = 64 * 2**20
 # the share of what is left that is planned, since an allocator holds more than what is in use
 USABLE = 0.65
+# the share of what is left that compiled steps may hold
+HELD = 0.5
 # the share of what is left beyond which the allocator has to give back what it keeps
 TRIMMED = 0.6
 # one pass over a whole image that takes more than this is run in strips on a CPU, where they are as fast
@@ -126,9 +128,9 @@ class MemoryBudget:
         self.engine.release()
         self._give_back()
         used, allowed = self.used, self.allowed
-        taken = used + SLACK + held
-        of_engine = self.engine.strip_engine.chunk
-        chunk = of_engine if self.device.type == 'cpu' else bytes_of_chunks(self.device.type)
+        engine = self._strip_engine(parts, image.batch, allowed - used - SLACK - held)
+        chunk = engine.chunk if self.device.type == 'cpu' else bytes_of_chunks(self.device.type)
+        taken = used + SLACK + held + engine.holds(parts, image.batch, self.number)
 
         def plan(memory: float) -> RowRunner:
             return plan_runner(parts, image.batch, memory, folder, self.number, chunk, self)
@@ -141,12 +143,24 @@ class MemoryBudget:
             if needed > most:
                 raise self._too_small(image, most, needed) from error
             allowed, runner = needed, plan(error.smallest)
-        runner.engine = self.engine.strip_engine
+        runner.engine = engine
         # strips of many widths leave gaps that cannot be used again, and small states pin what was freed around them
         self._trimmed = used + TRIMMED * (allowed - used)
         self._plan, self._storage = _strips(parts, image, runner), runner.storage
         self.parts, self.batch, self.runner = parts, image.batch, runner
         return runner
+
+    def _strip_engine(self, parts: Sequence[Part], batch: int, room: float) -> Engine:
+        """The engine that runs strips: PyTorch where what compiled steps hold would leave too little of the room."""
+        engine = self.engine.strip_engine
+        held = engine.holds(parts, batch, self.number)
+        if not held or held <= room * HELD:
+            engine.reasons.pop('strips', None)
+            return engine
+        engine.note(
+            'strips', f'compiled steps would hold {_mib(held)}, and {_mib(room * HELD)} of the memory may go to them'
+        )
+        return TORCH
 
     def trim(self) -> None:
         """Give back what the allocator keeps for later, if the program holds more than was planned."""
@@ -192,6 +206,10 @@ def _strips(parts: Sequence[Part], image: Rows, runner: RowRunner) -> str:
     rows, height = max(cuts, key=lambda cut: cut[1] / cut[0])
     count = -(-height // rows)
     return 'one strip' if count == 1 else f'{count} strips of {rows * image.height // height} rows'
+
+
+def _mib(size: float) -> str:
+    return f'{max(size, 0) / 2**20:.0f} MiB'
 
 
 def _gib(size: float) -> str:

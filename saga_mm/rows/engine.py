@@ -12,6 +12,7 @@ from torch import nn
 from saga_mm.ops.grid import Grid
 
 if TYPE_CHECKING:
+    from .runner import Part
     from .steps import RowStep
 
 
@@ -43,8 +44,8 @@ class Engine:
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
         chunk: Bytes that the computation on pieces takes that run together, if nothing asks for less or more.
         lanes: Pieces that run together.
-        second_map: Whether a step that keeps the shape of a map writes a second one, if there is memory for it, instead
-            of overwriting the first.
+        compiles: Whether it is worth memory to give compiled steps what they like: strips of one size as far as they
+            can be, and a second map to write instead of overwriting the first.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
         shape: Of the batch that a backbone or enhancer was last given; None before.
@@ -54,7 +55,7 @@ class Engine:
     precision: str = 'f32'
     chunk: float = 32 * 2**20
     lanes: int = 1
-    second_map: bool = False
+    compiles: bool = False
     whole_bytes: float = 2**30
 
     def __init__(self) -> None:
@@ -131,6 +132,17 @@ class Engine:
     def note(self, part: str, reason: str) -> None:
         """Remember why a part of a model runs as PyTorch modules, or over whole maps."""
         self.reasons[part] = reason
+
+    def holds(self, parts: Iterable[Part], batch: int = 1, number: float = 4, chunk: float | None = None) -> float:
+        """Bytes that the engine will hold from one strip to the next, and does not hold yet, by estimate.
+
+        Args:
+            parts: What will be run in strips.
+            batch: Images.
+            number: Bytes of a number, as steps count them.
+            chunk: Bytes of a strip, as steps count them; None for :attr:`chunk`.
+        """
+        return 0.0
 
     def release(self) -> None:
         """Give back memory that is kept from one run to the next."""

@@ -232,7 +232,7 @@ class RowRunner:
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
         run, states = _sweep(step, x.batch, x.width, self.number), []
         self._prepare(x, step.row_multiple)
-        cuts = self._cuts(*self._span(x.height, step.row_multiple), self.strip_rows(run, x.height)[0])
+        cuts = self._strips(run, x.height, self._span(x.height, step.row_multiple))
         pieces = ((x.read(*cut), x.grid(*cut)) for cut in cuts)
         for written, cut in zip(self.engine.write_each(step, pieces, state), cuts):
             states.append(written)
@@ -245,7 +245,7 @@ class RowRunner:
         before = _Before(x, step.halo)
         made, out, states = StepRows(step, before, state, self.engine), None, []
         # a step that keeps the shape needs no second map: it overwrites its input strip by strip
-        second = self.engine.second_map and (self._like_spare(x) or self.storage.fits(x))
+        second = self.engine.compiles and (self._like_spare(x) or self.storage.fits(x))
         in_place = owned and step.stride == 1 and not second
         run = _reading(step, after, x.batch, x.width, self.number)
         sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
@@ -253,7 +253,7 @@ class RowRunner:
         if sweep is not None and not self._aligned(made.height, after.row_multiple):
             sweep = None
         self._prepare(made)
-        cuts = self._cuts(*self._span(made.height), self.strip_rows(run, made.height)[0])
+        cuts = self._strips(run, made.height, self._span(made.height), ceil_div(step.halo, step.stride))
 
         def pieces() -> Iterator[Piece]:
             for cut in cuts:
@@ -302,6 +302,21 @@ class RowRunner:
         count = round_up(ceil_div(height, rows), lanes)
         # alike, so that they end together; and maps that one strip holds are not cut into lower ones
         return (round_up(ceil_div(height, count), run.multiple) if count * run.least <= height else rows), lanes
+
+    def _strips(self, run: Pass, height: int, span: tuple[int, int], halo: int = 0) -> list[tuple[int, int]]:
+        """The strips of the rows ``span`` of a map, each with ``halo`` rows beside it where the map has them."""
+        (rows, _), (first, last), multiple = self.strip_rows(run, height), span, run.multiple
+        edge = round_up(halo, multiple)
+        inner = last - first - 2 * edge
+        if self.rows is not None or not self.engine.compiles or first % multiple or inner < rows < last - first:
+            return self._cuts(first, last, rows)
+        if rows >= last - first:
+            return [(first, last)]
+        # as many as can be of one size, halo included, for which a step is compiled; the first and the last are low
+        rows = min(range(rows, max(rows * 2 // 3, multiple - 1), -multiple), key=lambda rows: inner % rows)
+        start, stop = first + edge, first + edge + inner // rows * rows
+        low = [*range(stop, last, rows), last]
+        return [cut for cut in pairwise([first, *range(start, stop, rows), *low]) if cut[0] < cut[1]]
 
     @staticmethod
     def _cuts(first: int, last: int, rows: int) -> list[tuple[int, int]]:

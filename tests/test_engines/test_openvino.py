@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saga_mm.engines import use_engine
-from saga_mm.engines.openvino import OpenVINOEngine
+from saga_mm.engines.openvino import COPIES, OpenVINOEngine
 from saga_mm.engines.program import RunningCall
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.backbones.blocks import Block
@@ -16,7 +16,7 @@ from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows
 from saga_mm.models.enhancement.unet_layers import LocalBlock
 from saga_mm.models.necks import SAGAPyramid
-from saga_mm.rows import MemoryRows, RowRunner
+from saga_mm.rows import MemoryRows, RowRunner, Storage
 
 MIXERS = [
     ('pvt', 'saga'),
@@ -72,6 +72,41 @@ def test_whole_maps_equal_pytorch(host, warm_cache, name, attention):
         use_engine(net, engine)
         for image, want in zip(images, wanted):
             assert_equal(net(image), want)
+    assert engine.reasons == {}
+
+
+def test_a_block_is_read_and_the_next_is_written_in_one_step(host, cache):
+    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=cache)
+    run_rows(net, torch.rand(1, 3, 64, 48), engine, 4)
+    steps = [key for module in engine._parts.values() for key in module]
+    # embedding and first block, of each stage; the two blocks of the second stage; the last block of each stage
+    assert sorted('and' in key for key in steps) == [False] * 2 + [True] * 3
+
+
+def test_what_compiled_steps_will_hold_is_estimated_from_weights_and_strips(host, cache):
+    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=cache)
+    parts = net.parts(64, 48)
+    before, low = engine.holds(parts), engine.holds(parts, chunk=0)
+    weights = sum(weight.nbytes for weight in net.parameters())
+    assert low > COPIES * weights and before > low
+    assert engine.holds(parts, batch=2) > before
+    run_rows(net, torch.rand(1, 3, 64, 48), engine, 4)
+    # weights are in use by now, and buffers may be given back
+    assert before - engine.holds(parts) == pytest.approx(low - engine.holds(parts, chunk=0))
+    assert before - engine.holds(parts) > COPIES * weights
+    assert OpenVINOEngine(cache=cache, patient=True).strip_engine.name == 'openvino'
+
+
+@pytest.mark.parametrize('maps', [0, 1, 9])
+def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, cache, maps):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=cache)
+    engine.usual_piece = 0.0
+    # the map of the first stage
+    runner = RowRunner(Storage(maps * 16 * 10 * 16 * 4), chunk=3 * 10 * 192 * 4.0, engine=engine)
+    with torch.inference_mode():
+        for _ in range(2):
+            outs = [runner.gather(out) for out in net.forward_rows(rows_of(image), runner)]
+            assert_equal(outs, net(image))
     assert engine.reasons == {}
 
 

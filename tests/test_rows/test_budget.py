@@ -8,7 +8,7 @@ from torch import nn
 
 from saga_mm.errors import ArgumentError, SagaError, shell_text
 from saga_mm.ops import number_bytes
-from saga_mm.rows import LocalStep, MemoryBudget, MemoryRows, Part, RowRunner, Rows, budget
+from saga_mm.rows import TORCH, Engine, LocalStep, MemoryBudget, MemoryRows, Part, RowRunner, Rows, budget
 from saga_mm.rows.device_memory import free_bytes, used_bytes
 
 CPU = torch.device('cpu')
@@ -90,6 +90,41 @@ def test_without_a_limit_more_than_half_is_taken_where_the_lowest_strips_need_it
     with pytest.raises(SagaError, match=r'^\d+MB of memory, with all that is free: too little for') as refused:
         Fixed(CPU).plan([wide], Rows(1, wide.height, wide.width))
     assert not isinstance(refused.value, ArgumentError)
+
+
+class Holding(Engine):
+    """An engine that holds as many bytes for each step."""
+
+    name, size = 'holding', 100 * 2**20
+
+    def holds(self, parts, batch=1, number=4, chunk=None):
+        return self.size * sum(len(part.steps) for part in parts)
+
+
+def test_what_an_engine_will_hold_is_taken_from_the_strips():
+    plain, holding = Fixed(CPU, GIB), Fixed(CPU, GIB, engine=Holding())
+    rows = Rows(1, 4096, 512)
+    without, with_it = plain.plan([part()], rows), holding.plan([part()], rows)
+    assert with_it.engine is holding.engine and holding.engine.reasons == {}
+
+    def planned(runner):
+        return runner.storage.free + part().strip_bytes(1, runner.limit, runner.chunk)
+
+    assert planned(without) == pytest.approx((GIB - Fixed.used - budget.SLACK) * budget.USABLE)
+    assert planned(without) - planned(with_it) == pytest.approx(Holding.size * budget.USABLE)
+
+
+def test_an_engine_that_would_hold_more_than_the_limit_leaves_gives_way_to_pytorch():
+    tight = Fixed(CPU, GIB // 4, engine=Holding())
+    runner = tight.plan([part()], Rows(1, 4096, 512))
+    assert runner.engine is TORCH
+    assert tight.engine.reasons['strips'] == (
+        'compiled steps would hold 100 MiB, and 46 MiB of the memory may go to them'
+    )
+    room = Fixed.used + budget.SLACK + Holding.size / budget.HELD
+    roomy = Fixed(CPU, room, engine=tight.engine)
+    assert roomy.plan([part()], Rows(1, 4096, 512)).engine is tight.engine
+    assert tight.engine.reasons == {}
 
 
 def test_after_each_strip_what_the_allocator_keeps_is_trimmed_above_the_plan(monkeypatch):
