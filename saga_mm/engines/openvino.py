@@ -30,7 +30,9 @@ from .program import Program, Settings
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
 # what a compiled step holds: weights so often, bytes beside them, and a share of what a strip takes by its estimate
-COPIES, GRAPHS, SCRATCH = 3.0, 3 * 2**20, 0.6
+COPIES, GRAPHS, SCRATCH = 3.0, 2 * 2**20, 0.5
+# what OpenVINO takes itself
+LIBRARY = 110 * 2**20
 
 
 class Compiled(NamedTuple):
@@ -70,7 +72,7 @@ class OpenVINOEngine(Engine):
 
     name = 'openvino'
     # what is between the layers of a step then stays in the cache
-    chunk = 16 * 2**20
+    chunk = 8 * 2**20
     compiles = True
     step_seconds: float = 2.0
     whole_seconds: float = 2.0
@@ -174,7 +176,8 @@ class OpenVINOEngine(Engine):
             return super().apply(function, modules, *inputs)
 
     def holds(self, parts: Iterable[Part], batch: int = 1, number: float = 4, chunk: float | None = None) -> float:
-        chunk, held = self.chunk if chunk is None else chunk, 0.0
+        chunk = self.chunk if chunk is None else chunk
+        held = 0.0 if any(self._parts.values()) else LIBRARY
         for part in parts:
             runs = part.passes(batch, number)
             for step in part.steps:
@@ -277,7 +280,7 @@ class OpenVINOEngine(Engine):
             yield None
             return
         if any(map(self.refusal, inputs)):
-            with self.pytorch():
+            with self._pytorch():
                 yield None
             return
         parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
@@ -287,7 +290,7 @@ class OpenVINOEngine(Engine):
                 found = self._compiled(modules, key, make, patience, quiet)
                 if found is None:
                     start = time.perf_counter()
-                    with self.pytorch():
+                    with self._pytorch():
                         yield None
                     self._waited[known] = self._waited.get(known, 0.0) + time.perf_counter() - start
                     return
@@ -297,11 +300,11 @@ class OpenVINOEngine(Engine):
         if parts[key].program:
             yield parts[key]
         else:
-            with self.pytorch():
+            with self._pytorch():
                 yield None
 
     @contextmanager
-    def pytorch(self) -> Iterator[None]:
+    def _pytorch(self) -> Iterator[None]:
         """While a part runs in PyTorch, with all of its threads."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or before)

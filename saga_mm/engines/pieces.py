@@ -93,8 +93,7 @@ class RunningPiece:
             with self._failing():
                 return self.part.phase.result(self.call.results(), len(self.piece.x))
         start = time.perf_counter()
-        with self.engine.pytorch():
-            answer = self.work.plain(self.piece)
+        answer = self.work.plain(self.piece)
         if self.part.program is not None:
             self.part.program.ran(sizes_of(self.inputs), time.perf_counter() - start)
         return answer
