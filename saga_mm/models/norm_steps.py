@@ -49,13 +49,9 @@ class GroupNormStep(RowStep):
         return merge_moments(states)
 
     def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
-        x = crop_rows(x, grid, keep)
-        scale = (state.variance + self.norm.eps).rsqrt()
-        groups = wide(x).unflatten(-1, (self.norm.num_groups, -1))
-        out = ((groups - state.mean[:, None, :, None]) * scale[:, None, :, None]).flatten(2)
-        if self.norm.affine:
-            out = out * self.norm.weight + self.norm.bias
-        out = out.to(x.dtype)
+        x, size = crop_rows(x, grid, keep), self.norm.num_channels // self.norm.num_groups
+        mean, variance = (part.repeat_interleave(size, 1)[:, None] for part in state[1:])
+        out = _normed(x, mean, variance, self.norm)
         return out if self.activate is None else self.activate(out)
 
 
@@ -93,11 +89,7 @@ class BatchNormStep(RowStep):
     def read(self, x: torch.Tensor, grid: Grid, state: Moments, keep: Grid) -> torch.Tensor:
         x = crop_rows(x, grid, keep)
         self._move(state)
-        scale = (state.variance + self.norm.eps).rsqrt()
-        out = (wide(x) - state.mean) * scale
-        if self.norm.affine:
-            out = out * self.norm.weight + self.norm.bias
-        out = out.to(x.dtype)
+        out = _normed(x, state.mean, state.variance, self.norm)
         return out if self.activate is None else self.activate(out)
 
     @torch.no_grad()
@@ -111,6 +103,19 @@ class BatchNormStep(RowStep):
         unbiased = state.variance * (state.count / (state.count - 1))
         norm.running_mean.lerp_(state.mean.to(norm.running_mean.dtype), factor)
         norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), factor)
+
+
+def _normed(
+    x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, norm: nn.GroupNorm | _BatchNorm
+) -> torch.Tensor:
+    """Tokens less their mean by their deviation, times weight plus bias, in one pass: moments as of each channel."""
+    scale = (variance + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = -mean * scale
+    if norm.affine:
+        shift = shift + norm.bias
+    return torch.addcmul(shift, wide(x), scale).to(x.dtype)
 
 
 def merge_moments(states: Sequence[Moments]) -> Moments:

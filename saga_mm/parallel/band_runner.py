@@ -10,9 +10,17 @@ from torch.utils.checkpoint import checkpoint
 
 from saga_mm.ops import Grid
 from saga_mm.rows import Engine, MemoryRows, RowRunner, Rows, RowStep, StepRows
+from saga_mm.rows.device_memory import trim_memory, used_bytes
+from saga_mm.rows.runner import Pass
 
 from .bands import BandRows, Bands
 from .states import merge_bands
+
+# the least bytes of a strip of a band, below which calls cost more than what they compute
+LEAST_CHUNK = 4 * 2**20
+# how many strips the allocator may keep for later, beside the maps
+KEPT = 5
+CPU = torch.device('cpu')
 
 
 class BandRunner(RowRunner):
@@ -20,6 +28,9 @@ class BandRunner(RowRunner):
 
     A map that is not made by a runner, such as an image, is read by each process itself. Before a step reads a map,
     rows beyond the band are fetched from those who hold them; states of the bands are merged.
+
+    Strips are smaller by the number of bands, and what a CPU's allocator keeps for later beside the maps is given back
+    when it is more than a few strips: so all that a process holds beside weights shrinks with its part of the image.
 
     Args:
         bands: How maps are divided.
@@ -30,13 +41,26 @@ class BandRunner(RowRunner):
     def __init__(self, bands: Bands, runner: RowRunner | None = None) -> None:
         runner = runner or RowRunner()
         options = {'engine': runner.engine, 'number': runner.number, 'budget': runner.budget}
-        super().__init__(runner.storage, runner.limit, runner.chunk, runner.rows, runner.progress.total, **options)
-        self.bands = bands
+        chunk = max(runner.chunk / bands.mesh.bands, min(runner.chunk, LEAST_CHUNK))
+        super().__init__(runner.storage, runner.limit, chunk, runner.rows, runner.progress.total, **options)
+        self.bands, self._before = bands, used_bytes(CPU)
         self._fetched: list[BandRows] = []
 
     def prepare(self, rows: Rows) -> None:
         """Fetch what this process needs to read its own rows of a map, and those that they are computed of."""
         self._prepare(rows)
+
+    def _done(self, run: Pass, start: int, stop: int) -> None:
+        super()._done(run, start, stop)
+        if self.budget is None or self.budget.device.type == 'cpu':
+            self._trim()
+
+    def _trim(self) -> None:
+        allowed = self.storage.held + KEPT * self.chunk
+        if used_bytes(CPU) > self._before + allowed:
+            trim_memory()
+            # what is left is in use, and no reason to ask again after each strip
+            self._before = max(self._before, used_bytes(CPU) - allowed)
 
     @torch.no_grad()
     def gather(self, rows: Rows) -> torch.Tensor:

@@ -28,17 +28,17 @@ def sum_gradients(parameters: Iterable[nn.Parameter], mesh: Mesh) -> None:
         return
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     _fill(parameters, world)
-    bucket: list[torch.Tensor] = []
+    bucket: list[nn.Parameter] = []
     for parameter in parameters:
         if parameter.grad is None:
             continue
         if bucket and (
-            sum(grad.numel() for grad in bucket) + parameter.grad.numel() > BUCKET
-            or bucket[0].dtype != parameter.grad.dtype
+            sum(other.numel() for other in bucket) + parameter.numel() > BUCKET
+            or bucket[0].grad.dtype != parameter.grad.dtype
         ):
             _sum(bucket, mesh, world)
             bucket = []
-        bucket.append(parameter.grad)
+        bucket.append(parameter)
     if bucket:
         _sum(bucket, mesh, world)
 
@@ -53,7 +53,11 @@ def _fill(parameters: list[nn.Parameter], world: Mesh) -> None:
             parameter.grad = torch.zeros_like(parameter)
 
 
-def _sum(bucket: list[torch.Tensor], mesh: Mesh, world: Mesh) -> None:
-    total = world.add(torch.cat([grad.flatten() for grad in bucket]), 'gradient') / mesh.replicas
-    for grad, part in zip(bucket, total.split([grad.numel() for grad in bucket])):
-        grad.copy_(part.view_as(grad))
+def _sum(bucket: list[nn.Parameter], mesh: Mesh, world: Mesh) -> None:
+    """Give these parameters views of one tensor of sums as gradients."""
+    total = torch.cat([parameter.grad.flatten() for parameter in bucket])
+    world.add_into(total, 'gradient')
+    if mesh.replicas > 1:
+        total /= mesh.replicas
+    for parameter, part in zip(bucket, total.split([parameter.numel() for parameter in bucket])):
+        parameter.grad = part.view_as(parameter)

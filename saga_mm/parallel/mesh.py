@@ -5,20 +5,22 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed._functional_collectives as functional
+import torch.distributed._functional_collectives
 
 from saga_mm.errors import SagaError, SharedError
 
 from .peers import Peers
 from .process import patience, this_process
 
+# what ``_functional_collectives`` calls, without its wrapper of tensors, which takes as long as a small exchange
+FUNCTIONAL = torch.ops._c10d_functional
 # of gloo and NCCL, whose errors have no class of their own everywhere
 LOST = ('gloo', 'NCCL', 'Connection closed by peer', 'Connection reset by peer', 'Socket Timeout', 'ProcessGroup')
 
@@ -106,20 +108,31 @@ class Mesh:
         self.sent[what] += (x.shape[0] - own) * x[:1].nbytes if x.shape[0] else 0
         if self.group is None:
             return x.clone()
-        return self._wait(functional.all_to_all_single(x.contiguous(), list(take), list(give), self.group))
+        group = self.group.group_name
+        return self._wait(FUNCTIONAL.all_to_all_single, x.contiguous(), list(take), list(give), group)
 
     def add(self, x: torch.Tensor, what: str) -> torch.Tensor:
         """As :meth:`total`, without gradients."""
+        self._count_sum(x, what)
+        if self.group is None:
+            return x.clone()
+        return self._wait(FUNCTIONAL.all_reduce, x.contiguous(), 'sum', self.group.group_name)
+
+    def add_into(self, x: torch.Tensor, what: str) -> None:
+        """As :meth:`add`, in place, for what is large."""
+        if self.group is None:
+            return
+        self._count_sum(x, what)
+        self._wait(FUNCTIONAL.all_reduce_, x, 'sum', self.group.group_name)
+
+    def _count_sum(self, x: torch.Tensor, what: str) -> None:
         self.calls += 1
         # what a ring sends
         self.sent[what] += 2 * x.nbytes * (self.bands - 1) // self.bands
-        if self.group is None:
-            return x.clone()
-        return self._wait(functional.all_reduce(x, 'sum', self.group))
 
-    def _wait(self, x: torch.Tensor) -> torch.Tensor:
+    def _wait(self, collective: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
         try:
-            return functional.wait_tensor(x)
+            return FUNCTIONAL.wait_tensor(collective(*args))
         except RuntimeError as error:
             raise _lost(self.name, error) from error
 

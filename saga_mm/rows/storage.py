@@ -192,10 +192,11 @@ class Storage:
 
     Attributes:
         filed: Bytes of all maps that went to scratch files so far.
+        held: Bytes of the maps that are in memory now.
     """
 
     def __init__(self, memory: float = math.inf, folder: str | Path | None = None) -> None:
-        self.free, self.folder, self.filed = memory, folder, 0
+        self.free, self.folder, self.filed, self.held = memory, folder, 0, 0
 
     def fits(self, rows: Rows) -> bool:
         """Whether there is memory for a second map like one in memory."""
@@ -209,10 +210,10 @@ class Storage:
             self.filed += size
             return FileRows(like, height, width, self.folder)
         rows = MemoryRows(like.new_empty(shape))
-        self.free -= size
+        self.free, self.held = self.free - size, self.held + size
         # the memory counts as free again as soon as no step reads the map any more
         weakref.finalize(rows, self._give_back, size)
         return rows
 
     def _give_back(self, size: int) -> None:
-        self.free += size
+        self.free, self.held = self.free + size, self.held - size

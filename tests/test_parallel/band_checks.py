@@ -1,4 +1,7 @@
-"""What several processes do together, against one process: each check runs on all of them with the same seed."""
+"""What several processes do together, against one process: each check runs on all of them with the same seed.
+
+What one process computes for comparison is computed once: each process does some cases, and tells the others.
+"""
 
 import functools
 import tempfile
@@ -6,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +39,8 @@ from saga_mm.tasks.segmentation.bands import segment_bands
 from saga_mm.tasks.segmentation.prediction import SegmentationWriter
 from saga_mm.tasks.segmentation.strips import segment_strips
 
+# numbers of processes
+WORLDS = (2, 3, 4)
 CHECKS: dict[str, Callable[[Mesh], None]] = {}
 # those after which the processes are no use to each other
 LAST: dict[str, Callable[[Mesh], None]] = {}
@@ -87,6 +93,16 @@ def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
     return function
 
 
+def only(*worlds: int) -> Callable[[Callable], Callable]:
+    """Mark a check that runs on these numbers of processes alone; put it below :func:`check`."""
+
+    def mark(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
+        function.worlds = worlds
+        return function
+
+    return mark
+
+
 def lively(net: nn.Module) -> nn.Module:
     """Every branch counts, those that start at zero too."""
     torch.manual_seed(0)
@@ -104,8 +120,17 @@ def image_rows(x: torch.Tensor) -> ImageRows:
 
 
 def some(mesh: Mesh, cases: list) -> list:
-    """All cases on three processes, and every fourth on others: they take time."""
-    return cases if mesh.bands == 3 else cases[mesh.bands % 3 :: 4]
+    """Of all cases those for this number of processes: half of them for three, a quarter for two and for four."""
+    if mesh.bands == 3:
+        return [case for i, case in enumerate(cases) if i % 4 in (0, 3)]
+    return cases[mesh.bands % 3 :: 4]
+
+
+def shared(mesh: Mesh, cases: list, compute: Callable[[Any], Any]) -> list:
+    """What ``compute`` gives for each case, each computed by one process."""
+    own = {i: compute(case) for i, case in enumerate(cases) if i % mesh.bands == mesh.index}
+    told = gather_objects(mesh, own)
+    return [told[i % mesh.bands][i] for i in range(len(cases))]
 
 
 def shares_of(mesh: Mesh) -> list[float]:
@@ -113,47 +138,47 @@ def shares_of(mesh: Mesh) -> list[float]:
 
 
 @torch.no_grad()
-def compare_backbone(net: nn.Module, x: torch.Tensor, runner: BandRunner) -> None:
-    whole = net(x)
-    for rows, expected in zip(net.forward_rows(image_rows(x), runner), whole, strict=True):
-        runner.prepare(rows)
-        start, stop = runner.bands.own(rows.height)
-        assert 0 < stop - start < rows.height
-        out = rows.plane(start, stop)
-        assert (out - expected[:, :, start:stop]).abs().max() <= 1e-9 * expected.abs().max()
-        assert torch.allclose(runner.gather(rows), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+def compare_backbones(mesh: Mesh, x: torch.Tensor, nets: dict[str, nn.Module], runners: list[BandRunner]) -> None:
+    wholes = shared(mesh, list(nets.values()), lambda net: net(x))
+    for (name, net), runner, whole in zip(nets.items(), runners, wholes, strict=True):
+        try:
+            for rows, expected in zip(net.forward_rows(image_rows(x), runner), whole, strict=True):
+                runner.prepare(rows)
+                start, stop = runner.bands.own(rows.height)
+                assert 0 < stop - start < rows.height
+                out, least = rows.plane(start, stop), 1e-9 * float(expected.abs().max())
+                assert (out - expected[:, :, start:stop]).abs().max() <= least
+                assert torch.allclose(runner.gather(rows), expected, rtol=1e-9, atol=least)
+        except Exception as error:
+            raise AssertionError(name) from error
 
 
 @check
 def all_hosts_and_mixers(mesh: Mesh) -> None:
     x = torch.randn(1, 3, 75, 41, dtype=torch.float64)
-    for number, (host, attention) in enumerate(some(mesh, list(product(HOSTS, MIXERS)))):
-        net = lively(HOSTS[host](attention=attention, out_indices=(0, 1)))
-        bands = Bands(mesh, 75, 8, shares_of(mesh) if number % 2 else None)
-        try:
-            compare_backbone(net, x, BandRunner(bands, RowRunner(Storage(0 if number % 2 else 1e9), rows=3)))
-        except Exception as error:
-            raise AssertionError(f'{host} with {attention}') from error
+    cases = some(mesh, list(product(HOSTS, MIXERS)))
+    nets = {f'{host} with {mixer}': lively(HOSTS[host](attention=mixer, out_indices=(0, 1))) for host, mixer in cases}
+    even, uneven = Bands(mesh, 75, 8), Bands(mesh, 75, 8, shares_of(mesh))
+    runners = [
+        BandRunner(uneven if number % 2 else even, RowRunner(Storage(0 if number % 2 else 1e9), rows=3))
+        for number in range(len(cases))
+    ]
+    compare_backbones(mesh, x, nets, runners)
 
 
 @check
 def options_of_mixers(mesh: Mesh) -> None:
-    x = torch.randn(2, 3, 120, 22, dtype=torch.float64)
-    for attention in some(mesh, OPTIONS):
-        net = lively(HOSTS['PVTv2'](attention=attention, out_indices=(0, 1)))
-        try:
-            compare_backbone(net, x, BandRunner(Bands(mesh, 120, 8, shares_of(mesh)), RowRunner(rows=2)))
-        except Exception as error:
-            raise AssertionError(attention) from error
+    x, bands = torch.randn(2, 3, 120, 22, dtype=torch.float64), Bands(mesh, 120, 8, shares_of(mesh))
+    nets = {str(mixer): lively(HOSTS['PVTv2'](attention=mixer, out_indices=(0, 1))) for mixer in some(mesh, OPTIONS)}
+    compare_backbones(mesh, x, nets, [BandRunner(bands, RowRunner(rows=2)) for _ in nets])
 
 
 @check
 def a_band_lower_than_the_halo(mesh: Mesh) -> None:
     net = lively(HOSTS['RAVLT'](attention='saga', out_indices=(0, 1)))
     # one row of the coarse map each: the halo reaches beyond the neighbour
-    compare_backbone(
-        net, torch.randn(1, 3, 8 * mesh.bands, 17, dtype=torch.float64), BandRunner(Bands(mesh, 8 * mesh.bands, 8))
-    )
+    x = torch.randn(1, 3, 8 * mesh.bands, 17, dtype=torch.float64)
+    compare_backbones(mesh, x, {'RAVLT': net}, [BandRunner(Bands(mesh, 8 * mesh.bands, 8))])
 
 
 @functools.cache
@@ -168,10 +193,12 @@ def segmentor(name: str) -> nn.Module:
 
 @check
 def segmentors(mesh: Mesh) -> None:
-    for name in some(mesh, list(SEGMENTORS)):
-        model, x = segmentor(name), torch.randn(1, 3, 141, 75, dtype=torch.float64)
+    x, names = torch.randn(1, 3, 141, 75, dtype=torch.float64), some(mesh, list(SEGMENTORS))
+    models = [segmentor(name) for name in names]
+    with torch.no_grad():
+        wholes = shared(mesh, models, lambda model: model.decode_head(model.extract_feat(x)))
+    for name, model, whole in zip(names, models, wholes):
         with torch.no_grad():
-            whole = model.decode_head(model.extract_feat(x))
             runner = BandRunner(Bands(mesh, 141, 32, shares_of(mesh)), RowRunner(Storage(2e4), rows=3))
             scores = segment_rows(model, image_rows(x), runner)
             runner.prepare(scores)
@@ -181,6 +208,7 @@ def segmentors(mesh: Mesh) -> None:
 
 
 @check
+@only(2, 3)
 def labels_of_a_picture(mesh: Mesh) -> None:
     model = segmentor('semantic-saga-fpn').float()
     image = np.random.default_rng(0).integers(0, 256, (141, 118, 3), dtype=np.uint8)
@@ -197,6 +225,7 @@ def labels_of_a_picture(mesh: Mesh) -> None:
 
 
 @check
+@only(1, 4)
 def a_picture_written_together(mesh: Mesh) -> None:
     model = segmentor('semantic-saga-fpn').float()
     palette = [[i, i, i] for i in range(5)]
@@ -236,7 +265,9 @@ def counted_bytes_are_sent(mesh: Mesh) -> None:
         net.forward_rows(image_rows(x), BandRunner(Bands(mesh, 96, 8)))
     waited, sent = mesh.calls - calls, {what: mesh.sent[what] - before[what] for what in ('state', 'halo')}
     halos = mesh.total(torch.tensor([float(sent['halo'])]), 'test')
-    count = count_bytes(net, net.forward_rows, (96, 40), mesh.bands, unit=8)
+    # each process counts what all of them send: one is enough
+    own = count_bytes(net, net.forward_rows, (96, 40), mesh.bands, unit=8) if mesh.index == 0 else None
+    count = gather_objects(mesh, own)[0]
     assert (sent['state'] * mesh.bands, int(halos), waited) == (count.states, count.halos, count.calls)
 
 
@@ -268,6 +299,7 @@ def enhancers(mesh: Mesh) -> None:
 
 
 @check
+@only(2, 3)
 def a_photograph_enhanced_together(mesh: Mesh) -> None:
     model = lively(LowLightEnhancer(backbone=UNET, exposure=dict(type='saga_mm.Exposure'))).float()
     budget = MemoryBudget.of(model)

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from band_checks import PVT_CFG, UPER
+from band_checks import PVT_CFG, UPER, only
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
@@ -29,6 +29,7 @@ def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 @check
+@only(4)
 def losses_of_one_process_with_the_whole_batch(mesh: Mesh) -> None:
     cfg = dict(type='EncoderDecoder', backbone=dict(PVT_CFG, drop_path_rate=0.0), decode_head=UPER)
     model = build_segmentor(dict(cfg, test_cfg=ConfigDict(mode='whole'))).double().train()

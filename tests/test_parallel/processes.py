@@ -1,4 +1,4 @@
-"""Runs checks on 2, 3 and 4 processes, forked from one that has imported everything: ``processes.py FOLDER``."""
+"""Runs checks on 1, 2, 3 and 4 processes, forked from one that has imported everything: ``processes.py FOLDER``."""
 
 import json
 import os
@@ -13,49 +13,69 @@ from mmseg.utils import register_all_modules
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from band_checks import CHECKS, LAST
+from band_checks import CHECKS, LAST, WORLDS
 from data_checks import CHECKS as DATA_CHECKS
 from train_checks import CHECKS as TRAIN_CHECKS
 
-from saga_mm.parallel import make_mesh
+from saga_mm.parallel import Mesh, make_mesh
 
 CHECKS.update(TRAIN_CHECKS | DATA_CHECKS)
-WORLDS = (2, 3, 4)
 PATIENCE = 20
+# what a single process does of itself; the first of them before others are forked, which then need not import for it
+ALONE = [
+    'a_picture_written_together',
+    'counted_bytes_are_sent',
+    'segmentors',
+    'enhancers',
+    'gradients_of_padded_pictures',
+    'gradients_of_segmentors',
+    'gradients_of_enhancers',
+]
+FIRST = 2
 
 
-def run(rank: int, world: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', store=dist.FileStore(str(folder / f'store{world}'), world), rank=rank, world_size=world
-    )
-    mesh, outcomes = make_mesh(timeout=PATIENCE), {}
-    for name, check in [*CHECKS.items(), *LAST.items()]:
+def names_of(world: int) -> list[str]:
+    """The checks for so many processes."""
+    if world == 1:
+        return ALONE
+    return [name for name, check in CHECKS.items() if world in getattr(check, 'worlds', WORLDS)] + list(LAST)
+
+
+def run(names: list[str], mesh: Mesh, path: Path, outcomes: dict[str, str | None]) -> None:
+    for name in names:
         torch.manual_seed(0)
         try:
-            check(mesh)
+            (CHECKS | LAST)[name](mesh)
             outcomes[name] = None
         except BaseException:
             outcomes[name] = traceback.format_exc()
-        (folder / f'{world}-{rank}.json').write_text(json.dumps(outcomes))
+        path.write_text(json.dumps(outcomes))
+
+
+def start(rank: int, world: int, folder: Path) -> int:
+    """Fork one process."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        store = dist.FileStore(str(folder / f'store{world}'), world)
+        dist.init_process_group('gloo', store=store, rank=rank, world_size=world)
+        run(names_of(world), make_mesh(timeout=PATIENCE), folder / f'{world}-{rank}.json', {})
+    finally:
+        os._exit(0)
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    # each process would import it, and torch._dynamo, by itself; nothing is computed before they are forked
+    folder, outcomes = Path(sys.argv[1]), {}
+    # no threads before processes are forked
+    torch.set_num_threads(1)
+    # each process would import it, and torch._dynamo, by itself
     register_all_modules()
+    run(ALONE[:FIRST], Mesh(), folder / '1-0.json', outcomes)
     for world in WORLDS:
-        children = []
-        for rank in range(world):
-            child = os.fork()
-            if not child:
-                try:
-                    run(rank, world, folder)
-                finally:
-                    os._exit(0)
-            children.append(child)
-        for child in children:
+        for child in [start(rank, world, folder) for rank in range(world)]:
             os.waitpid(child, 0)
+    run(ALONE[FIRST:], Mesh(), folder / '1-0.json', outcomes)
 
 
 if __name__ == '__main__':

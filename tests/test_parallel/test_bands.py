@@ -1,4 +1,4 @@
-"""One image over 2, 3 and 4 processes: the same numbers as in one; see ``band_checks.py``."""
+"""One image over 1, 2, 3 and 4 processes: the same numbers as in one; see ``band_checks.py``."""
 
 import json
 import runpy
@@ -14,14 +14,7 @@ from saga_mm.parallel import Bands, Mesh, make_mesh
 HERE = Path(__file__).parent
 PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
 
-ALONE = [
-    'segmentors',
-    'enhancers',
-    'a_picture_written_together',
-    'gradients_of_padded_pictures',
-    'gradients_of_segmentors',
-    'gradients_of_enhancers',
-]
+NAMES = {world: PROCESSES['names_of'](world) for world in (1, *PROCESSES['WORLDS'])}
 
 
 @pytest.fixture(scope='module')
@@ -32,16 +25,14 @@ def outcomes(tmp_path_factory):
     return {path.stem: json.loads(path.read_text()) for path in folder.glob('*.json')}
 
 
-@pytest.mark.parametrize('world', PROCESSES['WORLDS'])
-@pytest.mark.parametrize('name', [*PROCESSES['CHECKS'], *PROCESSES['LAST']])
+@pytest.mark.parametrize(('name', 'world'), [(name, world) for world, names in NAMES.items() for name in names])
 def test_processes_together(name, world, outcomes):
     for rank in range(world):
         assert outcomes[f'{world}-{rank}'].get(name, 'did not run') is None, outcomes[f'{world}-{rank}'].get(name)
 
 
-@pytest.mark.parametrize('name', ALONE)
-def test_one_process_by_itself(name):
-    PROCESSES['CHECKS'][name](Mesh())
+def test_each_check_runs_on_some_number_of_processes():
+    assert {name for names in NAMES.values() for name in names} == {*PROCESSES['CHECKS'], *PROCESSES['LAST']}
 
 
 def test_without_processes_a_mesh_is_one_band():

@@ -1,7 +1,9 @@
 """Training with an image over several processes: losses and all gradients of one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from band_checks import (
@@ -16,7 +18,9 @@ from band_checks import (
     UNET,
     UPER,
     image_rows,
+    only,
     refused,
+    shared,
     shares_of,
     some,
 )
@@ -80,117 +84,126 @@ def take_gradients(net: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def compare(net: nn.Module, mesh: Mesh, whole: Callable[[], dict], banded: Callable[[], dict]) -> None:
-    """Losses, accuracy, gradients and running statistics of both, from the same seed."""
-    before = {name: value.clone() for name, value in net.named_buffers()}
+class Case(NamedTuple):
+    """Losses of a model that is run whole, and of one that is run in bands; both are summed and differentiated."""
+
+    name: str
+    net: nn.Module
+    whole: Callable[[], dict]
+    banded: Callable[[], dict]
+
+
+def expected_of(case: Case) -> tuple[dict, dict, dict]:
+    """Losses, gradients and running statistics of the whole model, which is left as it was."""
+    before = {name: value.clone() for name, value in case.net.named_buffers()}
     torch.manual_seed(1)
-    expected = whole()
-    sum(loss.sum() for name, loss in expected.items() if 'loss' in name).backward()
-    gradients, moved = take_gradients(net), {name: value.clone() for name, value in net.named_buffers()}
-    for name, value in net.named_buffers():
+    losses = case.whole()
+    sum(loss.sum() for name, loss in losses.items() if 'loss' in name).backward()
+    moved = {name: value.clone() for name, value in case.net.named_buffers()}
+    for name, value in case.net.named_buffers():
         value.copy_(before[name])
+    return {name: loss.detach() for name, loss in losses.items()}, take_gradients(case.net), moved
+
+
+def compare(mesh: Mesh, cases: list[Case]) -> None:
+    """Losses, accuracy, gradients and running statistics of both, from the same seed."""
+    for case, expected in zip(cases, shared(mesh, cases, expected_of)):
+        try:
+            compare_one(mesh, case, *expected)
+        except Exception as error:
+            raise AssertionError(case.name) from error
+
+
+def compare_one(mesh: Mesh, case: Case, expected: dict, gradients: dict, moved: dict) -> None:
     torch.manual_seed(1)
-    losses = banded()
+    losses = case.banded()
     assert losses.keys() == expected.keys()
     for name, loss in losses.items():
         assert torch.allclose(loss, expected[name].to(loss), rtol=1e-9 if 'loss' in name else 1e-5), name
     sum(loss.sum() for name, loss in losses.items() if 'loss' in name).backward()
-    sum_gradients(net.parameters(), mesh)
-    found = take_gradients(net)
+    sum_gradients(case.net.parameters(), mesh)
+    found = take_gradients(case.net)
     assert found.keys() == gradients.keys()
     most = max(float(gradient.abs().max()) for gradient in gradients.values())
     for name, gradient in gradients.items():
         assert (found[name] - gradient).abs().max() <= 1e-9 * max(float(gradient.abs().max()), 1e-3 * most), name
-    for name, value in net.named_buffers():
+    for name, value in case.net.named_buffers():
         assert torch.allclose(value.double(), moved[name].double(), rtol=1e-9, atol=1e-12), name
 
 
 @check
 def gradients_of_segmentors(mesh: Mesh) -> None:
-    height = 141
+    height, cases = 141, []
     for number, (name, (backbone, neck, head, aux)) in enumerate(some(mesh, list(SEGMENTORS.items()))):
         cfg = dict(type='EncoderDecoder', backbone=backbone, neck=neck, decode_head=head, auxiliary_head=aux)
         model = shaken(build_segmentor(dict(cfg, test_cfg=ConfigDict(mode='whole'))))
         images, labels = torch.randn(2, 3, height, 50, dtype=torch.float64), torch.randint(0, 5, (2, height, 50))
         labels[:, 60:100, 5:30] = 255
         samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
-        trainer = BandTrainer(Bands(mesh, height, 32, shares_of(mesh)), recompute=number % 2 == 0)
-        try:
-            compare(
-                model,
-                mesh,
-                lambda model=model, samples=samples, images=images: model.loss(images, samples),
-                lambda model=model, images=images, labels=labels, trainer=trainer: segmentor_losses(
-                    model, images, labels, trainer
-                ),
-            )
-        except Exception as error:
-            raise AssertionError(name) from error
+        recompute = (number + mesh.bands) % 2 == 0
+        trainer = BandTrainer(Bands(mesh, height, 32, shares_of(mesh)), recompute)
+        banded = partial(segmentor_losses, model, images, labels, trainer)
+        cases.append(Case(name, model, partial(model.loss, images, samples), banded))
+    compare(mesh, cases)
 
 
 @check
 def gradients_of_enhancers(mesh: Mesh) -> None:
     images, targets = torch.rand(2, 3, 75, 42, dtype=torch.float64), torch.rand(2, 3, 75, 42, dtype=torch.float64)
     near = [dict(type='saga_mm.CharbonnierLoss'), dict(type='saga_mm.CharbonnierLoss', eps=0.1, loss_weight=0.2)]
-    far = [near[0], dict(type='saga_mm.SSIMLoss')]
+    far, cases = [near[0], dict(type='saga_mm.SSIMLoss')], []
+    samples = [SegDataSample(metainfo={}) for _ in targets]
+    for sample, target in zip(samples, targets):
+        sample.set_field(target, 'gt_img')
     for attention, losses in some(mesh, [('saga', near), ('rala', far), (dict(type='softmax', sr_ratio=2), near)]):
         model = shaken(LowLightEnhancer(dict(UNET, attention=attention), losses=losses, exposure=EXPOSURE))
-        samples = [SegDataSample(metainfo={}) for _ in targets]
-        for sample, target in zip(samples, targets):
-            sample.set_field(target, 'gt_img')
         trainer = BandTrainer(Bands(mesh, 80, 8, shares_of(mesh)))
-        compare(
-            model,
-            mesh,
-            lambda model=model, samples=samples: model(images, samples, 'loss'),
-            lambda model=model, trainer=trainer: enhancer_losses(model, images, targets, trainer),
-        )
+        banded = partial(enhancer_losses, model, images, targets, trainer)
+        cases.append(Case(str(attention), model, partial(model, images, samples, 'loss'), banded))
+    compare(mesh, cases)
+
+
+def in_sines(maps: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f'loss{i}': out.sin().mean() for i, out in enumerate(maps)}
 
 
 @check
 def gradients_of_hosts(mesh: Mesh) -> None:
-    x = torch.randn(1, 3, 75, 41, dtype=torch.float64)
+    x, cases = torch.randn(1, 3, 75, 41, dtype=torch.float64), []
     for host, attention in some(mesh, HOSTS_AND_MIXERS):
         net = shaken(HOSTS[host](attention=attention, out_indices=(0, 1), drop_path_rate=0.0))
         trainer = BandTrainer(Bands(mesh, 75, 8, shares_of(mesh)))
 
-        def whole(net=net) -> dict:
-            return {f'loss{i}': out.sin().mean() for i, out in enumerate(net(x))}
-
         def banded(net=net, trainer=trainer) -> dict:
-            outs = [gather_map(rows, trainer).sin().mean() for rows in net.forward_rows(image_rows(x), trainer)]
-            return {f'loss{i}': in_part(out, mesh) for i, out in enumerate(outs)}
+            outs = in_sines(gather_map(rows, trainer) for rows in net.forward_rows(image_rows(x), trainer))
+            return {name: in_part(loss, mesh) for name, loss in outs.items()}
 
-        try:
-            compare(net, mesh, whole, banded)
-        except Exception as error:
-            raise AssertionError(f'{host} with {attention}') from error
+        cases.append(Case(f'{host} with {attention}', net, lambda net=net: in_sines(net(x)), banded))
+    compare(mesh, cases)
 
 
 @check
 def maps_of_detectors(mesh: Mesh) -> None:
     from mmdet.models.necks import FPN as DetectionFPN
 
-    x = torch.randn(1, 3, 141, 60, dtype=torch.float64)
+    x, cases = torch.randn(1, 3, 141, 60, dtype=torch.float64), []
     options = dict(in_channels=[8, 16, 24, 32], out_channels=8, num_outs=5)
-    for neck in (DetectionFPN(**options), DetectionFPN(**options, add_extra_convs='on_output')):
+    for extra in some(mesh, [False, 'on_output']):
         backbone = MODELS.build(dict(PVT_CFG, drop_path_rate=0.0))
-        net = shaken(nn.ModuleDict({'backbone': backbone, 'neck': neck}))
+        net = shaken(nn.ModuleDict({'backbone': backbone, 'neck': DetectionFPN(**options, add_extra_convs=extra)}))
         trainer = BandTrainer(Bands(mesh, 141, 32, shares_of(mesh)))
-
-        def whole(net=net) -> dict:
-            return {f'loss{i}': out.sin().mean() for i, out in enumerate(net['neck'](net['backbone'](x)))}
 
         def banded(net=net, trainer=trainer) -> dict:
             model = SimpleNamespace(backbone=net['backbone'], neck=net['neck'])
-            return {
-                f'loss{i}': in_part(out.sin().mean(), mesh) for i, out in enumerate(detector_maps(model, x, trainer))
-            }
+            outs = in_sines(detector_maps(model, x, trainer))
+            return {name: in_part(loss, mesh) for name, loss in outs.items()}
 
-        compare(net, mesh, whole, banded)
+        cases.append(Case(str(extra), net, lambda net=net: in_sines(net['neck'](net['backbone'](x))), banded))
+    compare(mesh, cases)
 
 
 @check
+@only(1, 2, 4)
 def gradients_of_padded_pictures(mesh: Mesh) -> None:
     """Pictures of several sizes in a batch: as in ordinary training, where they are run by size."""
     cfg = dict(type='EncoderDecoder', backbone=dict(PVT_CFG, drop_path_rate=0.0), decode_head=UPER)
@@ -204,12 +217,8 @@ def gradients_of_padded_pictures(mesh: Mesh) -> None:
     for sample, size in zip(samples, sizes):
         sample.set_metainfo({'img_shape': size})
     trainer = BandTrainer(Bands(mesh, 141, 32, shares_of(mesh)))
-    compare(
-        model,
-        mesh,
-        lambda: model(images, samples, mode='loss'),
-        lambda: segmentor_losses(model, images, labels, trainer, sizes),
-    )
+    banded = partial(segmentor_losses, model, images, labels, trainer, sizes)
+    compare(mesh, [Case('padded', model, partial(model, images, samples, mode='loss'), banded)])
 
 
 def in_part(loss: torch.Tensor, mesh: Mesh) -> torch.Tensor:
@@ -218,6 +227,7 @@ def in_part(loss: torch.Tensor, mesh: Mesh) -> torch.Tensor:
 
 
 @check
+@only(2)
 def losses_that_need_whole_images_are_refused(mesh: Mesh) -> None:
     head = dict(UPER, loss_decode=dict(type='DiceLoss'))
     model = build_segmentor(dict(type='EncoderDecoder', backbone=PVT_CFG, decode_head=head)).double().train()
