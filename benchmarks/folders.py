@@ -118,7 +118,7 @@ class Killing:
 
     def _look(self) -> None:
         """Note which results are there, by what changes when a file is written again."""
-        entries = [entry for entry in os.scandir(self.out) if entry.is_file()] if self.out.is_dir() else []
+        entries = [one for one in os.scandir(self.out) if one.name.endswith('.png')] if self.out.is_dir() else []
         found = {entry.name: [entry.inode(), entry.stat().st_mtime_ns] for entry in entries}
         self.again = sorted(
             {*self.again, *(name for name, stamp in found.items() if self.seen.get(name, stamp) != stamp)}
