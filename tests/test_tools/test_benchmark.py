@@ -5,15 +5,14 @@ import pytest
 
 @pytest.mark.slow
 def test_time_and_memory(tmp_path, run_here):
-    words = ('backbone', '--sizes', '64x96', '--backbones', 'pvt_v2_b0', '--only', 'fused,saga')
+    words = ('backbone', '--sizes', '64x96', '--backbones', 'pvt_v2_b0', '--only', 'saga')
     words = (*words, '--repeats', 2, '--min-seconds', 0, '--threads', 1, '--out', tmp_path / 'found')
     # memory is measured in processes of their own
     out, err, status = run_here('benchmark.py', *words)
     assert not status and 'Traceback' not in err
     found = json.loads((tmp_path / 'found' / 'benchmark.json').read_text())
-    fused, saga = found['rows']
-    assert [len(row['samples']) for row in found['rows']] == [2, 2] and found['machine']['threads'] == 1
-    assert fused['peak_bytes'] > 0
+    (saga,) = found['rows']
+    assert len(saga['samples']) == 2 and found['machine']['threads'] == 1
     # some of what the trace counts is left from the run before
     assert saga['peak_bytes'] > saga['live_bytes'] / 4
     assert '### pvt_v2_b0, 64 x 96' in out and '| saga |' in out

@@ -1,4 +1,4 @@
-"""PVTv2 as a host: parity with the published models and with mmdet, and what sets it apart."""
+"""PVTv2 as a host: parity with mmdet (with the published models: ``test_loading/test_convert.py``), and the rest."""
 
 import pytest
 import torch
@@ -15,15 +15,6 @@ SMALL = {
     'mlp_ratios': (2, 2, 2, 2),
     'sr_ratios': (8, 4, 2, 1),
 }
-
-
-@pytest.mark.parametrize('name', ['pvt_v2_b0', 'flatten_pvt_v2_b0'])
-def test_equals_the_published_model(golden, name):
-    case = golden(name)
-    net = create_backbone(name).eval()
-    net.load_state_dict(pvt_v2.published_state(case.state))
-    errors = case.errors(net, case.outputs)
-    assert len(errors) == 5 and max(errors.values()) < 1e-5, errors
 
 
 @pytest.mark.parametrize('size', [(224, 224), (96, 160)])

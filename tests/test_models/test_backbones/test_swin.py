@@ -1,4 +1,4 @@
-"""Swin as a host: parity with the published models and with mmdet; and every variant of both, and of CSwin, trains."""
+"""Swin: parity with mmdet; each variant of both, and of CSwin, trains. See ``test_loading/test_convert.py``."""
 
 import re
 
@@ -12,14 +12,6 @@ from saga_mm.models.backbones.blocks import DropPath
 from saga_mm.models.backbones.swin import VARIANTS, published_state
 
 SMALL = {'embed_dims': (8, 16, 24, 32), 'depths': (1, 2, 2, 1), 'num_heads': (1, 2, 3, 4)}
-
-
-def test_equals_the_published_model(golden):
-    case = golden('flatten_swin_t')
-    net = create_backbone('flatten_swin_tiny', out_indices=(3,)).eval()
-    net.load_state_dict(published_state(case.state))
-    errors = case.errors(net, case.outputs)
-    assert len(errors) == 5 and max(errors.values()) < 1e-5, errors
 
 
 @pytest.mark.parametrize(
