@@ -1,6 +1,7 @@
 """The campaign's own parts: how outcomes are told apart, and how files are changed."""
 
 import os
+import select
 import signal
 from pathlib import Path
 from random import Random
@@ -40,9 +41,13 @@ def test_a_process_that_takes_too_long_hangs_and_is_ended():
     number = os.fork()
     if not number:
         os.setsid()
+        # whatever becomes of the test
+        signal.alarm(60)
         os.write(sink, b'started')
         signal.pause()
     os.close(sink)
+    # a process that has no group of its own yet would not be found
+    select.select([source], [], [], 60)
     running = Running(['tool'], number, source, limit=0.2)
     ended = running.wait()
     assert ended.outcome == 'hang' and ended.output == 'started'
