@@ -37,8 +37,7 @@ from mmengine.config import Config
 import {library}.models
 from {library}.registry import MODELS
 
-# operators of this package are imported with it
-assert 'saga_mm' not in sys.modules or hasattr(sys.modules['mmcv._ext'], 'STANDS_IN')
+{before}
 config = Config.fromfile('scratch.py')
 backbone, neck = MODELS.build(config.backbone).eval(), MODELS.build(config.neck)
 with torch.no_grad():
@@ -73,6 +72,8 @@ assert not main(['enhance', '-o', 'night.png'])
 assert not main(['enhance', 'night.png', '-o', 'again.png', '--weights', 'tiny', '--compare'])
 print(saga_mm.__file__)
 """
+# operators of this package are imported with it
+UNTOLD = "assert 'saga_mm' not in sys.modules or hasattr(sys.modules['mmcv._ext'], 'STANDS_IN')"
 WHOLE = """
 import saga_mm
 from pathlib import Path
@@ -135,7 +136,8 @@ def test_wheel_is_complete(wheel: Path):
 
 
 def test_type_is_enough_in_anybodys_config_and_installed_configs_build(installed: Path, scratch: Path):
-    code = ''.join(BUILD.format(library=library) for library in ('mmdet', 'mmseg')) + WHOLE
+    parts = (BUILD.format(library=name, before=before) for name, before in (('mmdet', UNTOLD), ('mmseg', '')))
+    code = ''.join(parts) + WHOLE
     *lines, module = python('-c', code, cwd=scratch, PYTHONPATH=str(installed)).splitlines()
     assert module == 'saga_mm.models.backbones.pvt'
     shapes = [line for line in lines if line.startswith('[(18, 24), (9, 12), (5, 6), (3, 3)')]
