@@ -33,7 +33,7 @@ def build(host, attention='default', **options):
 
 
 @cases
-@pytest.mark.parametrize('size', [(97, 161), (33, 70), (5, 300), (1, 1)], ids=str)
+@pytest.mark.parametrize('size', [(97, 161), (5, 300), (1, 1)], ids=str)
 def test_maps_at_any_size_and_a_gradient_for_every_parameter(host, attention, size):
     net = build(host, attention).eval()
     outs = net(torch.randn(2, 3, *size))
