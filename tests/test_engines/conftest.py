@@ -13,7 +13,8 @@ SMALL = {'embed_dims': (16, 32), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_rat
 # the second block of a stage shifts its windows
 WINDOWS = {'embed_dims': (16, 32), 'depths': (1, 2), 'num_heads': (1, 2)}
 HOSTS: dict[str, Callable[..., nn.Module]] = {
-    'pvt': lambda **kw: PVT({**SMALL, 'sr_ratios': (2, 1)}, pretrain_img_size=32, **kw),
+    # with a block after another one
+    'pvt': lambda **kw: PVT({**SMALL, 'depths': (1, 2), 'sr_ratios': (2, 1)}, pretrain_img_size=32, **kw),
     'pvt_v2': lambda **kw: PVTv2({**SMALL, 'sr_ratios': (2, 1)}, **kw),
     'swin': lambda **kw: Swin(WINDOWS, window_size=3, **kw),
     'cswin': lambda **kw: CSwin(WINDOWS | {'depths': (1, 1)}, stripe_widths=(1, 0), pretrain_img_size=32, **kw),
