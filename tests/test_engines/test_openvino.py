@@ -75,16 +75,16 @@ def test_whole_maps_equal_pytorch(host, warm_cache, name, attention):
     assert engine.reasons == {}
 
 
-def test_a_block_is_read_and_the_next_is_written_in_one_step(host, cache):
-    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=cache)
+def test_a_block_is_read_and_the_next_is_written_in_one_step(host, warm_cache):
+    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=warm_cache)
     run_rows(net, torch.rand(1, 3, 64, 48), engine, 4)
     steps = [key for module in engine._parts.values() for key in module]
     # embedding and first block, of each stage; the two blocks of the second stage; the last block of each stage
     assert sorted('and' in key for key in steps) == [False] * 2 + [True] * 3
 
 
-def test_what_compiled_steps_will_hold_is_estimated_from_weights_and_strips(host, cache):
-    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=cache)
+def test_what_compiled_steps_will_hold_is_estimated_from_weights_and_strips(host, warm_cache):
+    net, engine = host('pvt', 'saga'), OpenVINOEngine(cache=warm_cache)
     parts = net.parts(64, 48)
     before, low = engine.holds(parts), engine.holds(parts, chunk=0)
     weights = sum(weight.nbytes for weight in net.parameters())
@@ -94,12 +94,12 @@ def test_what_compiled_steps_will_hold_is_estimated_from_weights_and_strips(host
     # weights are in use by now, and buffers may be given back
     assert before - engine.holds(parts) == pytest.approx(low - engine.holds(parts, chunk=0))
     assert before - engine.holds(parts) > COPIES * weights
-    assert OpenVINOEngine(cache=cache, patient=True).strip_engine.name == 'openvino'
+    assert OpenVINOEngine(cache=warm_cache, patient=True).strip_engine.name == 'openvino'
 
 
 @pytest.mark.parametrize('maps', [0, 1, 9])
-def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, cache, maps):
-    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=cache)
+def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, warm_cache, maps):
+    net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=warm_cache)
     engine.usual_piece = 0.0
     # the map of the first stage
     runner = RowRunner(Storage(maps * 16 * 10 * 16 * 4), chunk=3 * 10 * 192 * 4.0, engine=engine)
