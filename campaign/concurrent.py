@@ -25,12 +25,12 @@ NAME = 'concurrent'
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
     """Run each kind of company in turn."""
     kinds = list(KINDS.items())
-    for number in range(count):
-        name, meet = kinds[number % len(kinds)]
-        folder = place / str(number)
+    for job in tally.jobs(NAME, count):
+        name, meet = kinds[job.number % len(kinds)]
+        folder = place / str(job.number)
         folder.mkdir()
-        outcome, detail = meet(world, folder, drawn)
-        tally.add(NAME, name, outcome, detail)
+        job.add(name, *meet(world, folder, job.drawn))
+        job.close()
 
 
 def _worst(results: list[Result]) -> tuple[str, str]:

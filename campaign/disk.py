@@ -16,7 +16,7 @@ from random import Random
 from typing import NamedTuple
 
 from campaign.process import Result, limit_files, run
-from campaign.tally import Tally
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, TASKS, World
 from saga_mm.files import is_draft
 
@@ -34,14 +34,14 @@ def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -
         tally.say(
             'full disks are a tmpfs of 8 MB' if disk else 'full disks are RLIMIT_FSIZE, for nothing can be mounted'
         )
-        for number in range(count):
-            tool = tools[number % len(tools)]
-            turn = number // len(tools)
+        for job in tally.jobs(NAME, count):
+            tool, turn = tools[job.number % len(tools)], job.number // len(tools)
             if turn == 1 and disk:
-                _read_only(world, tool, disk, tally)
+                _read_only(world, tool, disk, job)
             else:
-                free = FREE[0] if turn == 0 else drawn.choice(FREE[1:])
-                _full(world, tool, disk or place / f'{number}', free, disk is None, tally)
+                free = FREE[0] if turn == 0 else job.drawn.choice(FREE[1:])
+                _full(world, tool, disk or place / f'{job.number}', free, disk is None, job)
+            job.close()
 
 
 class Tool(NamedTuple):
@@ -115,7 +115,7 @@ def commands(world: World) -> list[Tool]:
     ]
 
 
-def _full(world: World, tool: Tool, disk: Path, free: int, is_limit: bool, tally: Tally) -> None:
+def _full(world: World, tool: Tool, disk: Path, free: int, is_limit: bool, job: Job) -> None:
     earlier = b'an earlier result'
     for path in sorted(disk.rglob('*'), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -133,10 +133,10 @@ def _full(world: World, tool: Tool, disk: Path, free: int, is_limit: bool, tally
     if not is_limit:
         _fill(disk, free)
     result = run(*command, cwd=world.folder(tool.task), prepare=limit_files(free) if is_limit else None)
-    _judge(f'{tool.name}, {free} bytes free', result, target, tally)
+    _judge(f'{tool.name}, {free} bytes free', result, target, job)
 
 
-def _read_only(world: World, tool: Tool, disk: Path, tally: Tally) -> None:
+def _read_only(world: World, tool: Tool, disk: Path, job: Job) -> None:
     target = disk / 'out'
     target.mkdir(exist_ok=True)
     subprocess.run(['mount', '-o', 'remount,ro', disk], check=True)
@@ -147,10 +147,10 @@ def _read_only(world: World, tool: Tool, disk: Path, tally: Tally) -> None:
     outcome = result.outcome
     if outcome == 'right' and tool.name != 'report':
         outcome = 'silent'
-    tally.add(NAME, f'{tool.name}, read-only', outcome, str(result))
+    job.add(f'{tool.name}, read-only', outcome, str(result))
 
 
-def _judge(name: str, result: Result, target: Path, tally: Tally) -> None:
+def _judge(name: str, result: Result, target: Path, job: Job) -> None:
     """A full disk is named, or everything was written; nothing half is left."""
     outcome, detail = result.outcome, str(result)
     left = [path for path in target.rglob('*') if is_draft(path)]
@@ -164,7 +164,7 @@ def _judge(name: str, result: Result, target: Path, tally: Tally) -> None:
     elif outcome == 'clear error' and not any(word in result.output for word in ('MB left', 'No space', 'too large')):
         # report has nothing to read there
         outcome = outcome if name.startswith('report') else 'silent'
-    tally.add(NAME, name, outcome, detail)
+    job.add(name, outcome, detail)
 
 
 @contextmanager

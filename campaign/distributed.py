@@ -16,7 +16,7 @@ from random import Random
 
 from campaign.kills import LENGTH, compare_trainings, state_after_kill
 from campaign.process import Result, Running, start
-from campaign.tally import Tally
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, TASKS, World
 
 COUNT = 12
@@ -31,20 +31,23 @@ NOTICED = 0.2
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
     """Kill trainings of each task, resume them, and compare what they end with."""
     wholes: dict[str, tuple[Path, float]] = {}
-    for number in range(count):
-        task = TASKS[number % len(TASKS)]
+    for job in tally.jobs(NAME, count):
+        task = TASKS[job.number % len(TASKS)]
         if task not in wholes:
             whole = world.copy_data(task, place / f'{task}-whole')
             results = _wait(_start(task, whole))
             if bad := [result for result in results if result.outcome != 'right']:
-                tally.add(NAME, f'{task} uninterrupted', bad[0].outcome, str(bad[0]))
+                job.add(f'{task} uninterrupted', bad[0].outcome, str(bad[0]))
+                job.close()
                 return
             wholes[task] = whole, results[0].seconds
-        folder = world.copy_data(task, place / f'training-{number}')
-        _training(task, folder, wholes[task], drawn, tally)
+        folder = world.copy_data(task, place / f'training-{job.number}')
+        _training(task, folder, wholes[task], job)
+        job.close()
 
 
-def _training(task: str, folder: Path, whole: tuple[Path, float], drawn: Random, tally: Tally) -> None:
+def _training(task: str, folder: Path, whole: tuple[Path, float], job: Job) -> None:
+    drawn = job.drawn
     kills = drawn.choice((1, 1, 2))
     for number in range(kills):
         way = drawn.choice(WAYS)
@@ -56,15 +59,15 @@ def _training(task: str, folder: Path, whole: tuple[Path, float], drawn: Random,
             process.send(signal.SIGTERM if way == 'SIGTERM' or (way == 'one' and index) else signal.SIGKILL)
         worst = _worst(_wait(running), way)
         outcome, detail = worst if worst else state_after_kill(folder / 'work', way == 'SIGTERM')
-        tally.add(NAME, f'{task}, {way}, kill {number + 1} of {kills}', outcome, detail)
+        job.add(f'{task}, {way}, kill {number + 1} of {kills}', outcome, detail)
     results = _wait(_start(task, folder, '--resume'))
     name = f'{task}, resumed after {kills}'
     bad = [result for result in results if result.outcome != 'right']
     if bad:
-        tally.add(NAME, name, bad[0].outcome, str(bad[0]))
+        job.add(name, bad[0].outcome, str(bad[0]))
         return
     difference = compare_trainings(whole[0] / 'work', folder / 'work')
-    tally.add(NAME, name, 'silent' if difference else 'right', difference)
+    job.add(name, 'silent' if difference else 'right', difference)
 
 
 def _start(task: str, folder: Path, *more: str) -> list[Running]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from campaign.process import Result, Running, run, start, together
-from campaign.tally import Tally
+from campaign.process import Result, Running, start, together
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, PREDICTED, TASKS, World
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft
+from saga_mm.images.photo import read_photo
 from saga_mm.loading.checkpoint import load_checkpoint
 
 COUNT = 100
@@ -39,26 +41,39 @@ TIMED = ('time', 'data_time', 'eta', 'memory', 'experiment_name', 'cfg')
 
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
     """Kill trainings of every task, and tools that write pictures."""
-    wholes = {}
-    for task in TASKS:
-        for workers in WORKERS:
-            folder = world.copy_data(task, place / f'{task}-{workers}')
-            result = start_training(task, workers, folder).wait()
-            if result.outcome != 'right':
-                tally.add(NAME, f'{task} uninterrupted', result.outcome, str(result))
-                return
-            wholes[task, workers] = folder, result.seconds
-    left, jobs = max(count - count // 5, 1), []
+    writers = count // 5
+    left, planned = max(count - writers, 1), []
     while left > 0:
-        kills = min(left, drawn.choice((1, 1, 2, 3)))
-        task, workers = list(wholes)[len(jobs) % len(wholes)]
-        folder = place / f'training-{len(jobs)}'
-        jobs.append(
-            _training(world, task, workers, folder, wholes[task, workers], Random(drawn.random()), kills, tally)
-        )
-        left -= kills
-    together(jobs)
-    _kill_writers(world, place, tally, drawn, count // 5)
+        planned.append(min(left, drawn.choice((1, 1, 2, 3))))
+        left -= planned[-1]
+    wholes: dict[tuple[str, int], Whole] = {}
+    together(_jobs(world, place, tally, planned, writers, wholes))
+
+
+class Whole(NamedTuple):
+    """An uninterrupted training."""
+
+    folder: Path
+    seconds: float
+
+
+def _jobs(
+    world: World,
+    place: Path,
+    tally: Tally,
+    planned: list[int],
+    writers: int,
+    wholes: dict[tuple[str, int], Whole],
+) -> Iterator[Generator[Running, Result, None]]:
+    kinds = list(itertools.product(TASKS, WORKERS))
+    (place / 'writers').mkdir()
+    for job in tally.jobs(NAME, len(planned) + writers):
+        if job.number < len(planned):
+            kind = kinds[job.number % len(kinds)]
+            yield job.closing(_training(world, place, job, planned[job.number], *kind, wholes))
+        else:
+            number = job.number - len(planned)
+            yield job.closing(_kill_writer(world, place / 'writers', job, number, number == writers - 1))
 
 
 def start_training(task: str, workers: int, folder: Path, *more: str, prepare: Callable | None = None) -> Running:
@@ -70,15 +85,22 @@ def start_training(task: str, workers: int, folder: Path, *more: str, prepare: C
 
 def _training(
     world: World,
+    place: Path,
+    job: Job,
+    kills: int,
     task: str,
     workers: int,
-    folder: Path,
-    whole: tuple[Path, float],
-    drawn: Random,
-    kills: int,
-    tally: Tally,
+    wholes: dict[tuple[str, int], Whole],
 ) -> Generator[Running, Result, None]:
     """Kill one training some times, resume it each time, and compare what it ends with."""
+    if (task, workers) not in wholes:
+        folder = world.copy_data(task, place / f'whole-{job.number}')
+        result = yield start_training(task, workers, folder)
+        if result.outcome != 'right':
+            job.add(f'{task} uninterrupted', result.outcome, str(result))
+            return
+        wholes[task, workers] = Whole(folder, result.seconds)
+    whole, folder, drawn = wholes[task, workers], place / f'training-{job.number}', job.drawn
     world.copy_data(task, folder)
     for number in range(kills):
         way = drawn.choice(WAYS)
@@ -90,15 +112,15 @@ def _training(
         else:
             sent = getattr(signal, way.split()[0], signal.SIGKILL)
             running = start_training(task, workers, folder, *more)
-            result = yield running.stop_after(drawn.uniform(0.05, whole[1]), sent, way.endswith('all'))
-        tally.add(NAME, name, *_after_kill(folder / 'work', result, way))
+            result = yield running.stop_after(drawn.uniform(0.05, whole.seconds), sent, way.endswith('all'))
+        job.add(name, *_after_kill(folder / 'work', result, way))
     result = yield start_training(task, workers, folder, '--resume')
     name = f'{task}, {workers} workers, resumed after {kills}'
     if result.outcome != 'right':
-        tally.add(NAME, name, result.outcome, str(result))
+        job.add(name, result.outcome, str(result))
         return
-    difference = compare_trainings(whole[0] / 'work', folder / 'work')
-    tally.add(NAME, name, 'silent' if difference else 'right', difference)
+    difference = compare_trainings(whole.folder / 'work', folder / 'work')
+    job.add(name, 'silent' if difference else 'right', difference)
     if not difference:
         shutil.rmtree(folder)
 
@@ -209,33 +231,28 @@ def _difference(first: Any, second: Any, where: str) -> str:
     )
 
 
-def _kill_writers(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
-    """Kill the tools that write pictures, and read what they left under final names."""
-    from saga_mm.images.photo import read_photo
-
-    folder = place / 'writers'
-    folder.mkdir()
-    for number in range(count):
-        out = folder / str(number)
-        if number % 2:
-            words = ['enhance', world.pictures, '-o', out, '--weights', world.weights, '--compare']
-        else:
-            task = drawn.choice(PREDICTED)
-            words = ['predict', CONFIGS[task], world.checkpoint(task), world.pictures, '--out', out]
-        prepare = drawn.choice((killed_in_write(drawn), killed_at_rename(drawn), None))
-        running = start(*words, cwd=folder, prepare=prepare)
-        result = (running.stop_after(drawn.uniform(0.05, 3)) if prepare is None else running).wait()
-        outcome, detail = ('right', '') if result.outcome == 'crash' else (result.outcome, str(result))
-        for path in sorted(out.rglob('*.*')) if out.exists() else ():
-            if is_draft(path) or path.suffix == '.json' or not path.is_file():
-                continue
-            try:
-                read_photo(path)
-            except SagaError as error:
-                outcome, detail = 'silent', f'not whole under its own name: {error}'
-        tally.add(NAME, f'{words[0]} killed', outcome, detail)
-        if number == count - 1:
-            again = run(*words, *(['--overwrite'] if number % 2 else []), cwd=folder)
-            rest = _drafts(out)
-            outcome = again.outcome if not rest else 'silent'
-            tally.add(NAME, f'{words[0]} after a kill', outcome, str(rest[0]) if rest else str(again))
+def _kill_writer(world: World, folder: Path, job: Job, number: int, is_last: bool) -> Generator[Running, Result, None]:
+    """Kill a tool that writes pictures, and read what it left under final names."""
+    out, drawn = folder / str(number), job.drawn
+    if number % 2:
+        words = ['enhance', world.pictures, '-o', out, '--weights', world.weights, '--compare']
+    else:
+        task = drawn.choice(PREDICTED)
+        words = ['predict', CONFIGS[task], world.checkpoint(task), world.pictures, '--out', out]
+    prepare = drawn.choice((killed_in_write(drawn), killed_at_rename(drawn), None))
+    running = start(*words, cwd=folder, prepare=prepare)
+    result = yield running.stop_after(drawn.uniform(0.05, 3)) if prepare is None else running
+    outcome, detail = ('right', '') if result.outcome == 'crash' else (result.outcome, str(result))
+    for path in sorted(out.rglob('*.*')) if out.exists() else ():
+        if is_draft(path) or path.suffix == '.json' or not path.is_file():
+            continue
+        try:
+            read_photo(path)
+        except SagaError as error:
+            outcome, detail = 'silent', f'not whole under its own name: {error}'
+    job.add(f'{words[0]} killed', outcome, detail)
+    if is_last:
+        again = yield start(*words, *(['--overwrite'] if number % 2 else []), cwd=folder)
+        rest = _drafts(out)
+        outcome = again.outcome if not rest else 'silent'
+        job.add(f'{words[0]} after a kill', outcome, str(rest[0]) if rest else str(again))

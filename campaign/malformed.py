@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from campaign.process import Result, Running, start, together
-from campaign.tally import Tally
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, World, require
 from saga_mm.errors import SagaError
 from saga_mm.images.photo import read_photo
@@ -40,6 +40,7 @@ SHARES = {
     'model folder': 0.03,
 }
 BATCH = 28
+PICTURE_TOOLS = ('enhance', 'predict')
 # formats whose parts have checksums
 CHECKED = ('.png', '.pth', '.npz')
 
@@ -78,45 +79,56 @@ def draw_change(drawn: Random, size: int) -> Change:
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
     """Change files of every kind, and give them to the tools that read them."""
     numbers = {kind: max(round(share * count), 1) for kind, share in SHARES.items()}
-    jobs: list[Generator[Running, Result, None]] = []
-    for tool in ('enhance', 'predict'):
-        jobs += list(_picture_jobs(world, place / tool, tool, Random(drawn.random()), numbers[tool], tally))
-    for kind, make in KINDS.items():
-        folder = place / kind
-        folder.mkdir()
-        jobs += [make(world, folder / str(i), Random(drawn.random()), tally) for i in range(numbers[kind])]
-    together(jobs)
+    together(_jobs(world, place, tally, numbers))
 
 
-def _picture_jobs(
-    world: World, place: Path, tool: str, drawn: Random, count: int, tally: Tally
+def _jobs(
+    world: World, place: Path, tally: Tally, numbers: dict[str, int]
 ) -> Iterator[Generator[Running, Result, None]]:
+    """A batch of pictures, or another file, a job."""
+    planned = [(tool, first) for tool in PICTURE_TOOLS for first in range(0, numbers[tool], BATCH)]
+    planned += [(kind, number) for kind in KINDS for number in range(numbers[kind])]
+    wholes: dict[str, dict[str, np.ndarray]] = {}
+    for job in tally.jobs(NAME, len(planned)):
+        kind, first = planned[job.number]
+        if kind in PICTURE_TOOLS:
+            if kind not in wholes:
+                wholes[kind] = _wholes(world, place / kind, kind)
+            batch = range(first, min(first + BATCH, numbers[kind]))
+            yield job.closing(_pictures(world, place / kind / f'batch-{first}', kind, batch, wholes[kind], job))
+        else:
+            (place / kind).mkdir(exist_ok=True)
+            yield job.closing(KINDS[kind](world, place / kind / str(first), job))
+
+
+def _wholes(world: World, place: Path, tool: str) -> dict[str, np.ndarray]:
+    """The answers for whole pictures."""
     place.mkdir()
-    sources = sorted(path for path in world.pictures.iterdir() if path.is_file())
     require(_start_on(world, tool, world.pictures, place / 'whole').wait())
-    whole = {source.name: _answer(tool, place / 'whole', source.name) for source in sources}
-    for first in range(0, count, BATCH):
-        numbers = range(first, min(first + BATCH, count))
-        folder = place / f'batch-{first}'
-        yield _pictures(world, folder, tool, [(i, sources[i % len(sources)]) for i in numbers], whole, drawn, tally)
+    return {source.name: _answer(tool, place / 'whole', source.name) for source in _sources(world)}
+
+
+def _sources(world: World) -> list[Path]:
+    return sorted(path for path in world.pictures.iterdir() if path.is_file())
 
 
 def _pictures(
     world: World,
     place: Path,
     tool: str,
-    numbered: list[tuple[int, Path]],
+    batch: range,
     whole: dict[str, np.ndarray],
-    drawn: Random,
-    tally: Tally,
+    job: Job,
 ) -> Generator[Running, Result, None]:
     """A folder of changed pictures; where the tool does not survive them, each by itself."""
     given, changes = place / 'given', {}
     given.mkdir(parents=True)
-    for number, source in numbered:
+    sources = _sources(world)
+    for number in batch:
+        source = sources[number % len(sources)]
         content = source.read_bytes()
         name = f'{number}_{source.name}'
-        changes[name] = source, draw_change(drawn, len(content))
+        changes[name] = source, draw_change(job.drawn, len(content))
         (given / name).write_bytes(changes[name][1].of(content))
     result = yield _start_on(world, tool, given, place / 'out')
     bad = result.outcome not in ('right', 'clear error')
@@ -129,7 +141,7 @@ def _pictures(
             out = alone / 'out'
             result = yield _start_on(world, tool, alone / name, out)
         outcome, detail = _judge_picture(tool, result, out, name, whole[source.name], change)
-        tally.add(NAME, f'{tool} {source.name}, {change}', outcome, detail and f'{given / name}: {detail}')
+        job.add(f'{tool} {source.name}, {change}', outcome, detail and f'{given / name}: {detail}')
 
 
 def _start_on(world: World, tool: str, source: Path, out: Path) -> Running:
@@ -180,13 +192,13 @@ def _changed(source: Path, target: Path, drawn: Random) -> Change:
     return change
 
 
-def _mask(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _mask(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     data = place / 'data'
     shutil.copytree(world.folder('segmentation') / 'data/tiny', data)
     masks = sorted(path for path in data.rglob('*.png') if 'images' not in path.parts)
-    mask = drawn.choice(masks)
+    mask = job.drawn.choice(masks)
     whole = np.asarray(Image.open(mask))
-    change = _changed(mask, mask, drawn)
+    change = _changed(mask, mask, job.drawn)
     result = yield _check(world, 'segmentation', place, data)
     outcome, detail = result.outcome, str(result)
     if outcome == 'right':
@@ -195,16 +207,16 @@ def _mask(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[R
         except (OSError, SyntaxError, ValueError):
             same = False
         outcome = 'right' if same else 'silent'
-    tally.add(NAME, f'mask, {change}', outcome, f'{mask}: {detail}')
+    job.add(f'mask, {change}', outcome, f'{mask}: {detail}')
 
 
-def _annotations(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _annotations(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     data = place / 'data'
     shutil.copytree(world.folder('detection') / 'data/tiny', data)
     file = data / 'annotations/instances_train.json'
-    change = _changed(file, file, drawn)
+    change = _changed(file, file, job.drawn)
     result = yield _check(world, 'detection', place, data)
-    tally.add(NAME, f'annotations, {change}', *_judge(result, change))
+    job.add(f'annotations, {change}', *_judge(result, change))
 
 
 def _check(world: World, task: str, place: Path, data: Path) -> Running:
@@ -220,10 +232,10 @@ def _judge(result: Result, change: Change) -> tuple[str, str]:
     return result.outcome, str(result)
 
 
-def _checkpoint(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _checkpoint(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     file, out = place / 'iter_4.pth', place / 'out.npz'
-    change = _changed(world.checkpoint('lowlight'), file, drawn)
-    if drawn.random() < 0.7:
+    change = _changed(world.checkpoint('lowlight'), file, job.drawn)
+    if job.drawn.random() < 0.7:
         result = yield start('publish_weights', CONFIGS['lowlight'], file, out, cwd=world.root)
         outcome, detail = result.outcome, str(result)
         if outcome == 'right' and not _same_arrays(out, world.weights):
@@ -232,7 +244,7 @@ def _checkpoint(world: World, place: Path, drawn: Random, tally: Tally) -> Gener
         words = ['--resume', file, '--work-dir', place / 'work']
         result = yield start('train', CONFIGS['lowlight'], *words, cwd=world.folder('lowlight'))
         outcome, detail = result.outcome, str(result)
-    tally.add(NAME, f'checkpoint, {change}', outcome, f'{file}: {detail}')
+    job.add(f'checkpoint, {change}', outcome, f'{file}: {detail}')
 
 
 def _same_arrays(first: Path, second: Path) -> bool:
@@ -242,19 +254,17 @@ def _same_arrays(first: Path, second: Path) -> bool:
         )
 
 
-def _weights(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
-    yield from _of_enhancer(world, place, drawn, tally, world.weights)
+def _weights(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
+    yield from _of_enhancer(world, place, job, world.weights)
 
 
-def _onnx(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
-    yield from _of_enhancer(world, place, drawn, tally, world.exported)
+def _onnx(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
+    yield from _of_enhancer(world, place, job, world.exported)
 
 
-def _of_enhancer(
-    world: World, place: Path, drawn: Random, tally: Tally, source: Path
-) -> Generator[Running, Result, None]:
+def _of_enhancer(world: World, place: Path, job: Job, source: Path) -> Generator[Running, Result, None]:
     file, picture = place / source.name, world.pictures / 'plain.png'
-    change = _changed(source, file, drawn)
+    change = _changed(source, file, job.drawn)
     result = yield start('enhance', picture, '-o', place / 'out.png', '--weights', file, cwd=world.root)
     outcome, detail = result.outcome, str(result)
     if outcome == 'right' and (change.kind == 'cut' or source.suffix in CHECKED):
@@ -263,75 +273,75 @@ def _of_enhancer(
             yield start('enhance', picture, '-o', whole, '--weights', source, cwd=world.root)
         if not np.array_equal(read_photo(place / 'out.png').pixels, read_photo(whole).pixels):
             outcome, detail = 'silent', f'another result: {detail}'
-    tally.add(NAME, f'{source.suffix}, {change}', outcome, f'{file}: {detail}')
+    job.add(f'{source.suffix}, {change}', outcome, f'{file}: {detail}')
 
 
-def _video(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _video(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     file = place / 'clip.mp4'
-    change = _changed(world.clip, file, drawn)
+    change = _changed(world.clip, file, job.drawn)
     result = yield start('enhance', file, '-o', place / 'out.mp4', '--weights', world.weights, cwd=world.root)
     outcome, detail = _judge(result, change)
     if outcome == 'silent' and ('missing' in result.output or 'could not be read' in result.output):
         outcome = 'clear error'
-    tally.add(NAME, f'video, {change}', outcome, f'{file}: {detail}')
+    job.add(f'video, {change}', outcome, f'{file}: {detail}')
 
 
-def _log(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _log(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     work = place / 'work'
     shutil.copytree(world.work('lowlight'), work, ignore=shutil.ignore_patterns('*.pth'))
     log = next(work.glob('*/vis_data/scalars.json'))
-    change = _changed(log, log, drawn)
+    change = _changed(log, log, job.drawn)
     result = yield start('report', work, cwd=place)
-    tally.add(NAME, f'log, {change}', result.outcome, f'{log}: {result}')
+    job.add(f'log, {change}', result.outcome, f'{log}: {result}')
 
 
-def _classes(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _classes(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     file, data = place / 'classes.txt', world.folder('segmentation') / 'data/tiny'
     place.mkdir()
     names = place / 'whole.txt'
     names.write_text('background\ndisc\nsquare\ntriangle\nstar\ncross\n')
-    change = _changed(names, file, drawn)
+    change = _changed(names, file, job.drawn)
     masks = next(path for path in sorted(data.rglob('train')) if 'images' not in path.parts)
     words = ['--data-root', data, '--train-img', 'images/train', '--train-mask', masks, '--classes', file]
     words += ['--val-img', 'images/train', '--val-mask', masks, '--work-dir', place / 'work', '--max-pictures', 0]
     result = yield start('check_dataset', CONFIGS['segmentation'], *words, cwd=world.root)
-    tally.add(NAME, f'classes, {change}', result.outcome, f'{file}: {result}')
+    job.add(f'classes, {change}', result.outcome, f'{file}: {result}')
 
 
-def _class_folder(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _class_folder(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     """A picture of a classification, or the list of them."""
     data = place / 'data'
     shutil.copytree(world.folder('classification') / 'data/tiny', data)
     pictures = sorted((data / 'train').rglob('*.png'))
     words = ['--train-img', data / 'train', '--val-img', data / 'val', '--work-dir', place / 'work']
-    file = drawn.choice(pictures)
-    if drawn.random() < 0.5:
+    file = job.drawn.choice(pictures)
+    if job.drawn.random() < 0.5:
         file = data / 'list.txt'
         file.write_text(''.join(f'{path.relative_to(data / "train")} {path.parent.name}\n' for path in pictures))
         words += ['--train-list', file]
-    change = _changed(file, file, drawn)
+    change = _changed(file, file, job.drawn)
     words += ['--max-pictures', 0]
     result = yield start('check_dataset', CONFIGS['classification'], *words, cwd=world.folder('classification'))
     outcome, detail = result.outcome, str(result)
     if outcome == 'right' and file.suffix == '.png':
         outcome = 'silent'
     # a list that is cut between two lines is a list
-    tally.add(NAME, f'class folder {file.suffix}, {change}', outcome, f'{file}: {detail}')
+    job.add(f'class folder {file.suffix}, {change}', outcome, f'{file}: {detail}')
 
 
-def _model_folder(world: World, place: Path, drawn: Random, tally: Tally) -> Generator[Running, Result, None]:
+def _model_folder(world: World, place: Path, job: Job) -> Generator[Running, Result, None]:
     """What ``saga_mm.load`` reads: a flip in the numbers may be one of the numbers, and nobody can tell."""
     whole = world.model_folder
     shutil.copytree(whole, place)
-    file = place / drawn.choice(('config.json', 'model.safetensors'))
-    change = _changed(file, file, drawn)
+    file = place / job.drawn.choice(('config.json', 'model.safetensors'))
+    change = _changed(file, file, job.drawn)
     result = yield start('../campaign/load_folder', place, cwd=world.root)
     outcome, detail = result.outcome, str(result)
     if outcome == 'right' and (change.kind == 'cut' or file.suffix == '.json'):
         other = yield start('../campaign/load_folder', whole, cwd=world.root)
         if other.last != result.last:
             outcome = 'silent'
-    tally.add(NAME, f'{file.name}, {change}', outcome, f'{file}: {detail}')
+    job.add(f'{file.name}, {change}', outcome, f'{file}: {detail}')
 
 
 KINDS = {

@@ -8,10 +8,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -20,8 +18,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from campaign.process import ROOT, Result, Stopwatch, patience
-from campaign.tally import Tally
+from campaign.process import ROOT, Result, Running, start, together
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, ORIENTATION, World, photograph
 
 COUNT = 48
@@ -99,29 +97,29 @@ class Case(NamedTuple):
 
 
 def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -> None:
-    """Run tools within limits, and once more within what they name as enough."""
+    """Run tools within limits that are drawn."""
     resized = place / 'resized.py'
     resized.write_text(RESIZED.format(base=str(CONFIGS['segmentation'])))
     cases = list(_draw(drawn, count))
-    pictures = {(case.kind, case.side): place / f'{i}{case.ending}' for i, case in enumerate(cases)}
-    for (kind, side), path in pictures.items():
-        (write_clip if kind in VIDEOS else write_picture)(path, kind, side)
 
-    def work(numbered: tuple[int, Case]) -> list[tuple[str, str, str]]:
-        number, case = numbered
-        picture = pictures[case.kind, case.side]
-        found = [_judge(case, *_run(world, place / f'out-{number}', picture, case, resized))]
-        smallest = re.search(r'the smallest that works is (\d+)MB', found[0][2])
-        if smallest and found[0][1] == 'clear error':
-            again = case._replace(limit=int(smallest[1]))
-            outcome = _judge(again, *_run(world, place / f'again-{number}', picture, again, resized))
-            found.append(outcome if outcome[1] != 'clear error' else (outcome[0], 'silent', outcome[2]))
-        return found
+    together(job.closing(_within(world, place, resized, job, cases[job.number])) for job in tally.jobs(NAME, count))
 
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        for found in workers.map(work, enumerate(cases)):
-            for name, outcome, detail in found:
-                tally.add(NAME, name, outcome, detail)
+
+def _within(world: World, place: Path, resized: Path, job: Job, case: Case) -> Generator[Running, Result, None]:
+    """A tool within a limit, and once more within what it names as enough."""
+    picture = place / f'{job.number}{case.ending}'
+    (write_clip if case.kind in VIDEOS else write_picture)(picture, case.kind, case.side)
+    peak = place / f'{job.number}.peak'
+    result = yield _start(world, place / f'out-{job.number}', picture, case, resized, peak)
+    outcome, detail = _judge(case, result, peak)
+    job.add(str(case), outcome, detail)
+    smallest = re.search(r'the smallest that works is (\d+)MB', detail)
+    if smallest and outcome == 'clear error':
+        again = case._replace(limit=int(smallest[1]))
+        result = yield _start(world, place / f'again-{job.number}', picture, again, resized, peak)
+        outcome, detail = _judge(again, result, peak)
+        job.add(str(again), outcome if outcome != 'clear error' else 'silent', detail)
+    picture.unlink()
 
 
 def _draw(drawn: Random, count: int) -> Iterator[Case]:
@@ -197,8 +195,8 @@ def _write_by_library(path: Path, pixels: np.ndarray, tiled: bool) -> None:
     output.close()
 
 
-def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> tuple[Result, int]:
-    """A tool in a process of its own, and the most memory that it held."""
+def _start(world: World, out: Path, picture: Path, case: Case, resized: Path, peak: Path) -> Running:
+    """A tool in a program of its own, which writes the most memory that it held."""
     memory = ['--engine', case.engine, '--max-memory', f'{case.limit}MB']
     if case.tool == 'enhance':
         words = [picture, '-o', out / picture.name, '--weights', world.weights, *case.words]
@@ -206,34 +204,23 @@ def _run(world: World, out: Path, picture: Path, case: Case, resized: Path) -> t
         config = resized if 'resized' in case.words else CONFIGS['segmentation']
         more = [word for word in case.words if word != 'resized']
         words = [config, world.checkpoint('segmentation'), picture, '--out', out, *more]
-    file = out.with_name(f'{out.name}.peak')
-    command = [sys.executable, '-m', 'campaign.measured', file, ROOT / 'tools' / f'{case.tool}.py', *words, *memory]
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors='backslashreplace',
-        cwd=world.root,
-        env=environment,
-    )
-    watch, status, output = Stopwatch(), None, ''
-    while status is None and watch.read() < case.seconds * patience():
-        try:
-            output, _ = process.communicate(timeout=0.5)
-            status = process.returncode
-        except subprocess.TimeoutExpired:
-            pass
-    process.kill()
-    peak = int(file.read_text()) if file.exists() else 0
-    return Result([case.tool, *words, *memory], status, output, 0.0), peak
+    words = [str(word) for word in (*words, *memory)]
+    command = [sys.executable, '-m', 'campaign.measured', str(peak), str(ROOT / 'tools' / f'{case.tool}.py'), *words]
+
+    def become() -> None:
+        os.execve(sys.executable, command, {**os.environ, 'PYTHONPATH': str(ROOT)})
+
+    peak.unlink(missing_ok=True)
+    running = start(case.tool, *words, cwd=world.root, prepare=become)
+    running.limit = case.seconds
+    return running
 
 
-def _judge(case: Case, result: Result, peak: int) -> tuple[str, str, str]:
-    held = f'{peak / 2**20:.0f}MB'
+def _judge(case: Case, result: Result, peak: Path) -> tuple[str, str]:
+    size = int(peak.read_text()) if peak.exists() else 0
+    held = f'{size / 2**20:.0f}MB'
     if result.outcome not in ('right', 'clear error'):
-        return str(case), result.outcome, str(result)
-    if peak > case.limit * 2**20:
-        return str(case), 'silent', f'held {held} ({result.outcome}): {result.last}'
-    return str(case), result.outcome, f'{held}: {result.last}'
+        return result.outcome, str(result)
+    if not size or size > case.limit * 2**20:
+        return 'silent', f'held {held} ({result.outcome}): {result.last}'
+    return result.outcome, f'{held}: {result.last}'

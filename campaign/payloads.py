@@ -6,15 +6,15 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
 
-from campaign.process import run
-from campaign.tally import Tally
+from campaign.process import Result, Running, start, together
+from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, TASKS, World
 from saga_mm.loading.checkpoint import load_checkpoint
 
@@ -61,15 +61,19 @@ def attack(world: World, place: Path, tally: Tally, drawn: Random, count: int) -
     drawn.shuffle(cases)
     # every tool once before any twice
     cases.sort(key=lambda case: case[0].rpartition(' ')[0].count('again'))
-    for name, task, words in cases[:count]:
-        result = run(*words, cwd=world.folder(task))
-        outcome, detail = result.outcome, str(result)
-        if target.exists():
-            outcome, detail = 'silent', f'THE PAYLOAD RAN: {result}'
-            target.unlink()
-        elif outcome == 'right' and 'beside' not in name:
-            detail = ''
-        tally.add(NAME, name, outcome, detail)
+    cases = cases[:count]
+    together(job.closing(_case(world, job, *cases[job.number], target)) for job in tally.jobs(NAME, len(cases)))
+
+
+def _case(
+    world: World, job: Job, name: str, task: str, words: list[object], target: Path
+) -> Generator[Running, Result, None]:
+    result = yield start(*words, cwd=world.folder(task))
+    outcome, detail = result.outcome, str(result)
+    if target.exists():
+        # of this case, or of the one that ran beside it
+        outcome, detail = 'silent', f'THE PAYLOAD RAN: {result}'
+    job.add(name, outcome, detail)
 
 
 def _cases(world: World, folder: Path, way: str, target: Path) -> Iterator[tuple[str, str, list[object]]]:

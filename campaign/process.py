@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 LIMIT = 120.0
 # status of a process that could not be prepared
 BROKEN = 97
+# what is started and not yet ended
+_running: set[Running] = set()
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Stopwatch:
         return self._passed
 
 
-@dataclass
+@dataclass(eq=False)
 class Running:
     """A tool that runs.
 
@@ -151,9 +153,17 @@ class Running:
         self.is_over()
         os.close(self.pipe)
         self.pipe = -1
+        _running.discard(self)
         seconds = time.monotonic() - self.started
         status = None if hangs else self.status
         return Result(self.words, status, self.output.decode(errors='backslashreplace'), seconds)
+
+
+def end_all() -> None:
+    """Kill what is still running, with all that it started."""
+    for running in list(_running):
+        running.send()
+        running.wait()
 
 
 def patience() -> float:
@@ -180,7 +190,9 @@ def start(tool: str, *words: object, cwd: Path, prepare: Callable[[], None] | No
         os.close(source)
         _become(tool, arguments, cwd, sink, prepare)
     os.close(sink)
-    return Running([tool, *arguments], number, source)
+    running = Running([tool, *arguments], number, source)
+    _running.add(running)
+    return running
 
 
 def run(

@@ -88,11 +88,14 @@ class World:
         if not self.clip.exists():
             make_clip(self.clip)
         for task in TASKS:
-            if not self.work(task).exists():
-                self.folder(task).mkdir(exist_ok=True)
+            if not self.folder(task).exists():
+                made = self.root / f'{task}-making'
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
                 if task == 'classification':
-                    _make_classes(self.folder(task) / 'data/tiny')
-                require(run('train', CONFIGS[task], cwd=self.folder(task), limit=600))
+                    _make_classes(made / 'data/tiny')
+                require(run('train', CONFIGS[task], cwd=made, limit=600))
+                made.rename(self.folder(task))
         if not self.model_folder.exists():
             saga_mm.save(saga_mm.create_backbone('saga_pvt_v2_b0'), self.model_folder)
         lowlight = [CONFIGS['lowlight'], self.checkpoint('lowlight')]

@@ -10,9 +10,10 @@ import pytest
 
 from campaign.kills import _difference
 from campaign.malformed import Change, draw_change
-from campaign.process import Result, Running
+from campaign.process import Result, Running, end_all, start, together
 from campaign.tally import Tally
 from campaign.world import photograph
+from saga_mm.errors import SagaError
 
 
 def result(status: int | None, output: str = '') -> Result:
@@ -57,15 +58,59 @@ def test_a_process_that_takes_too_long_hangs_and_is_ended():
 
 def test_the_table_counts_and_failures_are_kept(tmp_path: Path, capsys):
     tally = Tally(tmp_path / 'cases.json')
-    tally.add('disk', 'a', 'right')
-    tally.add('disk', 'b', 'silent', 'half a file')
-    tally.add('kills', 'c', 'clear error')
+    disk, kills = next(tally.jobs('disk', 1)), next(tally.jobs('kills', 1))
+    disk.add('a', 'right')
+    disk.add('b', 'silent', 'half a file')
+    kills.add('c', 'clear error')
+    assert not tally.cases
+    disk.close()
+    kills.close()
+    tally.took('disk', 90)
     rows = [line.split() for line in tally.table().splitlines()]
-    assert rows[-1] == ['all', '3', '1', '1', '0', '0', '0', '1']
+    assert rows[-1] == ['all', '3', '1', '1', '0', '0', '0', '1', '1.5']
     assert tally.failures == [('disk', 'b', 'silent', 'half a file')] and 'half a file' in capsys.readouterr().err
     with pytest.raises(ValueError, match='fine'):
-        tally.add('disk', 'd', 'fine')
-    assert len((tmp_path / 'cases.json').read_text().splitlines()) == 3
+        disk.add('d', 'fine')
+
+
+def test_a_resumed_campaign_does_what_is_left_and_what_went_wrong(tmp_path: Path):
+    facts, drawn = {'seed': 3}, {}
+    first = Tally(tmp_path / 'out/cases.json', seed=3)
+    first.begin(facts, resumes=True)
+    for job in first.jobs('disk', 4):
+        drawn[job.number] = job.drawn.random()
+        job.add(f'case {job.number}', 'silent' if job.number == 1 else 'right')
+        if job.number == 3:
+            break
+        job.close()
+    first.took('disk', 60)
+    again = Tally(first.file, seed=3)
+    again.begin(facts, resumes=True)
+    assert [case[1] for case in again.cases] == ['case 0', 'case 2'] and again.seconds == {'disk': 60}
+    left = list(again.jobs('disk', 5))
+    assert [job.number for job in left] == [1, 3, 4]
+    assert [job.drawn.random() for job in left[:2]] == [drawn[1], drawn[3]]
+    again.minutes = 0
+    assert not list(again.jobs('disk', 5)) and again.is_stopped
+    with pytest.raises(SagaError, match='another --out'):
+        Tally(first.file).begin({'seed': 4}, resumes=True)
+    Tally(first.file).begin({'seed': 4}, resumes=False)
+    assert first.file.read_text().splitlines() == ['{"seed": 4}']
+
+
+def test_jobs_close_when_they_are_done_and_what_runs_is_ended(tmp_path: Path):
+    tally = Tally()
+
+    def steps(job):
+        result = yield start('report', tmp_path, cwd=tmp_path, prepare=lambda: os._exit(job.number))
+        job.add('ended', 'right', str(result.status))
+
+    together(job.closing(steps(job)) for job in tally.jobs('kills', 3))
+    assert sorted(case[3] for case in tally.cases) == ['0', '1', '2']
+    running = start('report', tmp_path, cwd=tmp_path, prepare=signal.pause)
+    end_all()
+    with pytest.raises(ProcessLookupError):
+        os.kill(running.number, 0)
 
 
 def test_changes_repeat_with_their_seed_and_change_the_file():
