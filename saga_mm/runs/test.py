@@ -76,7 +76,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     trained = Trained(cfg, checkpoint)
-    fit_classes(cfg, trained)
+    fit_classes(cfg, trained.meta, checkpoint)
     model = trained.build()
     check(cfg, model, training=False, launcher=options.launcher)
     trained.keep()
@@ -121,7 +121,7 @@ def compare(options: EvalOptions) -> Comparison:
         raise SagaError(f'--mode: for {who}, and config {cfg.filename} is for {task_of(cfg).name}')
     modes = start_verb(cfg, MODES, options.task_options)
     trained = Trained(cfg, checkpoint)
-    fit_classes(cfg, trained)
+    fit_classes(cfg, trained.meta, checkpoint)
     check(cfg, None, training=False, launcher=options.launcher)
     found = modes.run(trained, Place(None, options.engine, options.precision))
     print(found.table())

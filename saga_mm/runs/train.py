@@ -35,6 +35,7 @@ from saga_mm.runs.prepare import RunOptions, check, check_load_from, prepare_con
 from saga_mm.runs.start import start_from
 from saga_mm.runs.together import file_facts, short_text
 from saga_mm.tasks import start_verb, task_of
+from saga_mm.tasks.trained_classes import fit_classes
 from saga_mm.version import __version__
 
 FITS = {'train_cfg.max_epochs': '--epochs', 'train_cfg.max_iters': '--iters'}
@@ -177,6 +178,7 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, 
         check_load_from(cfg, model)
         return None
     checkpoint = load_training_state(file)
+    fit_classes(cfg, checkpoint['meta'], file, [f'{part}_dataloader' for part in ('train', 'val', 'test')])
     check_match(model, state_of(checkpoint), file)
     if 'ema_state_dict' in checkpoint:
         _check_average(model, checkpoint['ema_state_dict'], file)

@@ -49,13 +49,11 @@ class TaskData:
         library: The library whose registry has the data sets.
         heads: Names of the parts of a model whose ``num_classes`` is that of the data.
         compared: Those of them that every model has right, to be compared with the data before a run.
-        by_name: Whether data sets number classes as the config names them; else as their files do.
     """
 
     library: str
     heads: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
-    by_name = False
 
     def prepare(self) -> None:
         """Change in the library, for this process, what is wrong in it."""
@@ -84,6 +82,14 @@ class TaskData:
         """What the ``type`` of a data set's config names; None if there is no such thing."""
         kind = dataset['type']
         return import_module(f'{self.library}.registry').DATASETS.get(kind) if isinstance(kind, str) else kind
+
+    def goes_by_names(self, dataset: dict[str, Any]) -> bool:
+        """Whether files of a data set name their classes, so that the config may number them."""
+        return False
+
+    def leaves_out_others(self, dataset: dict[str, Any]) -> bool:
+        """Whether a data set leaves out objects of classes that its config does not name."""
+        return False
 
     def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """Classes and colours in the config of a data set without wrappers, else those of its type."""

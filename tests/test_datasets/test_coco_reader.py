@@ -17,7 +17,8 @@ from saga_mm.datasets.coco_reader import CocoFile, use_coco_file
 @pytest.fixture(autouse=True)
 def read_by_us(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(CocoDataset, 'COCOAPI', CocoDataset.COCOAPI)
-    monkeypatch.setattr(coco_metric, 'COCO', coco_metric.COCO)
+    for name in ('COCO', 'COCOeval', 'COCOevalMP'):
+        monkeypatch.setattr(coco_metric, name, getattr(coco_metric, name))
     use_coco_file()
 
 
@@ -90,3 +91,41 @@ def test_annotations_that_do_not_say_whether_they_are_a_crowd(tmp_path: Path, ch
         change(record)
     path.write_text(json.dumps(data))
     assert precision(path, data) == (1.0, 1.0)
+
+
+def of_classes(names: tuple[str, ...]) -> dict:
+    """A picture with an object of each class, whose categories are listed in the order of ``names``."""
+    places = {'a': 5, 'b': 35, 'c': 65}
+    # ids that fall, as some programs write them
+    categories = [dict(id=9 - index, name=name) for index, name in enumerate(names)]
+    annotations = []
+    for index, name in enumerate(names):
+        x = places[name]
+        annotation = dict(id=index, image_id=1, category_id=categories[index]['id'], bbox=[x, 20, 20, 30], area=600)
+        annotations.append(annotation | dict(iscrowd=0, segmentation=[[x, 20, x + 20, 20, x + 20, 50, x, 50]]))
+    return dict(
+        images=[dict(id=1, file_name='1.png', width=96, height=96)], annotations=annotations, categories=categories
+    )
+
+
+@pytest.mark.parametrize('names', ['abc', 'cab', 'cb', 'a', 'bca'])
+def test_labels_follow_the_classes_of_the_config(tmp_path: Path, names: str):
+    path = tmp_path / 'ann.json'
+    path.write_text(json.dumps(of_classes(tuple(names))))
+    classes = ('a', 'b', 'c')
+    dataset = CocoDataset(
+        ann_file=str(path), data_prefix=dict(img=''), metainfo=dict(classes=classes), pipeline=[], test_mode=True
+    )
+    instances = dataset.get_data_info(0)['instances']
+    assert {classes[each['bbox_label']]: each['bbox'][0] for each in instances} == {
+        name: {'a': 5, 'b': 35, 'c': 65}[name] for name in names
+    }
+    metric = CocoMetric(ann_file=str(path), metric=['bbox'], classwise=True)
+    metric.dataset_meta = dataset.metainfo
+    boxes = torch.tensor([[5.0, 20, 25, 50], [35, 20, 55, 50], [65, 20, 85, 50]])
+    found = dict(bboxes=boxes, scores=torch.ones(3), labels=torch.arange(3))
+    metric.process({}, [dict(pred_instances=found, img_id=1, ori_shape=(96, 96))])
+    figures = metric.evaluate(size=1)
+    # of a class without an object nothing is found, which does not count
+    assert figures['coco/bbox_mAP'] == 1.0
+    assert [figures[f'coco/{name}_precision'] == 1.0 for name in classes] == [name in names for name in classes]

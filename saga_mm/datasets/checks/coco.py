@@ -138,8 +138,6 @@ def check_coco(
 def classes_of(ann_file: str | Path) -> list[str]:
     """Class names of a COCO file in the order of its ``categories``.
 
-    That is the order in which mmdet numbers the labels, whatever the order of ``metainfo['classes']``.
-
     Raises:
         SagaError: The file is missing, is no COCO file, or its categories are malformed.
     """

@@ -47,9 +47,9 @@ def check_dataset_cfg(
         )
         if classes is not None:
             problems = Problems(ann_file)
-            check_classes(list(summary.per_class), classes, problems)
+            check_classes(list(summary.per_class), classes, problems, cfg.get('test_mode', False))
             problems.raise_any()
-            if need_annotations and not any(summary.per_class[name] for name in classes):
+            if need_annotations and not any(summary.per_class.get(name) for name in classes):
                 raise SagaError(f'{ann_file} has no annotation of the classes {short_list(classes)} of metainfo.')
         summaries.append(summary)
     return summaries
@@ -154,19 +154,22 @@ def coco_classes(cfg: Mapping) -> list[str] | None:
     return list(classes)
 
 
-def check_classes(in_file: list[str], in_config: list[str], problems: Problems) -> None:
-    """Compare the classes of a file with those of ``metainfo``."""
+def check_classes(in_file: list[str], in_config: list[str], problems: Problems, evaluates: bool = False) -> None:
+    """Compare the classes of a file with those of ``metainfo``.
+
+    Args:
+        in_file: Those of the file, in any order.
+        in_config: Those of ``metainfo``.
+        problems: Where to note what does not fit.
+        evaluates: The file may hold some of the classes alone.
+    """
     both = f'The file has {short_list(in_file)}; metainfo has {short_list(in_config)}.'
     missing = [name for name in in_config if name not in in_file]
-    if missing:
+    if missing and not (evaluates and set(in_file) < set(in_config)):
         problems.add(
             f"the classes {short_list(missing)} of metainfo['classes'] are not in the file",
             f'{both} Set metainfo=dict(classes=...) to names of the file, and num_classes of the heads to their '
             'number.',
         )
-    elif in_config != [name for name in in_file if name in in_config]:
-        problems.add(
-            "metainfo['classes'] must list each class once and in the order of the file, in which mmdet numbers the "
-            'labels; otherwise results carry wrong names',
-            both,
-        )
+    elif len(set(in_config)) < len(in_config):
+        problems.add("metainfo['classes'] must list each class once", both)

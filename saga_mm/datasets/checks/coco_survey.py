@@ -68,7 +68,7 @@ def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_anno
     if need_annotations and not counts.used:
         problems.add('no annotation that can be used for training or evaluation', CORRECT)
     classes = coco_classes(cfg) or list(names.values())
-    check_classes(list(names.values()), classes, problems)
+    check_classes(list(names.values()), classes, problems, cfg.get('test_mode', False))
     upright = not ignores_orientation(cfg)
     present = _check_files(Path(folder), images, problems, upright, decode)
 

@@ -27,7 +27,6 @@ class ClassificationData(TaskData):
     library = 'saga_mm'
     heads = ('head',)
     compared = heads
-    by_name = True
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train': 'training images', 'val': 'images to evaluate on'}
@@ -71,6 +70,9 @@ class ClassificationData(TaskData):
                 # predictions need no pictures of the config's
                 return found
         return found
+
+    def goes_by_names(self, dataset: dict[str, Any]) -> bool:
+        return self._looks_at(dataset)
 
     def _looks_at(self, dataset: dict[str, Any]) -> bool:
         kind = self.class_of(dataset)

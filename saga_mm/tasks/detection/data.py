@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saga_mm.datasets.checks.coco import classes_of
 from saga_mm.datasets.checks.coco_config import check_dataset_cfg, type_name
 from saga_mm.datasets.checks.coco_survey import survey_coco
-from saga_mm.datasets.coco_reader import use_coco_file
+from saga_mm.datasets.coco_reader import CocoFile, use_coco_file
 from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.tasks.data import DataReport, TaskData
@@ -44,6 +44,11 @@ class DetectionData(TaskData):
                     if 'ann_file' in evaluator:
                         evaluator['ann_file'] = own.path('val_ann')
         set_num_classes(cfg.model, len(classes), self.heads)
+
+    def goes_by_names(self, dataset: dict[str, Any]) -> bool:
+        return getattr(self.class_of(dataset), 'COCOAPI', None) is CocoFile
+
+    leaves_out_others = goes_by_names
 
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
         for summary in check_dataset_cfg(dataset, need_annotations=need_annotations):
