@@ -19,8 +19,10 @@ def leaves_folder(name: str) -> bool:
 
 def shown_size(image: Image.Image, path: str, ignore_orientation: bool = False) -> tuple[int, int]:
     """``(width, height)`` of an opened image after loading, which turns it upright unless told not to."""
-    turned = not ignore_orientation and orientation(image) > 4
-    return cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1] if turned else image.size
+    if ignore_orientation or orientation(image) <= 4:
+        return image.size
+    # whether a PNG file is turned depends on the version of OpenCV
+    return image.size[::-1] if image.format == 'WEBP' else cv2.imread(path, cv2.IMREAD_COLOR).shape[1::-1]
 
 
 def orientation(image: Image.Image) -> int:

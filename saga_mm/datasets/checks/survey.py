@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from saga_mm.errors import SagaError
+from saga_mm.images.opencv import read_trained
 
 from .problems import Problems
 
@@ -113,7 +113,4 @@ def read_shown(path: str, ignore_orientation: bool = False) -> np.ndarray:
     Raises:
         SagaError: It cannot be loaded.
     """
-    image = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION * ignore_orientation)
-    if image is None:
-        raise SagaError(f'{path}: cannot be read as a picture.')
-    return np.ascontiguousarray(image[..., ::-1])
+    return np.ascontiguousarray(read_trained(path, ignore_orientation)[..., ::-1])

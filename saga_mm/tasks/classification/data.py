@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.classification import check_classification_cfg, survey_classification
 from saga_mm.datasets.classification.folders import ImageFolder, list_files
+from saga_mm.datasets.picture_loader import use_own_pictures
 from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.errors import SagaError
@@ -27,6 +28,9 @@ class ClassificationData(TaskData):
     library = 'saga_mm'
     heads = ('head',)
     compared = heads
+
+    def prepare(self) -> None:
+        use_own_pictures()
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train': 'training images', 'val': 'images to evaluate on'}

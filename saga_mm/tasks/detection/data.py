@@ -10,6 +10,7 @@ from saga_mm.datasets.checks.coco import classes_of
 from saga_mm.datasets.checks.coco_config import check_dataset_cfg, type_name
 from saga_mm.datasets.checks.coco_survey import survey_coco
 from saga_mm.datasets.coco_reader import CocoFile, use_coco_file
+from saga_mm.datasets.picture_loader import use_own_pictures
 from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.tasks.data import DataReport, TaskData
@@ -29,6 +30,7 @@ class DetectionData(TaskData):
 
     def prepare(self) -> None:
         use_coco_file()
+        use_own_pictures()
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train_ann': 'the training images'} if training else {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmseg.datasets import BaseSegDataset
 
 from saga_mm.datasets.checks.segmentation import check_segmentation_cfg, survey_segmentation
+from saga_mm.datasets.picture_loader import use_own_pictures
 from saga_mm.display.console import say
 from saga_mm.display.overlay import palette
 from saga_mm.loading.datasets import leaf_datasets
@@ -25,6 +26,9 @@ class SegmentationData(TaskData):
     library = 'mmseg'
     heads = ('decode_head', 'auxiliary_head')
     compared = heads
+
+    def prepare(self) -> None:
+        use_own_pictures()
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         parts = {'train': 'training images', 'val': 'images to evaluate on'}
