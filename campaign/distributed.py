@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from campaign.kills import LENGTH, compare_trainings, state_after_kill
+from campaign.kills import LENGTH, compare_trainings, drafts, state_after_kill
 from campaign.process import Result, Running, start
 from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, TASKS, World
@@ -51,6 +51,7 @@ def _training(task: str, folder: Path, whole: tuple[Path, float], job: Job) -> N
     kills = drawn.choice((1, 1, 2))
     for number in range(kills):
         way = drawn.choice(WAYS)
+        left = drafts(folder / 'work')
         running = _start(task, folder, *(['--resume'] if number else []))
         time.sleep(drawn.uniform(0.2, whole[1]))
         for index, process in enumerate(running):
@@ -58,7 +59,7 @@ def _training(task: str, folder: Path, whole: tuple[Path, float], job: Job) -> N
                 time.sleep(NOTICED)
             process.send(signal.SIGTERM if way == 'SIGTERM' or (way == 'one' and index) else signal.SIGKILL)
         worst = _worst(_wait(running), way)
-        outcome, detail = worst if worst else state_after_kill(folder / 'work', way == 'SIGTERM')
+        outcome, detail = worst if worst else state_after_kill(folder / 'work', way == 'SIGTERM', left)
         job.add(f'{task}, {way}, kill {number + 1} of {kills}', outcome, detail)
     results = _wait(_start(task, folder, '--resume'))
     name = f'{task}, resumed after {kills}'

@@ -105,6 +105,7 @@ def _training(
     for number in range(kills):
         way = drawn.choice(WAYS)
         name = f'{task}, {workers} workers, {way}, kill {number + 1} of {kills}'
+        left = drafts(folder / 'work')
         more = ['--resume'] if number else []
         if way in ('write', 'rename'):
             prepare = killed_in_write(drawn) if way == 'write' else killed_at_rename(drawn)
@@ -113,7 +114,7 @@ def _training(
             sent = getattr(signal, way.split()[0], signal.SIGKILL)
             running = start_training(task, workers, folder, *more)
             result = yield running.stop_after(drawn.uniform(0.05, whole.seconds), sent, way.endswith('all'))
-        job.add(name, *_after_kill(folder / 'work', result, way))
+        job.add(name, *_after_kill(folder / 'work', result, way, left))
     result = yield start_training(task, workers, folder, '--resume')
     name = f'{task}, {workers} workers, resumed after {kills}'
     if result.outcome != 'right':
@@ -125,21 +126,24 @@ def _training(
         shutil.rmtree(folder)
 
 
-def _after_kill(work: Path, result: Result, way: str) -> tuple[str, str]:
+def _after_kill(work: Path, result: Result, way: str, left: list[Path]) -> tuple[str, str]:
     """Whether all checkpoints are whole, and whether a tool that was told to end said so."""
     if result.outcome in ('traceback', 'hang') or (way.startswith('SIG') and result.outcome == 'crash'):
         return result.outcome, str(result)
-    return state_after_kill(work, told=way.startswith('SIG'))
+    return state_after_kill(work, way.startswith('SIG'), left)
 
 
-def state_after_kill(work: Path, told: bool) -> tuple[str, str]:
-    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was told to end."""
+def state_after_kill(work: Path, told: bool, left: list[Path]) -> tuple[str, str]:
+    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was told to end.
+
+    What an earlier kill ``left`` is removed by the next process that writes there, if it comes to that.
+    """
     for path in work.glob('*.pth') if work.exists() else ():
         try:
             load_checkpoint(path)
         except SagaError as error:
             return 'silent', f'a checkpoint is not whole: {error}'
-    if told and (rest := _drafts(work)):
+    if told and (rest := [path for path in drafts(work) if path not in left]):
         return 'silent', f'{rest[0]} was left'
     return 'right', ''
 
@@ -191,7 +195,7 @@ def compare_trainings(whole: Path, resumed: Path) -> str:
     names, others = ({path.name for path in folder.glob('*.pth')} for folder in (whole, resumed))
     if names != others:
         return f'checkpoints {sorted(others)} instead of {sorted(names)}'
-    if rest := _drafts(resumed):
+    if rest := drafts(resumed):
         return f'{rest[0]} was left'
     for name in sorted(names):
         first, second = (load_checkpoint(folder / name) for folder in (whole, resumed))
@@ -200,7 +204,8 @@ def compare_trainings(whole: Path, resumed: Path) -> str:
     return ''
 
 
-def _drafts(folder: Path) -> list[Path]:
+def drafts(folder: Path) -> list[Path]:
+    """Temporary files in a folder."""
     return [path for path in folder.rglob('*') if is_draft(path)] if folder.exists() else []
 
 
@@ -253,6 +258,6 @@ def _kill_writer(world: World, folder: Path, job: Job, number: int, is_last: boo
     job.add(f'{words[0]} killed', outcome, detail)
     if is_last:
         again = yield start(*words, *(['--overwrite'] if number % 2 else []), cwd=folder)
-        rest = _drafts(out)
+        rest = drafts(out)
         outcome = again.outcome if not rest else 'silent'
         job.add(f'{words[0]} after a kill', outcome, str(rest[0]) if rest else str(again))
