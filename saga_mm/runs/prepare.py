@@ -149,11 +149,17 @@ def _require_sections(cfg: Config, training: bool) -> None:
 
 def _check_data(cfg: Config, training: bool) -> None:
     data = task_of(cfg).load_data()
+    pictures: dict[str, set[str]] = {}
     for part in ('train', 'val') if training else ('test',):
         loader = cfg.get(f'{part}_dataloader')
         if loader is not None:
-            data.check(loader.dataset.to_dict(), need_annotations=part != 'test')
+            pictures[part] = data.check(loader.dataset.to_dict(), need_annotations=part != 'test')
             _check_class_count(cfg, data, part, loader.dataset)
+    if shared := pictures.get('train', set()) & pictures.get('val', set()):
+        say(
+            f'warning: {len(shared):,} of the {len(pictures["val"]):,} pictures to evaluate on are trained on as well, '
+            f'such as {min(shared)}; the figures will be too high'
+        )
 
 
 def _check_class_count(cfg: Config, data: TaskData, part: str, dataset: dict[str, Any]) -> None:

@@ -62,8 +62,11 @@ class TaskData:
         """Point a config at a user's own data: data sets, classes, heads, evaluators."""
         raise NotImplementedError
 
-    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
         """Look at the files of a data set's config before anything runs; print warnings.
+
+        Returns:
+            Paths of the pictures, where they are known.
 
         Raises:
             SagaError: Something is wrong with them.

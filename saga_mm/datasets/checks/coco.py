@@ -12,6 +12,7 @@ from saga_mm.text_files import read_json
 from .coco_filter import DROPPED, note_left_out
 from .coco_guess import note_doubts
 from .coco_records import CORRECT, check_annotations, check_categories, check_image_records
+from .coco_repeats import note_repeats
 from .images import check_files_exist, check_images
 from .problems import Problems, short_list
 
@@ -31,6 +32,7 @@ class CocoSummary:
         smallest, largest: ``(width, height)`` of the images of least and of most pixels.
         decoded: Whether every image was decoded; else only heads and tails were read.
         warnings: What one should know.
+        pictures: Paths of the images.
     """
 
     ann_file: Path
@@ -44,6 +46,7 @@ class CocoSummary:
     largest: tuple[int, int]
     decoded: bool
     warnings: Problems
+    pictures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sizes = ' to '.join(f'{w} x {h}' for w, h in dict.fromkeys((self.smallest, self.largest)))
@@ -109,6 +112,7 @@ def check_coco(
         raise SagaError(f'{ann_file}: {state} for training or evaluation. {CORRECT}')
     learned = {i for i, name in names.items() if classes is None or name in classes}
     note_left_out(images, annotations, learned, filter_cfg, problems, warnings)
+    note_repeats(images, annotations, warnings)
     problems.raise_any()
     if counts.dropped:
         warnings.add(f'{counts.dropped:,} {DROPPED}', 'See that this is meant.')
@@ -132,6 +136,7 @@ def check_coco(
         largest=by_area[-1],
         decoded=decoded,
         warnings=warnings,
+        pictures=tuple(str(folder / image.name) for image in listed),
     )
 
 

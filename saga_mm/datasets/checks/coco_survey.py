@@ -30,6 +30,7 @@ from .coco_records import (
     check_categories,
     check_image_records,
 )
+from .coco_repeats import note_repeats
 from .images import ListedImage, check_files_exist, check_images
 from .problems import Problems
 from .survey import Box, Sample, Survey, read_shown, scale_to
@@ -77,6 +78,7 @@ def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_anno
     seen = Counter(label for own in grouped.values() for label in {labels[ann['category_id']] for ann in own})
     per_class = dict.fromkeys(classes, 0) | {names[i]: counts.per_category[i] for i in labels}
     note_doubts(counts.evidence, problems, warnings)
+    note_repeats(images, annotations, warnings)
     if not problems:
         note_left_out(images, annotations, set(labels), filter_of(cfg), problems, warnings)
     _note_counts(counts, len(images), per_class, warnings)

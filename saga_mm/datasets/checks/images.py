@@ -1,11 +1,14 @@
 """Check the image files of a data set: inside their folder, present, readable, of the stated size."""
 
 import os
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -60,6 +63,8 @@ def check_files_exist(folder: Path, names: Iterable[str], problems: Problems) ->
     cure = 'Add the files, or remove their entries from the annotation file.'
     if len(absent) == total:
         cure = 'None of the listed images is there: is this the right image folder?'
+    if absent and (other := _spelt_otherwise(folder, absent[0])):
+        cure = f'{other} Correct file_name in the annotation file.'
     for name in absent:
         problems.add(f'image listed but absent from {folder}', cure, name)
     for name in outside:
@@ -68,6 +73,26 @@ def check_files_exist(folder: Path, names: Iterable[str], problems: Problems) ->
             'Put the file itself there, or name the folder that holds it as the image folder.',
             name,
         )
+
+
+def _spelt_otherwise(folder: Path, name: str) -> str:
+    """What is there instead of an absent file, where its name is only written in another way."""
+    ways = {
+        'with / for \\': name.replace('\\', '/'),
+        'without %20 and the like': unquote(name),
+        'in composed letters (NFC)': unicodedata.normalize('NFC', name),
+        'in decomposed letters (NFD), as macOS writes them': unicodedata.normalize('NFD', name),
+        'without a folder': os.path.basename(name.replace('\\', '/')),
+    }
+    for way, written in ways.items():
+        if written != name and os.path.isfile(os.path.join(folder, written)):
+            return f'The first is there {way}: {written}.'
+    place, base = os.path.split(os.path.join(folder, name))
+    with suppress(OSError):
+        for entry in os.listdir(place):
+            if entry.casefold() == base.casefold():
+                return f'The first is there with other capitals: {entry}.'
+    return ''
 
 
 def check_images(

@@ -26,6 +26,8 @@ SWAPPED = (
     'Take the pair out; if most are so, exchange low and high.',
 )
 
+SAME = 'dark picture exactly as bright as its bright one', 'Take the pair out if one is a copy of the other.'
+
 
 @dataclass
 class PairSurvey:
@@ -40,6 +42,7 @@ class PairSurvey:
         bright: The same of the bright ones.
         problems: What stops a training or spoils it.
         warnings: What one should know.
+        pictures: Paths of the bright pictures, or of the only ones.
     """
 
     source: str
@@ -50,6 +53,7 @@ class PairSurvey:
     bright: float | None
     problems: Problems
     warnings: Problems
+    pictures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         ordered = sorted(self.sizes, key=lambda size: size[0] * size[1])
@@ -142,6 +146,8 @@ def survey_low_light(cfg: Mapping[str, Any], *, decode: int = DECODED) -> PairSu
             problems.add(*look.problem, look.detail)
         elif None not in look.means and look.means[0] > look.means[1]:
             warnings.add(*SWAPPED, f'{path} ({look.means[0]:.0f}, the other {look.means[1]:.0f})')
+        elif None not in look.means and look.means[0] == look.means[1]:
+            warnings.add(*SAME, path)
     _note_exchanged(looks, problems)
     dark, bright = ([look.means[side] for look in looks if look.means[side] is not None] for side in (0, 1))
     return PairSurvey(
@@ -153,6 +159,7 @@ def survey_low_light(cfg: Mapping[str, Any], *, decode: int = DECODED) -> PairSu
         bright=float(np.mean(bright)) if bright else None,
         problems=problems,
         warnings=warnings,
+        pictures=tuple(pair.high or pair.low for pair in pairs),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.classification import check_classification_cfg, survey_classification
@@ -54,12 +55,16 @@ class ClassificationData(TaskData):
                 )
         set_num_classes(cfg.model, len(classes), self.heads)
 
-    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
+        pictures: set[str] = set()
         for leaf in leaf_datasets(dataset):
             if self._looks_at(leaf):
                 survey = check_classification_cfg(leaf)
                 for line in survey.warnings.lines():
                     say(f'warning: {survey.source}: {line}')
+                root = os.path.abspath(os.path.expanduser(leaf['data_root']))
+                pictures.update(os.path.join(root, name) for name, _ in survey.samples)
+        return pictures
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
         return DataReport.of(survey_classification(dataset)) if self._looks_at(dataset) else None

@@ -52,10 +52,13 @@ class DetectionData(TaskData):
 
     leaves_out_others = goes_by_names
 
-    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
+        pictures: set[str] = set()
         for summary in check_dataset_cfg(dataset, need_annotations=need_annotations):
             for line in summary.warnings.lines():
                 say(f'warning: {summary.ann_file}: {line}')
+            pictures.update(map(os.path.abspath, summary.pictures))
+        return pictures
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
         if type_name(dataset) != 'CocoDataset':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,16 @@ class EnhancementData(TaskData):
             if cfg.get(loader) is not None:
                 _point(cfg, loader, own, 'val' if own.get('val_high') else 'train', own.get('val_high') is None, 'val')
 
-    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
+        pictures: set[str] = set()
         for leaf in leaf_datasets(dataset):
             survey = check_low_light_cfg(leaf)
-            for line in survey.warnings.lines() if survey else ():
+            if survey is None:
+                continue
+            for line in survey.warnings.lines():
                 say(f'warning: {survey.source}: {line}')
+            pictures.update(map(os.path.abspath, survey.pictures))
+        return pictures
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
         survey = survey_low_light(dataset)

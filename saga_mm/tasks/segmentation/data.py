@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,18 @@ class SegmentationData(TaskData):
                 _point(cfg, loader, own, part, classes)
         set_num_classes(cfg.model, len(classes), self.heads)
 
-    def check(self, dataset: dict[str, Any], need_annotations: bool) -> None:
+    def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
+        pictures: set[str] = set()
         for leaf in leaf_datasets(dataset):
             kind = self.class_of(leaf)
             if isinstance(kind, type) and issubclass(kind, BaseSegDataset):
                 survey = check_segmentation_cfg(leaf)
-                for line in survey.warnings.lines() if survey else ():
+                if survey is None:
+                    continue
+                for line in survey.warnings.lines():
                     say(f'warning: {survey.source}: {line}')
+                pictures.update(os.path.abspath(pair.image) for pair in survey.samples)
+        return pictures
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
         survey = survey_segmentation(dataset)

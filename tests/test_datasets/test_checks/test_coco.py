@@ -361,3 +361,21 @@ def test_the_size_is_compared_before_a_huge_picture_is_decoded(data: Data):
     head[29:33] = struct.pack('>I', zlib.crc32(head[12:29]))
     data.first.write_bytes(head)
     data.refuse(r'000000\.png \(is 40000 x 40000, listed as 96 x 96\)')
+
+
+@pytest.mark.parametrize(
+    ('on_disk', 'listed', 'told'),
+    [
+        ('val/a.png', 'val\\a.png', r'there with / for \\: val/a\.png'),
+        ('a b.png', 'a%20b.png', r'there without %20 and the like: a b\.png'),
+        ('caf\u00e9.png', 'cafe\u0301.png', r'in composed letters \(NFC\): caf.\.png'),
+        ('cafe\u0301.png', 'caf\u00e9.png', r'in decomposed letters \(NFD\), as macOS writes them: cafe.\.png'),
+        ('a.png', 'A.PNG', r'with other capitals: a\.png'),
+        ('a.png', 'images/train/a.png', r'there without a folder: a\.png'),
+    ],
+)
+def test_a_file_that_is_there_under_a_name_written_otherwise(data: Data, on_disk: str, listed: str, told: str):
+    (data.images / on_disk).parent.mkdir(exist_ok=True)
+    data.first.rename(data.images / on_disk)
+    data.content['images'][0]['file_name'] = listed
+    data.refuse(rf'absent from .*The first is .*{told}\. Correct file_name')

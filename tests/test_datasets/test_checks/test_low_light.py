@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import cv2
@@ -168,3 +169,8 @@ def test_folders_that_are_exchanged_or_the_same_stop_a_training(data: Data):
     words = '3 of 3 dark pictures are brighter than their bright ones; are the folders exchanged'
     data.refuse(words, low='high', high='low')
     data.refuse('3 of 3 dark pictures are as bright .*; are the two folders the same', low='high', high='high')
+
+
+def test_a_pair_of_one_picture_twice_is_a_warning(data: Data):
+    shutil.copy(data.root / 'high/b.png', data.root / 'low/b.png')
+    assert f'dark picture exactly as bright as its bright one: {data.root}/low/b.png.' in str(data.check())
