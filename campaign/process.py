@@ -134,10 +134,11 @@ class Running:
     def send(self, number: int = signal.SIGKILL, to_all: bool = False) -> None:
         """Send a signal to the tool; a kill, or any that is for all, to those that it started as well."""
         if self.status is None:
-            send = os.killpg if to_all or number == signal.SIGKILL else os.kill
             # the group is there a moment after the process
-            with suppress(ProcessLookupError):
-                send(self.number, number)
+            sends = {os.killpg, os.kill} if number == signal.SIGKILL else {os.killpg if to_all else os.kill}
+            for send in sends:
+                with suppress(ProcessLookupError):
+                    send(self.number, number)
 
     def wait(self) -> Result:
         """Wait until it ends; what takes longer than it may is killed."""
