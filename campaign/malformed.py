@@ -281,7 +281,7 @@ def _video(world: World, place: Path, job: Job) -> Generator[Running, Result, No
     change = _changed(world.clip, file, job.drawn)
     result = yield start('enhance', file, '-o', place / 'out.mp4', '--weights', world.weights, cwd=world.root)
     outcome, detail = _judge(result, change)
-    if outcome == 'silent' and ('missing' in result.output or 'could not be read' in result.output):
+    if outcome == 'silent' and 'ends early' in result.output:
         outcome = 'clear error'
     job.add(f'video, {change}', outcome, f'{file}: {detail}')
 

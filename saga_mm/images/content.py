@@ -32,9 +32,16 @@ _HEADS = {
     b'IIRS': RAW,
     b'IIU\0': RAW,
 }
+# folders in which systems and programs keep copies, thumbnails and what was deleted
+JUNK_FOLDERS = ('@eadir', '__macosx', '#recycle', '@recycle', '#snapshot', '$recycle.bin', 'lost+found')
 _HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # of the folder above that of the pictures: markers of a repository whose store links lead into
 _REPOSITORY = ('.git', '.dvc', '.datalad')
+
+
+def is_junk_folder(name: str) -> bool:
+    """Whether pictures in a folder of this name are nobody's data: it is hidden, or one of :data:`JUNK_FOLDERS`."""
+    return name.startswith('.') or name.lower() in JUNK_FOLDERS
 
 
 def kind_of_content(path: str | os.PathLike[str]) -> str:

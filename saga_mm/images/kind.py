@@ -108,6 +108,15 @@ def read_kind(path: str | Path) -> tuple[PhotoKind, str]:
     return kind, mode
 
 
+def count_pictures(path: str | Path) -> int:
+    """How many pictures a file holds: frames of an animation, pages of a TIFF file; 1 for what Pillow cannot open."""
+    try:
+        with any_size(), open_picture(path) as image:
+            return _pages(image)
+    except (UnidentifiedImageError, *DAMAGE):
+        return 1
+
+
 def _kind_of(image: Image.Image) -> PhotoKind:
     # the method of a PNG file would decode it, to look behind its pixels
     tags = Image.Image.getexif(image)

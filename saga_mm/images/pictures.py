@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 
-from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
+from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, is_junk_folder, kind_of_content, refusal_of
 
 # Pillow reports odd TIFF tags here, which its exceptions say again where they matter
 logging.getLogger('PIL').addHandler(logging.NullHandler())
@@ -98,7 +98,7 @@ def scan_folder(folder: Path, leave_out: str | Path | None = None) -> Found:
         for name in sorted(inner):
             path = Path(place, name)
             real = os.path.realpath(path)
-            if name.startswith('.') or Path(real) == skipped or real in seen:
+            if is_junk_folder(name) or Path(real) == skipped or real in seen:
                 continue
             if reason := refusal_of(path, folder):
                 found.left_out.append((path, reason))

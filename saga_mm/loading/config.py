@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+# dicts without a class that would refuse what it does not know, with all that is read of them
+KNOWN = {
+    'filter_cfg': ('filter_empty_gt', 'min_size'),
+    'auto_scale_lr': ('enable', 'base_batch_size'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'mp_cfg': ('mp_start_method', 'opencv_num_threads'),
+    'paramwise_cfg': (
+        *('custom_keys', 'base_lr', 'base_wd', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'),
+        *('flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+        *('layer_decay_rate', 'decay_rate', 'decay_type', 'num_layers'),
+    ),
+}
+# dicts whose keys are names of parameters
+NAMED_FREELY = ('custom_keys',)
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
@@ -83,12 +98,30 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
 
 
 def _require_near(cfg: Config, options: dict[str, Any], file: Path) -> None:
-    """Refuse options whose first key is a key of the config misspelt; nobody would read it."""
+    """Refuse options with a key that nobody reads: one of the config misspelt, or unknown where all are known."""
     for option in options:
-        first = option.partition('.')[0]
-        close = [] if first in cfg else difflib.get_close_matches(first, cfg.keys(), n=1, cutoff=0.85)
-        if close:
-            raise SagaError(f'--cfg-options {option}: {file} has no {first}; did you mean {close[0]}?')
+        node, inside = cfg._cfg_dict, ''
+        for key in option.split('.'):
+            if isinstance(node, (list, tuple)):
+                node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
+            elif isinstance(node, Mapping):
+                _require_known(node, key, inside, option, file)
+                node = node.get(key)
+            inside = key
+            if node is None or inside in NAMED_FREELY:
+                break
+
+
+def _require_known(node: Mapping[str, Any], key: str, inside: str, option: str, file: Path) -> None:
+    known = KNOWN.get(inside)
+    # of a part with a type, its class says what it takes
+    if key in node or key.startswith('_') or (known and key in known) or 'type' in node:
+        return
+    close = difflib.get_close_matches(key, {*node, *(known or ())}, n=1, cutoff=0.8 if known else 0.85)
+    if close:
+        raise SagaError(f'--cfg-options {option}: {file} has no {key}; did you mean {close[0]}?')
+    if known:
+        raise SagaError(f'--cfg-options {option}: {inside} has no {key}; it takes {", ".join(known)}')
 
 
 def _config_error(file: Path, error: Exception) -> str:

@@ -14,6 +14,7 @@ from saga_mm.display.progress import progress_bar
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import user_path, write_file
+from saga_mm.images.kind import count_pictures
 from saga_mm.images.pictures import find_images, scan_folder
 from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 RESULTS = 'predictions.json'
+SHOWN = 20
+# endings of formats that hold one picture, which need not be opened twice
+ONE_PICTURE = ('.jpg', '.jpeg', '.bmp')
 
 
 @dataclass
@@ -81,6 +85,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     out = user_path(options.out or Path('work_dirs', 'predict', source.resolve().stem))
     pictures = find_images(source, leave_out=out)
     left_out = _left_out(source, out)
+    several = _in_part(pictures)
     root = source if source.is_dir() else source.parent
     _check_out(out, root)
     model = options.config if cfg is None else Trained(cfg, checkpoint)
@@ -110,6 +115,9 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         say(str(explain(writer.predictor.model, budget=getattr(writer.predictor, 'budget', None))))
     if done:
         say(f'{writer.summary(done)} and {RESULTS} are in {out}')
+    if several:
+        listed = '\n  '.join(several[:SHOWN]) + ('\n  ...' if len(several) > SHOWN else '')
+        say(f'done in part ({len(several)}):\n  {listed}')
     if left_out:
         listed = '\n  '.join(left_out)
         say(f'left out ({len(left_out)}):\n  {shell_text(SagaError(listed))}')
@@ -131,6 +139,12 @@ def _start(options: PredictOptions) -> tuple[Prediction, Config | None]:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     return start_verb(cfg, 'predict', options.task_options), cfg
+
+
+def _in_part(pictures: list[Path]) -> list[str]:
+    """A line for each animation and each file of several pages."""
+    maybe = (path for path in pictures if path.suffix.lower() not in ONE_PICTURE)
+    return [f'{path}: the first of {count} pictures' for path in maybe if (count := count_pictures(path)) > 1]
 
 
 def _left_out(source: Path, out: Path) -> list[str]:

@@ -77,6 +77,41 @@ def test_an_option_whose_key_is_misspelt(tmp_path):
     assert cfg.val_dataloader.batch_size == 2 and cfg.load_from == 'y'
 
 
+@pytest.mark.parametrize(
+    ('option', 'said'),
+    [
+        ('model.test_cfg.moode', 'did you mean mode'),
+        ('optim_wrapper.paramwise_cfg.norm_decay_multi', 'did you mean norm_decay_mult'),
+        ('optim_wrapper.paramwise_cfg.depth', 'it takes custom_keys, base_lr'),
+        ('train_dataloader.dataset.filter_cfg.filter_empty', 'did you mean filter_empty_gt'),
+        ('stages.1.lengths', 'did you mean length'),
+    ],
+)
+def test_a_key_inside_that_nobody_reads(tmp_path, option, said):
+    write(
+        tmp_path,
+        child="""
+model = dict(type='x', test_cfg=dict(mode='whole'))
+optim_wrapper = dict(type='y', paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0))))
+train_dataloader = dict(dataset=dict(type='z', filter_cfg=dict(min_size=3)))
+stages = [dict(length=1), dict(length=2)]
+""",
+    )
+    with pytest.raises(SagaError, match=rf'--cfg-options {option}: .*{said}'):
+        load_config(tmp_path / 'child.py', {option: 4})
+    # what a class takes, what has any name, and what is like nothing that is there
+    fine = {
+        'model.test_cfgs': 1,
+        'optim_wrapper.paramwise_cfg.custom_keys.norms.decay_mult': 0,
+        'optim_wrapper.paramwise_cfg.bias_lr_mult': 2,
+        'model.test_cfg.stride': 3,
+        'stages.0.width': 1,
+        'new.key.inside': 1,
+    }
+    cfg = load_config(tmp_path / 'child.py', fine)
+    assert cfg.stages[0].width == 1 and cfg.model.test_cfg.stride == 3
+
+
 def test_run_tool_prints_one_line_and_sets_the_status(capsys, monkeypatch):
     def fail(error: BaseException):
         def main() -> None:

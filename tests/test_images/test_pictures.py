@@ -123,7 +123,7 @@ def test_broken_files(tmp_path, picture):
 
 
 def test_find(tmp_path):
-    for name in ('b.JPG', 'a.png', 'notes.txt', '.hidden.png', 'sub/c.webp', 'out/d.png', '.git/e.png'):
+    for name in ('b.JPG', 'a.png', 'notes.txt', '.hidden.png', 'sub/c.webp', 'out/d.png', '.git/e.png', '@eaDir/f.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'x')
     found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path, leave_out=tmp_path / 'out')]

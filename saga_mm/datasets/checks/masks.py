@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from saga_mm.images.headers import reason_of
 from saga_mm.images.pictures import open_picture
@@ -85,6 +86,10 @@ def decode_mask(mask: MaskFile, backend: str = 'pillow') -> np.ndarray:
     if values.ndim == 3 and values.shape[2] > 1:
         raise _coloured(mask, backend, values)
     values = values.reshape(values.shape[:2])
+    if mask.mode == 'P' and (moved := _moved_greys(mask, values)):
+        raise MaskError(
+            'palette mask whose indices are not the greys that it shows', f'Indices are read. {SAVE}', moved
+        )
     with np.errstate(invalid='ignore'):
         ids = values.astype(np.uint8, copy=False)
     if not np.array_equal(ids, values):
@@ -113,8 +118,28 @@ def count_ids(ids: np.ndarray) -> np.ndarray:
     return sum((np.bincount(strip.ravel(), minlength=256) for strip in strips), np.zeros(256, np.int64))
 
 
+def _moved_greys(mask: MaskFile, values: np.ndarray) -> str:
+    """Where a palette shows dark greys other than its indices, some of each.
+
+    Programs that save a grey mask as GIF keep the greys that occur, and number them anew.
+    """
+    with open_picture(io.BytesIO(mask.content)) as image:
+        colours = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    used = np.unique(values)
+    used = used[used < len(colours)]
+    shown = colours[used]
+    if not len(used) or (shown != shown[:, :1]).any() or (shown[:, 0] == used).all():
+        return ''
+    # greys of a picture that is to be looked at are far apart
+    small = shown[:, 0][shown[:, 0] < 255]
+    if len(small) and small.max() > 4 * len(used) + 8:
+        return ''
+    return ', '.join(f'{index} shows {grey}' for index, grey in zip(used, shown[:, 0]) if index != grey)[:60]
+
+
 def _unreadable(path: str, error: Exception) -> MaskError:
-    return MaskError('unreadable mask', 'Get the files again, or take their images out.', reason_of(error, path))
+    reason = 'is no picture' if isinstance(error, UnidentifiedImageError) else reason_of(error, path)
+    return MaskError('unreadable mask', f'Get the files again, or take their images out. {SAVE}', reason)
 
 
 def _coloured(mask: MaskFile, backend: str, values: np.ndarray) -> MaskError:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from saga_mm.images.content import is_junk_folder
+
 from .images import DECODE_UP_TO, in_threads
 from .mask_ids import note_ids
 from .masks import decode_mask, open_mask
@@ -105,6 +107,10 @@ def survey_segmentation(cfg: Mapping[str, Any], *, decode: bool | None = None) -
             seen.append(look.ids)
         if look.size is not None and (look.pixels is not None or not folders.with_masks):
             fine.append(pair)
+    for pair in folders.pairs:
+        if any(map(is_junk_folder, Path(pair.name).parent.parts)):
+            cure = 'Remove such folders from the images, or hide their pictures from the training by a list (ann_file).'
+            problems.add('image in a folder of copies or thumbnails', cure, pair.name)
     ignored, *per_class, no_class = pixels.tolist()
     note_ids(folders, seen, problems, warnings)
     _note_classes(folders, pixels, warnings if problems or cfg.get('test_mode') else problems, warnings)

@@ -116,6 +116,8 @@ def _image_warnings(image: Image.Image, size: tuple[int, int], folders: Segmenta
     if not folders.ignore_orientation and orientation(image) > 1:
         cure = 'It is loaded so; its mask must show the same.'
         found.append(('image that its EXIF tag turns or mirrors', cure, ''))
+    if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
+        found.append(('image of several frames or pages', 'The first is read.', f'{image.n_frames}'))
     if not folders.converts:
         return found
     if any(';16' in str(part) for part in image.tile):

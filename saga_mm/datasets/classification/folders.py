@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset
 
 from saga_mm.datasets.checks.problems import short_list
 from saga_mm.errors import SagaError
-from saga_mm.images.content import PICTURE, VIDEO, kind_of_content, leads_out, refusal_of
+from saga_mm.images.content import PICTURE, VIDEO, is_junk_folder, kind_of_content, leads_out, refusal_of
 from saga_mm.images.headers import leaves_folder
 from saga_mm.images.pictures import SUFFIXES
 from saga_mm.registry import DATASETS
@@ -110,7 +110,7 @@ def _read_folders(root: Path) -> tuple[list[tuple[str, str]], list[tuple[str, st
     """Files below the folders of a root, and the names of these folders, in order; what is left out, and why."""
     found: list[tuple[str, str]] = []
     left_out: list[tuple[str, str]] = []
-    for folder in sorted(path for path in root.iterdir() if not path.name.startswith('.')):
+    for folder in sorted(path for path in root.iterdir() if not is_junk_folder(path.name)):
         if not folder.is_dir():
             if reason := _kind(folder, root):
                 where = 'is in no folder of a class' if reason == PICTURE else f'is {reason}'
@@ -144,7 +144,7 @@ def _files(folder: Path, root: Path, left_out: list[tuple[str, str]], seen: set[
         if not plain and (reason := refusal_of(path, root)):
             left_out.append((os.path.relpath(path, root), f'is {reason}'))
         elif entry.is_dir():
-            folders.append(path)
+            folders += [] if is_junk_folder(entry.name) else [path]
         else:
             yield path
     for path in folders:

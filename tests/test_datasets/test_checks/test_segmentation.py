@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,6 +207,33 @@ def test_palette_masks_are_read_as_indices(data: Data):
     assert data.check().per_class == plain
     with pytest.raises(SagaError, match=r"palette mask of which imdecode_backend='cv2' reads colours \(3 times\)"):
         data.check_cfg(pipeline=[{'type': 'LoadAnnotations', 'imdecode_backend': 'cv2'}])
+
+
+def test_greys_that_a_program_numbered_anew(data: Data):
+    """As Pillow saves a grey mask as GIF: it keeps the greys that occur."""
+    moved = Image.new('P', (WIDTH, HEIGHT))
+    moved.putpalette([0, 0, 0, 2, 2, 2, 255, 255, 255])
+    moved.putdata(np.searchsorted([0, 2, 255], np.where(data.ids == 1, 0, data.ids)).ravel().tolist())
+    data.put_mask('a', moved)
+    data.refuse(r'indices are not the greys that it shows: a\.jpg \(1 shows 2, 2 shows 255\)')
+    # greys to be looked at
+    moved.putpalette([0, 0, 0, 120, 120, 120, 255, 255, 255])
+    data.put_mask('a', moved)
+    data.check()
+
+
+def test_thumbnails_of_another_program_are_no_images(data: Data):
+    for folder in (data.images, data.masks):
+        (folder / '@eaDir').mkdir()
+        for path in list(folder.glob('a.*')):
+            shutil.copy(path, folder / '@eaDir' / path.name)
+    data.refuse(r'image in a folder of copies or thumbnails: @eaDir/a\.jpg\. Remove such folders')
+
+
+def test_what_is_no_mask_at_all(data: Data):
+    np.save(data.masks / 'a.npy', data.ids)
+    (data.masks / 'a.npy').rename(data.masks / 'a.png')
+    data.refuse(r'unreadable mask: a\.jpg \(is no picture\)\. .* Save class ids as an 8-bit PNG')
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA', 'CMYK'])

@@ -10,7 +10,15 @@ from saga_mm.errors import SagaError
 
 @pytest.fixture
 def root(tmp_path):
-    for name in ('b/2.jpg', 'b/sub/1.PNG', 'a/1.jpg', 'a/notes.txt', '.hidden/1.jpg'):
+    for name in (
+        'b/2.jpg',
+        'b/sub/1.PNG',
+        'a/1.jpg',
+        'a/notes.txt',
+        '.hidden/1.jpg',
+        '__MACOSX/1.jpg',
+        'b/@eaDir/1.jpg',
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b'')
