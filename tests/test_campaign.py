@@ -8,9 +8,10 @@ from random import Random
 
 import pytest
 
+from campaign import process
 from campaign.kills import _difference
 from campaign.malformed import Change, draw_change
-from campaign.process import Result, Running, end_all, start, together
+from campaign.process import Result, Running
 from campaign.tally import Tally
 from campaign.world import photograph
 from saga_mm.errors import SagaError
@@ -98,19 +99,34 @@ def test_a_resumed_campaign_does_what_is_left_and_what_went_wrong(tmp_path: Path
     assert first.file.read_text().splitlines() == ['{"seed": 4}']
 
 
-def test_jobs_close_when_they_are_done_and_what_runs_is_ended(tmp_path: Path):
+def test_a_job_closes_when_its_steps_are_done():
     tally = Tally()
+    job = next(tally.jobs('kills', 1))
 
-    def steps(job):
-        result = yield start('report', tmp_path, cwd=tmp_path, prepare=lambda: os._exit(job.number))
-        job.add('ended', 'right', str(result.status))
+    def steps():
+        result = yield 'started'
+        job.add(result, 'right')
 
-    together(job.closing(steps(job)) for job in tally.jobs('kills', 3))
-    assert sorted(case[3] for case in tally.cases) == ['0', '1', '2']
-    running = start('report', tmp_path, cwd=tmp_path, prepare=signal.pause)
-    end_all()
+    running = job.closing(steps())
+    assert next(running) == 'started' and not tally.cases
+    with pytest.raises(StopIteration):
+        running.send('ended')
+    assert [case[1] for case in tally.cases] == ['ended'] and ('kills', 0) in tally.finished
+
+
+def test_what_runs_is_ended_with_the_campaign(monkeypatch):
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    number = os.fork()
+    if not number:
+        os.setsid()
+        signal.pause()
+    os.close(sink)
+    monkeypatch.setattr(process, '_running', {Running(['tool'], number, source)})
+    process.end_all()
+    assert not process._running
     with pytest.raises(ProcessLookupError):
-        os.kill(running.number, 0)
+        os.kill(number, 0)
 
 
 def test_changes_repeat_with_their_seed_and_change_the_file():
