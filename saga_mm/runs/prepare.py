@@ -66,9 +66,19 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     silence_noise()
     task_of(cfg).load_data().prepare()
     _require_sections(cfg, training)
+    fit_workers(cfg)
     use_own_data(cfg, options.own_data, training)
     set_work_dir(cfg, options.config, options.work_dir)
     return cfg
+
+
+def fit_workers(cfg: Config) -> None:
+    """Take options of workers out of loaders that have none, since PyTorch refuses them."""
+    for part in ('train', 'val', 'test'):
+        loader = cfg.get(f'{part}_dataloader')
+        if loader is not None and loader.get('num_workers') == 0:
+            for option in ('persistent_workers', 'prefetch_factor'):
+                loader.pop(option, None)
 
 
 def check(cfg: Config, model: nn.Module | None, training: bool, launcher: str = 'none') -> None:
