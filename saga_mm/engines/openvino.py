@@ -25,7 +25,7 @@ from .fingerprint import UnknownPartError, in_place_version, step_key
 from .library import core, import_openvino
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, refusals
 from .pieces import RunningPiece, Work
-from .program import Program, Settings
+from .program import Program, Settings, Usual
 
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
@@ -65,9 +65,11 @@ class OpenVINOEngine(Engine):
             it, which a compiled step has to save first.
         whole_seconds: The same of a whole model.
         usual_piece: Seconds that pieces of one size run before a step is compiled for that size alone.
-        usual_image: The same of images and a whole model.
+        usual_image: The same of images and a whole model, after which the time that is saved pays for it.
+        large_image: Numbers of an image for whose size a whole model is compiled at once.
         ahead: Pieces that are computed while the answer to another is used.
-        known_seconds: Seconds that they run before what an earlier program compiled for their size is read.
+        known_seconds: Seconds that they run before what an earlier program compiled for their size is read; images do
+            not wait for it.
     """
 
     name = 'openvino'
@@ -77,7 +79,8 @@ class OpenVINOEngine(Engine):
     step_seconds: float = 2.0
     whole_seconds: float = 2.0
     usual_piece: float = 0.1
-    usual_image: float = 10.0
+    usual_image: float = 2.0
+    large_image: float = 2**23
     known_seconds: float = 0.02
     ahead: int = 1
 
@@ -146,17 +149,22 @@ class OpenVINOEngine(Engine):
         modules: Sequence[nn.Module],
         *inputs: torch.Tensor,
         example: Sequence[torch.Tensor] | None = None,
+        recurs: bool = False,
     ) -> Any:
         label = getattr(function, '__qualname__', type(function).__name__)
         # a whole model comes with an example
-        whole = example is not None
-        patience, usual = (self.whole_seconds, self.usual_image) if whole else (self.step_seconds, self.usual_piece)
+        if example is not None:
+            large = 0 if recurs else self.large_image
+            patience = self.whole_seconds if inputs[0].numel() < large else 0.0
+            usual = Usual(self.usual_image, 0.0, large)
+        else:
+            patience, usual = self.step_seconds, Usual(self.usual_piece, self.known_seconds)
 
         def make(key: str | None) -> Compiled:
             def check(program: Program) -> None:
                 if example is None:
                     return
-                other = [x[..., :-12, :-8].contiguous() for x in example]
+                other = [example[0][..., :-12, :-8].contiguous(), *example[1:]]
                 wanted = function(*other)
                 with refusals():
                     results = program([x.numpy() for x in other])
@@ -165,7 +173,7 @@ class OpenVINOEngine(Engine):
             def convert() -> Any:
                 return convert_function(function, modules, example or inputs)
 
-            made = Program(convert, self.settings, key, self.cache, check, (usual, self.known_seconds))
+            made = Program(convert, self.settings, key, self.cache, check, usual)
             return Compiled((), made)
 
         with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, patience) as part:
@@ -246,7 +254,7 @@ class OpenVINOEngine(Engine):
                 key,
                 self.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
-                (self.usual_piece, self.known_seconds),
+                Usual(self.usual_piece, self.known_seconds),
                 # what is read is copied to a map before the next piece; states stay
                 passing=int(phase.reads),
                 lean=True,

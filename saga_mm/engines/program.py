@@ -29,6 +29,20 @@ SMALL = 2**18
 REMEMBERED = 64
 
 
+class Usual(NamedTuple):
+    """When a function is compiled for one set of sizes alone.
+
+    Attributes:
+        seconds: That inputs of these sizes have run before.
+        known_seconds: The same where an earlier program compiled it, which is then read.
+        numbers: Of the first input, from which it is compiled at once.
+    """
+
+    seconds: float
+    known_seconds: float
+    numbers: float = math.inf
+
+
 class Settings(NamedTuple):
     """How OpenVINO compiles.
 
@@ -61,8 +75,7 @@ class Program:
         key: Tells it from all others in the cache; None if it cannot be kept.
         cache: Where compiled steps are kept.
         check: Raises if what was compiled gives other results than it should; called when it is not in the cache.
-        usual: Seconds that one set of sizes has to run before it is compiled for itself, and before what an earlier
-            program compiled for it is read.
+        usual: When it is compiled for one set of sizes alone.
         passing: How many results, from the first on, the next call may write over; the others stay as they are.
         lean: Give back what is compiled for any size as soon as something is compiled for one, and leave the other
             sizes to PyTorch: each holds the weights in an order of its own.
@@ -78,7 +91,7 @@ class Program:
         key: str | None,
         cache: StepCache,
         check: Callable[[Program], None],
-        usual: tuple[float, float],
+        usual: Usual,
         passing: int = 0,
         lean: bool = False,
     ) -> None:
@@ -86,6 +99,7 @@ class Program:
         self._check, self._usual, self.passing, self.lean = check, usual, passing, lean
         self._model: openvino.Model | None = None
         self._any: _Compiled | None = None
+        self._last: _Compiled | None = None
         # seconds so far, or what was compiled for these sizes
         self._uses: OrderedDict[Sizes, float | _Compiled] = OrderedDict()
         # what ran last, and how often in turn
@@ -99,8 +113,8 @@ class Program:
         return not self.passing
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results for inputs, as arrays that stay."""
-        call = self.start(inputs)
+        """The results of what is compiled for any size, as arrays that stay."""
+        call = RunningCall(self, sizes_of(inputs), self._general(), inputs)
         try:
             return [np.array(array) for array in call.results()]
         finally:
@@ -119,6 +133,10 @@ class Program:
         """
         sizes = sizes_of(inputs)
         found = self._found(sizes)
+        if not self.lean and self._last not in (None, found):
+            # whole images of two sizes would take twice the memory
+            self._last.model.release_memory()
+        self._last = found
         return None if found is None else RunningCall(self, sizes, found, inputs, into)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
@@ -140,8 +158,7 @@ class Program:
         use = self._uses.pop(sizes, 0.0)
         # the first and the last strip of a map never come twice in turn
         recurs = not self.lean or self._streak > 1
-        usual, known = self._usual
-        if isinstance(use, float) and recurs and (use > usual or (use > known and self._is_known(sizes))):
+        if isinstance(use, float) and recurs and self._is_usual(sizes, use):
             use = self._special(sizes)
         self._uses[sizes] = use
         if len(self._uses) > REMEMBERED:
@@ -151,6 +168,13 @@ class Program:
         if self.lean and self._any is None and any(not isinstance(use, float) for use in self._uses.values()):
             return None
         return self._general()
+
+    def _is_usual(self, sizes: Sizes, use: float) -> bool:
+        """Whether inputs of sizes that ran for ``use`` seconds are worth a graph of their own."""
+        usual = self._usual
+        if use > usual.seconds or (use >= usual.known_seconds and self._is_known(sizes)):
+            return True
+        return use >= 0 and math.prod(sizes[0]) >= usual.numbers
 
     def _general(self) -> _Compiled:
         """What is compiled for inputs of any size."""

@@ -108,7 +108,11 @@ class MemoryBudget:
         """
         self._plan, self._storage = 'in one piece', None
         self.parts, self.batch, self.runner = parts, batch, None
-        return max(part.whole_bytes(batch, self.number) for part in parts) <= min(self.left(held), self.large)
+        size = max(part.whole_bytes(batch, self.number) for part in parts)
+        if self.left(held) < size <= self.large:
+            # what an earlier image left to the engine
+            self.engine.release()
+        return size <= min(self.left(held), self.large)
 
     def plan(self, parts: Sequence[Part], image: Rows, held: float = 0, folder: str | Path | None = None) -> RowRunner:
         """Plan how to run the parts of a model over an image in strips, within the memory that is left.

@@ -105,6 +105,7 @@ class Engine:
         modules: Sequence[nn.Module],
         *inputs: torch.Tensor,
         example: Sequence[torch.Tensor] | None = None,
+        recurs: bool = False,
     ) -> Any:
         """``function(*inputs)``, a tensor or a tuple of them, computed by the modules ``modules`` for any sizes.
 
@@ -113,6 +114,7 @@ class Engine:
             modules: The modules.
             inputs: What it is given.
             example: Smaller inputs, for engines that trace the function; None for ``inputs``.
+            recurs: Whether more inputs of these sizes follow, for which it pays to compile at once.
         """
         return function(*inputs)
 

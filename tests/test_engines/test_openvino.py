@@ -13,6 +13,7 @@ from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.carried_frames import CarriedFrames
 from saga_mm.models.enhancement.carry import CarryingRunner
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows
 from saga_mm.models.enhancement.unet_layers import LocalBlock
@@ -311,11 +312,12 @@ def test_an_enhancer_whole_and_in_strips(warm_cache):
 def test_whole_enhancers_are_kept_on_disk(cache):
     model, image = enhancer(**EXPOSED), torch.rand(1, 3, 61, 43)
     wanted = model.enhance(image)
-    # what waits until a model has run for long finds it at once
-    for patient in (False, True):
-        engine = OpenVINOEngine(patient=patient, cache=cache)
+    # a large image is compiled for at once; another program finds that at once
+    for large in (0, 2**23):
+        engine = OpenVINOEngine(patient=True, cache=cache)
+        engine.large_image = large
         assert_equal([use_engine(model, engine).enhance(image)], [wanted])
-        assert (engine.reasons, cache.problem) == ({}, None)
+        assert (engine.reasons, cache.problem, compiled(engine)) == ({}, None, [True])
 
 
 def test_pieces_go_on_in_pytorch_where_one_fails(host, warm_cache, monkeypatch):
@@ -345,6 +347,36 @@ def test_states_that_a_video_carries(warm_cache):
             with torch.inference_mode():
                 answers[-1].append(runner.gather(enhance_rows(model, rows_of(frame), runner)))
     assert_equal(answers[1], answers[0])
+
+
+@pytest.mark.parametrize('options', [{}, EXPOSED], ids=['plain', 'exposed'])
+def test_frames_of_a_video_in_one_piece(cache, options):
+    model, frames, engine = enhancer(**options), torch.rand(4, 1, 3, 61, 43), OpenVINOEngine(patient=True, cache=cache)
+    whole, runner, wanted = CarriedFrames(model, 0.5), CarryingRunner(RowRunner(), 0.5), []
+    with torch.inference_mode():
+        for i, frame in enumerate(frames):
+            if i == 2:
+                runner.reset()
+            runner.begin_frame()
+            rows = enhance_rows(model, rows_of(frame), runner)
+            wanted.append(runner.gather(rows.answer)[:, :, :61, :43])
+        use_engine(model, engine)
+        assert whole.fits(frames[0])
+        for i, frame in enumerate(frames):
+            if i == 2:
+                whole.reset()
+            assert_equal([whole(frame)], [wanted[i]])
+    # for this size alone, from the first frame on
+    assert engine.reasons == {}
+    assert compiled(engine) == [True]
+
+
+@pytest.mark.parametrize('attention', ['softmax', 'rala'])
+def test_frames_whose_states_are_no_means_are_left_to_strips(cache, attention):
+    backbone = {'type': 'saga_mm.SAGAUNet', 'arch': ARCH, 'attention': attention}
+    model = use_engine(LowLightEnhancer(backbone).eval(), OpenVINOEngine(cache=cache))
+    with torch.inference_mode():
+        assert not CarriedFrames(model).fits(torch.rand(1, 3, 32, 24))
 
 
 def test_copies_of_a_model_share_the_engine(host, warm_cache):

@@ -68,6 +68,25 @@ def test_what_is_large_or_does_not_fit_is_not_taken_whole():
     assert Fixed(torch.device('cuda'), 100 * GIB).takes_whole([part(), part(100_000)])
 
 
+def test_what_an_engine_keeps_from_earlier_images_is_given_back_for_the_next():
+    class Keeping(Engine):
+        kept = GIB
+
+        def release(self):
+            self.kept = 0
+
+    class Program(MemoryBudget):
+        used = property(lambda self: Fixed.used + self.engine.kept)
+
+    room = Fixed.used + budget.SLACK + part().whole_bytes(1) / budget.USABLE
+    for more, kept in ((GIB + 1, GIB), (1, 0)):
+        program = Program(CPU, room + more, engine=Keeping())
+        assert program.takes_whole([part()])
+        assert program.engine.kept == kept
+    large = Program(CPU, room + 1, large=1, engine=Keeping())
+    assert not large.takes_whole([part()]) and large.engine.kept
+
+
 def test_a_limit_that_is_too_small_is_said_for_python_and_for_the_shell():
     with pytest.raises(ArgumentError) as refused:
         Fixed(CPU, 101 * 2**20).plan([part()], Rows(1, 4096, 512))

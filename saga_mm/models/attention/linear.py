@@ -22,6 +22,7 @@ from saga_mm.ops import (
     tokens_to_map,
     write_state,
 )
+from saga_mm.ops.carrying import carried
 from saga_mm.registry import MODELS
 
 from .token_mixer import TokenMixer, project_parts, project_values
@@ -129,7 +130,7 @@ class LinearAttention(TokenMixer):
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         source, keys, values = self._keys_values(x, grid)
-        return self._read(x, grid, self.write_heads(source, keys, values), values)
+        return self._read(x, grid, carried(self.write_heads(source, keys, values)), values)
 
     @property
     def op(self) -> dict:

@@ -75,7 +75,12 @@ def engine_for(module: nn.Module, x: torch.Tensor) -> Engine | None:
 
 
 def run_on(
-    engine: Engine, modules: Sequence[nn.Module], compute: Callable[[torch.Tensor], Any], x: torch.Tensor
+    engine: Engine,
+    modules: Sequence[nn.Module],
+    compute: Callable[..., Any],
+    x: torch.Tensor,
+    *more: torch.Tensor,
+    recurs: bool = False,
 ) -> Any:
     """Run modules on a batch of images as a whole on an engine.
 
@@ -84,9 +89,12 @@ def run_on(
         modules: The modules.
         compute: Their computation in PyTorch, for images of any size.
         x: The images, ``(B, C, H, W)``.
+        more: What else the computation is given, of the same sizes for images of any size.
+        recurs: Whether more images of this size follow.
     """
     # sides that no stride divides, so that a trace takes none for a constant
-    return engine.apply(compute, modules, x, example=[torch.rand(1, x.shape[1], 141, 173)])
+    example = [torch.rand(1, x.shape[1], 141, 173), *(one[:1] for one in more)]
+    return engine.apply(compute, modules, x, *more, example=example, recurs=recurs)
 
 
 def chunk_bytes(module: nn.Module, x: torch.Tensor) -> float:

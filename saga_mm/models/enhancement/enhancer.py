@@ -176,12 +176,14 @@ class LowLightEnhancer(Savable, BaseModel):
             images: RGB in [0, 1].
             wanted: Mean luminance that each is exposed to, ``(B,)``; None, or 0, for what the model predicts.
         """
+        inputs, engine = [images], engine_for(self, images)
         if self.exposure is not None:
-            images = expose(images, self.exposure.gain(self.exposure.measure(images), wanted))
-        engine = engine_for(self, images)
-        return self._compute(images) if engine is None else run_on(engine, [self], self._compute, images)
+            inputs.append(self.exposure.gain(self.exposure.measure(images), wanted))
+        return self._compute(*inputs) if engine is None else run_on(engine, [self], self._compute, *inputs)
 
-    def _compute(self, images: torch.Tensor) -> torch.Tensor:
+    def _compute(self, images: torch.Tensor, gain: torch.Tensor | None = None) -> torch.Tensor:
+        if gain is not None:
+            images = expose(images, gain)
         height, width = images.shape[2:]
         below, right = (round_up(side, self.pad_divisor) - side for side in (height, width))
         # a graph for images of any size pads them all

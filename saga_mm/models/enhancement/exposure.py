@@ -70,8 +70,10 @@ class Exposure(RowStep, nn.Module):
 
     def measure(self, image: torch.Tensor) -> ExposureState:
         """State of an image ``(B, 3, H, W)``."""
-        x = wide(image[:, :, ::SPARSE, ::SPARSE])
-        levels = [luminance(expose(x, 2.0**stops)) for stops in STOPS]
+        x = wide(image[:, :, ::SPARSE, ::SPARSE]).contiguous()
+        one, gains = x.new_ones(()), [2.0**stops for stops in STOPS]
+        # those of `expose`, with few passes over the pixels
+        levels = [gain * luminance(x / torch.add(one, x, alpha=gain - 1)) for gain in gains]
         return ExposureState(torch.stack(levels, 1), x.shape[2] * x.shape[3])
 
     def merge(self, states: Sequence[ExposureState]) -> ExposureState:

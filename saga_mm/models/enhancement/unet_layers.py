@@ -11,6 +11,7 @@ from saga_mm.models.attention import build_attention
 from saga_mm.models.backbones.blocks import Block
 from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
 from saga_mm.ops import Grid, map_to_tokens, wide
+from saga_mm.ops.carrying import carried
 from saga_mm.rows import LocalStep, RowStep, crop_rows
 
 
@@ -166,7 +167,7 @@ class GlobalTone(RowStep, nn.Module):
         return self._toned(crop_rows(x, grid, keep), state)
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        return self._toned(x, self.write(x, grid))
+        return self._toned(x, carried(self.write(x, grid)))
 
     def _toned(self, x: torch.Tensor, state: ToneState) -> torch.Tensor:
         deviation = (state.square - state.mean.square()).clamp(min=1e-6).sqrt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,9 @@ class LowLightInferencer:
             print(f'weights {weights}: {model.licence}', file=sys.stderr, flush=True)
         self.model = use_engine(model.to(self.device), engine, precision)
         self.budget = MemoryBudget.of(self.model, memory)
+        if self.budget.engine.name != 'torch':
+            # a graph for one size is faster than strips as long as it fits
+            self.budget.large = math.inf
 
     def __call__(
         self,

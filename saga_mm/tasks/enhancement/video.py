@@ -14,10 +14,11 @@ from saga_mm.images.photo import is_grey
 from saga_mm.images.video_reader import Frame, VideoReader, stated_size
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
+from saga_mm.models.enhancement.carried_frames import CarriedFrames
 from saga_mm.models.enhancement.carry import DECAY, CarryingRunner
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.exposure import LUMA
-from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix
+from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix, with_noise
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
 from saga_mm.tasks.segmentation.strips import parts_in_strips
 
@@ -93,7 +94,7 @@ class VideoEnhancer:
         self.device = next(model.parameters()).device
         self.scenes = 0
         self._size: tuple[int, int] | None = None
-        self._runner: CarryingRunner | None = None
+        self._runner: CarryingRunner | CarriedFrames | None = None
         self._is_cut = CutDetector()
         self._level: float | None = None
 
@@ -114,33 +115,46 @@ class VideoEnhancer:
         if self.finish.strength == 0:
             return frame.copy()
         highest = float(np.iinfo(frame.dtype).max)
-        pixels = torch.from_numpy(frame.astype(np.float32) / np.float32(highest))[None].to(self.device)
-        image = pixels.permute(0, 3, 1, 2)
+        planes = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))[None]
+        image = planes.to(self.device, torch.float32).div_(highest)
         self._prepare(image)
-        answer = self._answer(pixels)
-        answer = answer * self._gain(answer)
+        answer = self._answer(image)
+        answer.mul_(self._gain(answer))
         answer = mix(image, answer, self.finish.strength)
-        if is_grey(frame):
+        # most frames show in their first row that they are not
+        if is_grey(frame[:1]) and is_grey(frame):
             answer = (answer * answer.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).expand_as(answer)
-        return (answer[0] * highest).round().permute(1, 2, 0).cpu().numpy().astype(frame.dtype)
+        # a type of one byte before it changes its order
+        planes = answer[0].mul(highest).round_().cpu().numpy().astype(frame.dtype)
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def _prepare(self, image: torch.Tensor) -> None:
         """Plan for the size of a frame, and forget what came before a cut."""
         cut, size = self._is_cut(image), tuple(image.shape[2:])
         if size != self._size:
-            parts = parts_in_strips(enhancer_parts, self.model, *size)
-            planned = self.budget.plan(parts, Rows(1, *size), self.held_bytes, self.folder)
-            self._runner = CarryingRunner(planned, self.decay)
+            parts, whole = parts_in_strips(enhancer_parts, self.model, *size), CarriedFrames(self.model, self.decay)
+            if (
+                self.finish.brightness is None
+                and self.budget.takes_whole(parts, held=self.held_bytes)
+                and whole.fits(image)
+            ):
+                self._runner = whole
+            else:
+                planned = self.budget.plan(parts, Rows(1, *size), self.held_bytes, self.folder)
+                self._runner = CarryingRunner(planned, self.decay)
         elif not cut:
             return
         self._size, self._level = size, None
         self._runner.reset()
         self.scenes += 1
 
-    def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The model's answer, not clamped, of pixels ``(1, H, W, 3)``."""
+    def _answer(self, image: torch.Tensor) -> torch.Tensor:
+        """The model's answer, not clamped, to an image ``(1, 3, H, W)``."""
+        if isinstance(self._runner, CarriedFrames):
+            answer = self._runner(image)
+            return answer if self.finish.denoise == 1 else with_noise(image, answer, self.finish.denoise)
         self._runner.begin_frame()
-        rows = enhance_rows(self.model, MemoryRows(pixels), self._runner, self.finish)
+        rows = enhance_rows(self.model, MemoryRows(image.permute(0, 2, 3, 1)), self._runner, self.finish)
         return self._runner.gather(rows.answer)[:, :, : rows.height, : rows.width]
 
     def _gain(self, answer: torch.Tensor) -> float:
@@ -154,7 +168,7 @@ class VideoEnhancer:
             if abs(level / wanted - 1) < GAIN_ERROR:
                 break
             gain *= wanted / level
-            level = _luminance(answer * gain)
+            level = _luminance(answer, gain)
         return gain
 
 
@@ -237,7 +251,7 @@ def follow(level: float, newest: float, decay: float) -> float:
     return level + (1 - decay**seen) * change
 
 
-def _luminance(image: torch.Tensor) -> float:
-    """Mean luminance of a batch ``(1, 3, H, W)``, not clamped yet; above 0, so that it has a logarithm."""
-    means = image.clamp(0, 1).mean((0, 2, 3)).tolist()
-    return sum(share * mean for share, mean in zip(LUMA, means)) + 1e-4
+def _luminance(image: torch.Tensor, gain: float = 1.0) -> float:
+    """Mean luminance of ``gain * image``, a batch ``(1, 3, H, W)``, clamped; above 0, so that it has a logarithm."""
+    means = image.clamp(0, 1 / gain).mean((0, 2, 3)).tolist()
+    return gain * sum(share * mean for share, mean in zip(LUMA, means)) + 1e-4
