@@ -267,7 +267,8 @@ class RowRunner:
         for (tokens, written), (start, stop) in zip(answers, cuts):
             if out is None:
                 out = before if in_place and x.holds(tokens) else self._target(tokens, made)
-            out.write(start, tokens)
+            if not (self.engine.compiles and isinstance(out, MemoryRows) and out.has(start, tokens)):
+                out.write(start, tokens)
             # before the budget looks at the memory in use
             del tokens
             if sweep is not None:

@@ -113,11 +113,13 @@ class MemoryRows(Rows):
         return self.tensor[:, start:stop].flatten(1, 2)
 
     def write(self, start: int, tokens: torch.Tensor) -> None:
-        """Put tokens ``(B, N, C)`` of whole rows where row ``start`` begins, unless they lie there already."""
+        """Put tokens ``(B, N, C)`` of whole rows where row ``start`` begins."""
         rows = tokens.unflatten(1, (-1, self.width))
-        target = self.tensor[:, start : start + rows.shape[1]]
-        if target.data_ptr() != rows.data_ptr():
-            target.copy_(rows)
+        self.tensor[:, start : start + rows.shape[1]] = rows
+
+    def has(self, start: int, tokens: torch.Tensor) -> bool:
+        """Whether tokens lie in the map's own memory where row ``start`` begins."""
+        return self.tensor[:, start:].data_ptr() == tokens.data_ptr()
 
     def holds(self, tokens: torch.Tensor) -> bool:
         """Whether tokens ``(B, N, C)`` are of the map's C and type."""
