@@ -140,7 +140,9 @@ def copy_png(source: BinaryIO, target: BinaryIO, exif: bytes, icc: bytes, notes:
             if exif:
                 _write_chunk(target, b'eXIf', exif)
             for name, note in png_chunks(notes):
-                _write_chunk(target, name, note)
+                # a profile and sRGB exclude each other
+                if not (icc and name == b'sRGB'):
+                    _write_chunk(target, name, note)
     if kind != b'IEND':
         raise ValueError('a PNG file without its end')
 

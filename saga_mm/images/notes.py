@@ -31,7 +31,7 @@ PHOTOSHOP_NAME = b'Photoshop 3.0\0'
 # what a JPEG segment and a PNG text may hold of one kind
 LARGEST = 2**24
 SEGMENT = 65_533
-PNG_NOTES = (b'tEXt', b'zTXt', b'iTXt', b'pHYs')
+PNG_NOTES = (b'tEXt', b'zTXt', b'iTXt', b'pHYs', b'gAMA', b'cHRM', b'sRGB', b'cICP')
 PNG_XMP = b'XML:com.adobe.xmp'
 XMP_TAG, PHOTOSHOP_TAG, IPTC_TAG = 700, 34377, 33723
 # GeoTIFF 1.1 and GDAL's two, with their TIFF types: 2 text, 3 SHORT, 12 DOUBLE
@@ -51,7 +51,7 @@ class Notes:
         photoshop: Image resources of Photoshop, of which IPTC is one.
         comment: Of a JPEG or GIF file.
         dpi: Pixels an inch, in width and in height.
-        chunks: Texts of a PNG file, as kind and data.
+        chunks: Texts of a PNG file and what its colours mean, as kind and data.
         geo: Tags that say where a map lies, by number.
     """
 

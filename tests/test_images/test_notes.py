@@ -104,3 +104,33 @@ def test_where_a_map_of_many_bands_lies(tmp_path, bigtiff):
     assert read_geo(tmp_path / 'a.tif') == {33550: SCALE, 33922: TIEPOINT}
     (tmp_path / 'b.tif').write_bytes(b'II*\0garbage')
     assert read_geo(tmp_path / 'b.tif') == {}
+
+
+def png_parts(path: Path) -> dict[bytes, bytes]:
+    data, place, found = path.read_bytes(), 8, {}
+    while place < len(data):
+        length, kind = struct.unpack('>I4s', data[place : place + 8])
+        found[kind] = data[place + 8 : place + 8 + length]
+        place += length + 12
+    return found
+
+
+@pytest.mark.parametrize('icc', [b'', b'a profile'])
+def test_what_the_colours_of_a_png_file_mean_is_kept(tmp_path, icc):
+    """A viewer shows a file without its gamma darker or brighter."""
+    meant = {
+        b'gAMA': struct.pack('>I', 100000),
+        b'sRGB': b'\0',
+        b'cHRM': bytes(range(32)),
+        b'cICP': bytes([9, 16, 0, 1]),
+    }
+    info = PngInfo()
+    for kind, data in meant.items():
+        info.add(kind, data)
+    source, target = tmp_path / 'a.png', tmp_path / 'b.png'
+    Image.new('RGB', (20, 10), (20, 30, 40)).save(source, pnginfo=info, icc_profile=icc or None)
+    photo = read_photo(source)
+    write_photo(target, photo, photo.pixels)
+    found = png_parts(target)
+    assert {kind: found.get(kind) for kind in meant} == {**meant, **({b'sRGB': None} if icc else {})}
+    assert (b'iCCP' in found) == bool(icc) and list(found).index(b'gAMA') < list(found).index(b'IDAT')
