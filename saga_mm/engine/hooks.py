@@ -59,7 +59,9 @@ class AtomicCheckpointHook(CheckpointHook):
         if type(self.file_backend) is LocalBackend and _saves_files(runner):
             self.file_backend = _LateRemoval(self.out_dir)
             if is_main_process() and os.path.isdir(self.out_dir):
-                remove_leftovers(self.out_dir)
+                # no later run writes into the log folder of one that was killed
+                for folder in (self.out_dir, *Path(runner.work_dir).glob('*/vis_data')):
+                    remove_leftovers(folder)
                 self._remove_superseded(runner, superfluous)
 
     def _remove_superseded(self, runner: Any, steps: list[int]) -> None:

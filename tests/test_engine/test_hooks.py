@@ -197,6 +197,15 @@ def test_what_others_left_unfinished_stays(tmp_path, toy_runner):
     assert (tmp_path / 'download.part').exists()
 
 
+def test_what_a_kill_left_beside_a_log_is_removed(tmp_path, toy_runner):
+    logs = tmp_path / '20260101_000000' / 'vis_data'
+    logs.mkdir(parents=True)
+    for name in ('.saga_mm-0123456789ab.part', 'download.part'):
+        (logs / name).write_text('half')
+    toy_runner(str(tmp_path), epochs=1).train()
+    assert [path.name for path in logs.iterdir()] == ['download.part']
+
+
 @pytest.mark.parametrize('runner_type', RUNNERS)
 def test_the_state_of_another_optimizer_is_refused(tmp_path, toy_runner, trained, runner_type):
     def enlarge(checkpoint: dict) -> None:
