@@ -16,10 +16,12 @@ from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
 from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from torch import nn
 
 from saga_mm.display.console import say
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.engine.schedule import Position, follow_config
+from saga_mm.engine.statistics import share_statistics
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, remove_leftovers, write_file
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -41,6 +43,8 @@ class AtomicCheckpointHook(CheckpointHook):
     - What ``max_keep_ckpts`` or ``save_best`` makes superfluous is removed after its successor is complete, where
       mmengine removes it first. Only files of the output folder are removed, whatever a resumed checkpoint names.
     - The states of optimizers and schedulers are compared with the model and the config before they are loaded.
+    - Several processes share the running statistics of batch norms before they validate or save, so that a checkpoint
+      has the figure of its validation.
     - The epoch in the file is the one that the hook means, where ``FlexibleRunner`` counts one too many after a
       validation and skips an epoch.
 
@@ -174,7 +178,11 @@ class AtomicCheckpointHook(CheckpointHook):
         own = self.file_backend.join_path(self.out_dir, name)
         return own if self.file_backend.isfile(own) or self.file_backend.isdir(own) else None
 
+    def before_val_epoch(self, runner: Any) -> None:
+        share_statistics(_models(runner))
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        share_statistics(_models(runner))
         if not isinstance(self.file_backend, _LateRemoval):
             super()._save_checkpoint_with_step(runner, step, meta)
             return
@@ -290,6 +298,12 @@ class _Writer:
         finally:
             self._hook._position = None
         self.written.add(os.path.abspath(final))
+
+
+def _models(runner: Any) -> list[nn.Module]:
+    """The model of a training, and averages of its weights, which take its place in validations."""
+    averages = (getattr(hook, 'ema_model', None) for hook in runner.hooks)
+    return [runner.model, *(average for average in averages if isinstance(average, nn.Module))]
 
 
 def _saves_files(runner: Any) -> bool:

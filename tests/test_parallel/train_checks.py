@@ -30,6 +30,7 @@ from mmseg.models import build_segmentor
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from saga_mm.engine.statistics import share_statistics
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.parallel import (
     Bands,
@@ -234,3 +235,19 @@ def losses_that_need_whole_images_are_refused(mesh: Mesh) -> None:
     images, labels = torch.randn(2, 3, 128, 32, dtype=torch.float64), torch.randint(0, 5, (2, 128, 32))
     trainer = BandTrainer(Bands(mesh, 128, 32))
     refused('loss DiceLoss is no mean over pixels', lambda: segmentor_losses(model, images, labels, trainer))
+
+
+@check
+@only(3)
+def statistics_of_batch_norms_are_shared(mesh: Mesh) -> None:
+    """Each process has the mean; equal values stay equal to the bit."""
+    models = [nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.BatchNorm1d(5, track_running_stats=False)]
+    norm = models[0][1]
+    norm.running_mean.fill_(0.1)
+    norm.running_var.copy_(torch.arange(4.0) + mesh.index)
+    weight = norm.weight.detach() + mesh.index
+    norm.weight.data.copy_(weight)
+    share_statistics(models)
+    assert torch.equal(norm.running_mean, torch.full((4,), 0.1))
+    assert torch.equal(norm.running_var, torch.arange(4.0) + 1)
+    assert torch.equal(norm.weight, weight)
