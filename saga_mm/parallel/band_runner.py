@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from saga_mm.ops import Grid
 from saga_mm.rows import Engine, MemoryRows, RowRunner, Rows, RowStep, StepRows
 from saga_mm.rows.device_memory import trim_memory, used_bytes
-from saga_mm.rows.runner import Pass
+from saga_mm.rows.passes import Pass
 
 from .bands import BandRows, Bands
 from .states import merge_bands

@@ -3,8 +3,10 @@
 from .budget import MemoryBudget
 from .chunk_size import bytes_of_chunks, limit_chunks
 from .engine import TORCH, Engine, Piece, engine_of
+from .passes import Part
+from .plan import MemoryTooSmallError, plan_runner
 from .row_progress import watch_rows
-from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
+from .runner import RowRunner
 from .steps import LocalStep, RowStep, StepRows, crop_rows, grow_rows
 from .storage import AppliedRows, FileRows, ImageRows, MemoryRows, Rows, Span, Storage
 

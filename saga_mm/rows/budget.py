@@ -15,7 +15,9 @@ from saga_mm.ops.precision import number_bytes
 from .chunk_size import bytes_of_chunks
 from .device_memory import free_bytes, trim_memory, used_bytes
 from .engine import TORCH, Engine, engine_of
-from .runner import MemoryTooSmallError, Part, RowRunner, plan_runner
+from .passes import Part
+from .plan import MemoryTooSmallError, plan_runner
+from .runner import RowRunner
 from .storage import Rows
 
 # share of the free memory that a program may use if no limit is given

@@ -12,7 +12,7 @@ from torch import nn
 from saga_mm.ops.grid import Grid
 
 if TYPE_CHECKING:
-    from .runner import Part
+    from .passes import Part
     from .steps import RowStep
 
 

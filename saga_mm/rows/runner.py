@@ -1,4 +1,4 @@
-"""Run row steps over maps within a given memory, and plan the strips."""
+"""Run row steps over maps in strips."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,94 +14,13 @@ from saga_mm.ops.grid import ceil_div, copy_map
 
 from .chunk_size import bytes_of_chunks
 from .engine import Engine, Piece
+from .passes import Pass, reading_pass, sweep_pass, with_next
 from .row_progress import Progress
 from .steps import RowStep, StepRows, round_up
 from .storage import MemoryRows, Rows, Span, Storage
 
 if TYPE_CHECKING:
     from .budget import MemoryBudget
-
-# strips are at least this many halos high, so that few rows are computed twice
-_HALOS = 8
-
-
-class MemoryTooSmallError(ValueError):
-    """No strip fits the memory that was given.
-
-    Attributes:
-        smallest: The fewest bytes that would do.
-    """
-
-    def __init__(self, given: float, smallest: float) -> None:
-        self.smallest = math.ceil(smallest)
-        super().__init__(f'{given / 2**20:.1f} MiB are too little: strips need {smallest / 2**20:.1f} MiB at least')
-
-
-class Pass(NamedTuple):
-    """How much memory one run over a map takes, by the rows of its strips, counted in its output.
-
-    Attributes:
-        row: Bytes for each row of a strip.
-        edge: Bytes for its halo.
-        multiple: Strips must be a multiple of this high, all but the last.
-        least: Rows that make the halo a small part of a strip.
-    """
-
-    row: float
-    edge: float
-    multiple: int
-    least: int
-
-    def rows(self, limit: float, chunk: float) -> int:
-        """Rows of a strip: about ``chunk`` bytes, or more if the halo is wide, and within ``limit`` if one fits."""
-        rows = max((chunk - self.edge) / self.row, self.least)
-        # the limit takes precedence: lower strips cost time, higher ones memory that is not there
-        rows = min(rows, (limit - self.edge) / self.row)
-        return max(int(rows) // self.multiple, 1) * self.multiple
-
-    def bytes(self, rows: int) -> float:
-        """What a strip of so many rows takes."""
-        return self.row * rows + self.edge
-
-
-class Part(NamedTuple):
-    """Steps that run one after the other, and the size of the map that the first of them is given.
-
-    Attributes:
-        tokens: Tokens of that map that write the states, where those are more than ``height * width``.
-    """
-
-    steps: Sequence[RowStep]
-    height: int
-    width: int
-    tokens: int = 0
-
-    def passes(self, batch: int, number: float = 4) -> Iterator[tuple[Pass, int]]:
-        """The runs over maps, whose numbers take ``number`` bytes each, and the rows of their output."""
-        size = self.height, self.width
-        for step, after in _with_next(self.steps):
-            for _ in range(step.sweeps):
-                yield _sweep(step, batch, size[1], number), size[0]
-            height, width = (-(-side // step.stride) for side in size)
-            yield _reading(step, after, batch, size[1], number), height
-            size = height, width
-
-    def state_bytes(self, batch: int, number: float = 4) -> float:
-        """Bytes of the largest state, with the strips that it is merged from."""
-        sizes, size, more = [], (self.height, self.width), self.tokens / (self.height * self.width)
-        for step in self.steps:
-            # twice, because the states of the strips exist beside the merged one
-            sizes.append(2 * number * batch * step.state_floats_per_token * size[0] * size[1] * max(more, 1))
-            size = tuple(-(-side // step.stride) for side in size)
-        return max(sizes, default=0.0)
-
-    def whole_bytes(self, batch: int, number: float = 4) -> float:
-        """Bytes that strips as high as the maps take."""
-        return max(run.bytes(height) for run, height in self.passes(batch, number))
-
-    def strip_bytes(self, batch: int, limit: float, chunk: float, number: float = 4) -> float:
-        """Bytes that strips within ``limit`` take; more where even the lowest does not fit."""
-        return max(run.bytes(min(run.rows(limit, chunk), height)) for run, height in self.passes(batch, number))
 
 
 class RowRunner:
@@ -152,7 +70,7 @@ class RowRunner:
         """The map that the last of the steps makes of ``source``, which stays as it is."""
         x, states = source, []
         with self._running():
-            for step, after in _with_next(steps):
+            for step, after in with_next(steps):
                 state = self._state(step, x, states)
                 # the states of single strips are merged: free them before the next map is made
                 states.clear()
@@ -230,7 +148,7 @@ class RowRunner:
         return state
 
     def _written(self, step: RowStep, x: Rows, state: Any) -> list:
-        run, states = _sweep(step, x.batch, x.width, self.number), []
+        run, states = sweep_pass(step, x.batch, x.width, self.number), []
         self._prepare(x, step.row_multiple)
         cuts = self._strips(run, x.height, self._span(x.height, step.row_multiple))
         pieces = ((x.read(*cut), x.grid(*cut)) for cut in cuts)
@@ -247,8 +165,8 @@ class RowRunner:
         # a step that keeps the shape needs no second map: it overwrites its input strip by strip
         second = self.engine.compiles and (self._like_spare(x) or self.storage.fits(x))
         in_place = owned and step.stride == 1 and not second
-        run = _reading(step, after, x.batch, x.width, self.number)
-        sweep = _sweep(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
+        run = reading_pass(step, after, x.batch, x.width, self.number)
+        sweep = sweep_pass(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
         # the next step may need other rows of this map than this process makes: then it writes in a pass of its own
         if sweep is not None and not self._aligned(made.height, after.row_multiple):
             sweep = None
@@ -349,58 +267,3 @@ class _Before(Rows):
         old = self.read(max(stop - self.halo, 0), stop).clone() if self.halo else None
         self.rows.write(start, tokens)
         self.changed, self.old = stop, old
-
-
-def plan_runner(
-    parts: Sequence[Part],
-    batch: int,
-    memory: float = math.inf,
-    folder: str | Path | None = None,
-    number: float = 4,
-    chunk: float | None = None,
-    budget: MemoryBudget | None = None,
-) -> RowRunner:
-    """Plan how to run parts of a model within a memory: the height of strips, then the maps that stay in memory.
-
-    Of the memory that states leave, half may go to the computation on a strip, or more if the lowest strips need it.
-    Maps that do not fit into the rest go to scratch files. Weights and the program itself are not included.
-
-    Args:
-        parts: What will be run.
-        batch: Images.
-        memory: Bytes.
-        folder: Where scratch files are; None for the system's folder for temporary files.
-        number: As of :class:`RowRunner`.
-        chunk: As of :class:`RowRunner`.
-        budget: As of :class:`RowRunner`.
-
-    Raises:
-        MemoryTooSmallError: Even the lowest strips do not fit.
-    """
-    chunk = bytes_of_chunks() if chunk is None else chunk
-    states = max(part.state_bytes(batch, number) for part in parts)
-    smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)
-    if memory < smallest:
-        raise MemoryTooSmallError(memory, smallest)
-    limit = (memory - states) / 2
-    strips = max(part.strip_bytes(batch, limit, chunk, number) for part in parts)
-    work = sum(run.row * height for part in parts for run, height in part.passes(batch, number))
-    storage = Storage(memory - states - strips, folder)
-    return RowRunner(storage, limit, chunk, work=work, number=number, budget=budget)
-
-
-def _with_next(steps: Sequence[RowStep]) -> Iterator[tuple[RowStep, RowStep | None]]:
-    return zip(steps, [*steps[1:], None], strict=True)
-
-
-def _sweep(step: RowStep, batch: int, width: int, number: float) -> Pass:
-    return Pass(number * batch * width * step.peak_floats_per_token, 0.0, step.row_multiple, 1)
-
-
-def _reading(step: RowStep, after: RowStep | None, batch: int, width: int, number: float) -> Pass:
-    column = number * batch * width
-    row, multiple = column * step.peak_floats_per_token * step.stride, step.row_multiple
-    if after is not None and after.sweeps:
-        row = max(row, column * after.peak_floats_per_token / step.stride)
-        multiple = math.lcm(multiple, after.row_multiple)
-    return Pass(row, column * step.peak_floats_per_token * 2 * step.halo, multiple, _HALOS * step.halo // step.stride)

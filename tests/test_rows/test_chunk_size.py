@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from saga_mm.rows import RowRunner, bytes_of_chunks, limit_chunks, plan_runner
-from saga_mm.rows.runner import Part
+from saga_mm.rows.passes import Part
 from saga_mm.rows.steps import RowStep
 
 

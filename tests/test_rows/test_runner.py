@@ -6,7 +6,7 @@ from torch import nn
 
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.rows import Engine, LocalStep, MemoryRows, RowRunner, Storage
-from saga_mm.rows.runner import Pass
+from saga_mm.rows.passes import Pass
 
 
 class Compiling(Engine):

@@ -27,7 +27,7 @@ from saga_mm.rows import (
     crop_rows,
     plan_runner,
 )
-from saga_mm.rows.runner import Pass
+from saga_mm.rows.passes import Pass
 
 
 def image(*shape: int) -> torch.Tensor:
