@@ -1,6 +1,7 @@
 """Small models for the engines."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,19 +13,22 @@ from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
 SMALL = {'embed_dims': (16, 32), 'depths': (1, 1), 'num_heads': (1, 2), 'mlp_ratios': (2, 2)}
 # the second block of a stage shifts its windows
 WINDOWS = {'embed_dims': (16, 32), 'depths': (1, 2), 'num_heads': (1, 2)}
-HOSTS: dict[str, Callable[..., nn.Module]] = {
+# class, sizes of its stages, and options
+HOSTS: dict[str, tuple[type[nn.Module], dict[str, tuple], dict[str, Any]]] = {
     # with a block after another one
-    'pvt': lambda **kw: PVT({**SMALL, 'depths': (1, 2), 'sr_ratios': (2, 1)}, pretrain_img_size=32, **kw),
-    'pvt_v2': lambda **kw: PVTv2({**SMALL, 'sr_ratios': (2, 1)}, **kw),
-    'swin': lambda **kw: Swin(WINDOWS, window_size=3, **kw),
-    'cswin': lambda **kw: CSwin(WINDOWS | {'depths': (1, 1)}, stripe_widths=(1, 0), pretrain_img_size=32, **kw),
-    'ravlt': lambda **kw: RAVLT({**SMALL, 'layer_scales': (1.0, 1.0)}, **kw),
+    'pvt': (PVT, {**SMALL, 'depths': (1, 2), 'sr_ratios': (2, 1)}, {'pretrain_img_size': 32}),
+    'pvt_v2': (PVTv2, {**SMALL, 'sr_ratios': (2, 1)}, {}),
+    'swin': (Swin, WINDOWS, {'window_size': 3}),
+    'cswin': (CSwin, WINDOWS | {'depths': (1, 1)}, {'stripe_widths': (1, 0), 'pretrain_img_size': 32}),
+    'ravlt': (RAVLT, {**SMALL, 'layer_scales': (1.0, 1.0)}, {}),
 }
 
 
-def build_host(host: str, attention: str | dict | list) -> nn.Module:
+def build_host(host: str, attention: str | dict | list, stages: int = 2) -> nn.Module:
     """A small backbone with weights that are not at their start, in evaluation mode."""
-    net = HOSTS[host](attention=attention, out_indices=(0, 1)).eval()
+    cls, arch, options = HOSTS[host]
+    arch = {name: numbers[:stages] for name, numbers in arch.items()}
+    net = cls(arch, attention=attention, out_indices=tuple(range(stages)), **options).eval()
     with torch.no_grad():
         for weight in net.parameters():
             if weight.ndim == 1:

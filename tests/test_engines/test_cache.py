@@ -62,7 +62,7 @@ def test_where_nothing_can_be_written_the_reason_is_kept(tmp_path):
 
 
 def test_a_second_program_compiles_nothing(host, cache, monkeypatch):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     wanted = run(net, image, OpenVINOEngine(cache=cache))
     monkeypatch.setattr('saga_mm.engines.openvino_step.convert_function', lambda *args: pytest.fail('compiled again'))
     for out, want in zip(run(net, image, OpenVINOEngine(cache=cache)), wanted):
@@ -70,7 +70,7 @@ def test_a_second_program_compiles_nothing(host, cache, monkeypatch):
 
 
 def test_damaged_steps_are_compiled_anew(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     wanted = run(net, image, OpenVINOEngine(cache=cache))
     steps = sorted(cache.folder.glob('*.step'))
     for path in steps:
@@ -81,7 +81,7 @@ def test_damaged_steps_are_compiled_anew(host, cache):
 
 
 def test_content_that_openvino_refuses_is_compiled_anew(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     wanted = run(net, image, OpenVINOEngine(cache=cache))
     for path in list(cache.folder.glob('*.step')):
         # the checksum is right: as of another build of OpenVINO

@@ -20,18 +20,19 @@ from saga_mm.models.enhancement.unet_layers import LocalBlock
 from saga_mm.models.necks import SAGAPyramid
 from saga_mm.rows import MemoryRows, RowRunner, Storage
 
+# of each a backbone, and its stages: one where the second would be compiled as another attention's is
 MIXERS = [
-    ('pvt', 'saga'),
-    ('pvt', 'softmax'),
-    ('pvt', 'linear'),
-    ('pvt', {'type': 'saga', 'sr_ratio': 2}),
-    ('pvt_v2', 'focused'),
-    ('ravlt', 'rala'),
-    ('ravlt', 'mala'),
-    ('ravlt', 'softmax'),
-    ('swin', 'softmax'),
-    ('swin', {'type': 'softmax', 'borders': 'mmdet'}),
-    ('cswin', 'softmax'),
+    ('pvt', 'saga', 2),
+    ('pvt', 'softmax', 2),
+    ('pvt', 'linear', 1),
+    ('pvt', {'type': 'saga', 'sr_ratio': 2}, 1),
+    ('pvt_v2', 'focused', 2),
+    ('ravlt', 'rala', 2),
+    ('ravlt', 'mala', 1),
+    ('ravlt', 'softmax', 1),
+    ('swin', 'softmax', 2),
+    ('swin', {'type': 'softmax', 'borders': 'mmdet'}, 2),
+    ('cswin', 'softmax', 2),
 ]
 
 
@@ -50,9 +51,9 @@ def assert_equal(outs, wanted) -> None:
         assert (out - want).abs().max() <= 1e-5 * want.abs().max()
 
 
-@pytest.mark.parametrize(('name', 'attention'), MIXERS, ids=str)
-def test_strips_equal_pytorch(host, warm_cache, name, attention):
-    net, engine = host(name, attention), OpenVINOEngine(cache=warm_cache)
+@pytest.mark.parametrize(('name', 'attention', 'stages'), MIXERS, ids=str)
+def test_strips_equal_pytorch(host, warm_cache, name, attention, stages):
+    net, engine = host(name, attention, stages), OpenVINOEngine(cache=warm_cache)
     # what is compiled for one size serves all others, odd ones too
     for size, rows in (((48, 40), 1), ((61, 35), 2), ((61, 35), None)):
         image = torch.rand(1, 3, *size)
@@ -63,7 +64,7 @@ def test_strips_equal_pytorch(host, warm_cache, name, attention):
 
 # each host once: of what its mixers are compiled, the strips above are too
 @pytest.mark.parametrize(
-    ('name', 'attention'), list({name: (name, mixer) for name, mixer in reversed(MIXERS)}.values()), ids=str
+    ('name', 'attention'), list({name: (name, mixer) for name, mixer, _ in reversed(MIXERS)}.values()), ids=str
 )
 def test_whole_maps_equal_pytorch(host, warm_cache, name, attention):
     net = host(name, attention)
@@ -115,7 +116,7 @@ def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, warm_cache,
 
 
 def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 61, 40)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 61, 40)
     engine = OpenVINOEngine(cache=cache)
     engine.usual_piece = engine.usual_image = 0.0
     with torch.inference_mode():
@@ -229,7 +230,7 @@ class Broken(SAGAAttention):
 
 
 def test_a_break_in_what_saga_writes_is_reached(host, cache):
-    net = host('pvt', {'type': Broken})
+    net = host('pvt', {'type': Broken}, 1)
     engine = OpenVINOEngine(cache=cache)
     with pytest.raises(RuntimeError, match='written'):
         run_rows(net, torch.rand(1, 3, 32, 32), engine)
@@ -244,7 +245,7 @@ class Sorted(nn.Module):
 
 
 def test_a_part_that_does_not_convert_runs_in_pytorch(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     net.stages[0].blocks[0].mlp.act = Sorted().eval()
     engine = OpenVINOEngine(cache=cache)
     with torch.inference_mode():
@@ -254,7 +255,7 @@ def test_a_part_that_does_not_convert_runs_in_pytorch(host, cache):
 
 
 def test_a_patient_engine_waits_until_it_is_worth_it(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     engine = OpenVINOEngine(patient=True, cache=cache)
     engine.step_seconds = 1000.0
     run_rows(net, image, engine)
@@ -282,7 +283,7 @@ def test_levels_that_share_a_state(warm_cache):
     assert engine.reasons == {}
 
 
-ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 2, 2), 'mlp_ratio': 2}
+ARCH = {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (0, 2), 'mlp_ratio': 2}
 EXPOSED = {'exposure': {'type': 'saga_mm.Exposure'}, 'edges': 'replicate'}
 
 
@@ -394,7 +395,7 @@ class Shifted(nn.Module):
 
 
 def test_a_size_that_became_a_constant_is_found(host, cache):
-    net, image = host('pvt', 'saga'), torch.rand(1, 3, 48, 32)
+    net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 48, 32)
     net.stages[0].blocks[0].mlp.act = Shifted().eval()
     with torch.inference_mode():
         wanted = net(image)
