@@ -6,14 +6,31 @@ import os
 import stat
 from pathlib import Path
 
-# endings of raw photographs that begin as TIFF files do
-RAW_SUFFIXES = ('.arw', '.cr2', '.dng', '.nef', '.nrw', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw', '.3fr', '.iiq')
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv', '.mts')
+# endings of raw photographs, some of which begin as TIFF files do
+RAW_SUFFIXES = (
+    *('.arw', '.cr2', '.dng', '.nef', '.nrw', '.orf', '.pef', '.raf', '.raw', '.rw2', '.srw', '.3fr', '.iiq'),
+    *('.x3f', '.rwl', '.mrw', '.dcr', '.kdc', '.erf', '.mef', '.mos', '.gpr', '.srf', '.sr2', '.fff'),
+)
+VIDEO_SUFFIXES = (
+    *('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.3gp', '.flv'),
+    *('.mts', '.m2ts', '.ogv', '.mxf', '.vob'),
+)
 # of photographs that are not read
-UNREAD_SUFFIXES = (*RAW_SUFFIXES, '.cr3', '.heic', '.heif')
+UNREAD_SUFFIXES = (
+    *(*RAW_SUFFIXES, '.cr3', '.heic', '.heif'),
+    *('.exr', '.hdr', '.jxl', '.jxr', '.wdp', '.dds', '.fits', '.dcm', '.xcf'),
+)
+# of sound in files that may also hold videos
+SOUND_SUFFIXES = ('.m4a', '.m4b', '.mka', '.wma', '.weba')
 RAW = 'a raw photograph, which is not read: develop it to JPEG, PNG or TIFF first'
-HEIC = 'a HEIC photograph, which is not read: save it as JPEG, PNG or TIFF first'
 PICTURE, VIDEO = 'picture', 'video'
+
+
+def _unread(kind: str) -> str:
+    return f'{kind}, which is not read: save it as JPEG, PNG or TIFF first'
+
+
+HEIC = _unread('a HEIC photograph')
 _HEADS = {
     b'\xff\xd8\xff': PICTURE,
     b'\x89PNG\r\n\x1a\n': PICTURE,
@@ -26,12 +43,31 @@ _HEADS = {
     b'\x1aE\xdf\xa3': VIDEO,
     b'FLV\x01': VIDEO,
     b'\x00\x00\x01\xba': VIDEO,
+    b'\x00\x00\x01\xb3': VIDEO,
     b'0&\xb2u\x8ef\xcf\x11': VIDEO,
+    b'\x06\x0e\x2b\x34': VIDEO,
+    b'YUV4MPEG2': VIDEO,
     b'FUJIFILMCCD-RAW': RAW,
+    b'FOVb': RAW,
+    b'\0MRM': RAW,
     b'IIRO': RAW,
     b'IIRS': RAW,
     b'IIU\0': RAW,
+    b'v/1\x01': _unread('an OpenEXR picture'),
+    b'#?RADIANCE': _unread('a Radiance HDR picture'),
+    b'#?RGBE': _unread('a Radiance HDR picture'),
+    b'\xff\x0a': _unread('a JPEG XL picture'),
+    b'\x00\x00\x00\x0cJXL ': _unread('a JPEG XL picture'),
+    b'II\xbc': _unread('a JPEG XR picture'),
+    b'DDS ': _unread('a DDS texture'),
+    b'SIMPLE  =': _unread('a FITS picture'),
+    b'gimp xcf': _unread("a picture of GIMP's"),
 }
+DICOM = _unread('a DICOM picture')
+# of QuickTime files from before the box that names their kind
+_QUICKTIME = (b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')
+# bytes of a packet of MPEG streams, in broadcasts and on cameras' cards, and where the first one begins
+_PACKETS = ((188, 0), (192, 4))
 # folders in which systems and programs keep copies, thumbnails and what was deleted
 JUNK_FOLDERS = ('@eadir', '__macosx', '#recycle', '@recycle', '#snapshot', '$recycle.bin', 'lost+found')
 _HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
@@ -45,13 +81,15 @@ def is_junk_folder(name: str) -> bool:
 
 
 def kind_of_content(path: str | os.PathLike[str]) -> str:
-    """``'picture'``, ``'video'``, why a photograph is not read (:data:`RAW`, :data:`HEIC`), or ``''`` for others.
+    """``'picture'``, ``'video'``, why a photograph is not read (such as :data:`RAW`), or ``''`` for others.
 
     Raises:
         OSError: The file cannot be read.
     """
     with open(path, 'rb') as file:
-        head = file.read(32)
+        head = file.read(400)
+    if Path(path).suffix.lower() in SOUND_SUFFIXES:
+        return ''
     for start, kind in _HEADS.items():
         if head.startswith(start):
             return kind
@@ -63,14 +101,26 @@ def kind_of_content(path: str | os.PathLike[str]) -> str:
         brand = head[8:12]
         if brand == b'crx ':
             return RAW
-        if brand in (b'avif', b'avis'):
+        if brand in (b'M4A ', b'M4B '):
+            return ''
+        # some programs name the container first, and AVIF among what it can be read as
+        brands = head[8 : min(int.from_bytes(head[:4], 'big'), 64)]
+        if brand in (b'avif', b'avis') or (brand in _HEIC_BRANDS and b'avif' in brands):
             return PICTURE
         return HEIC if brand in _HEIC_BRANDS else VIDEO
+    if head[4:8] in _QUICKTIME or _is_stream(head):
+        return VIDEO
+    if head[128:132] == b'DICM':
+        return DICOM
     if head[:2] == b'BM' and head[6:10] == bytes(4):
         return PICTURE
     if head[:1] == b'P' and head[1:2] in b'123456' and head[2:3].isspace():
         return PICTURE
     return ''
+
+
+def _is_stream(head: bytes) -> bool:
+    return any(head[first] == head[first + size] == 0x47 for size, first in _PACKETS if len(head) > first + size)
 
 
 def refusal_of(path: Path, folder: Path) -> str | None:

@@ -18,7 +18,7 @@ from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
 
 # beside those of pictures in a folder: what can be named, as input or output
 # endings of files that are not written, and that nobody gives a folder
-FOREIGN_SUFFIXES = (*UNREAD_SUFFIXES, *('.pdf', '.psd', '.svg', '.eps', '.exr', '.hdr', '.jxl', '.tga', '.ico', '.ts'))
+FOREIGN_SUFFIXES = (*UNREAD_SUFFIXES, *('.pdf', '.psd', '.svg', '.eps', '.tga', '.pcx', '.sgi', '.ico'))
 PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
 # of the name of a result, and of before and after side by side
 ENDING, COMPARED = '_enhanced', '_compare'

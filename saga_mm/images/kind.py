@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
-from .content import HEIC, RAW, kind_of_content
+from .content import PICTURE, VIDEO, kind_of_content
 from .large import any_size
 from .metadata import DAMAGE, kept_exif, upright_exif
 from .notes import Notes, read_geo, read_notes
@@ -90,7 +90,7 @@ def read_kind(path: str | Path) -> tuple[PhotoKind, str]:
         if path.stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)')
         # Pillow would take the preview in a raw file for the photograph
-        if (kind_of_file := kind_of_content(path)) in (RAW, HEIC):
+        if (kind_of_file := kind_of_content(path)) not in (PICTURE, VIDEO, ''):
             raise SagaError(f'{path}: is {kind_of_file}')
         with any_size(), open_picture(path) as image:
             facts = {'notes': read_notes(path, image), 'bits': _coded_bits(path, image.format)}

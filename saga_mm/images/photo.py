@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
@@ -233,16 +233,23 @@ def _decode(path: Path, kind: PhotoKind) -> np.ndarray:
                 values = _finite(np.asarray(image))
                 deep = values.clip(0, 65535).astype(np.uint16) if kind.depth == 16 else values / max(1, values.max())
                 return deep[..., None]
-            profile = file.info.get('icc_profile')
-            if image.mode == 'CMYK' and profile:
-                # a damaged profile is ignored
-                with suppress(ImageCms.PyCMSError, OSError):
-                    source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile('sRGB')
-                    return np.asarray(ImageCms.profileToProfile(image, source, target, outputMode='RGB'))
+            image = from_cmyk(image)
             mode = ('L' if kind.gray else 'RGB') + 'A' * kind.alpha
             return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
     except DAMAGE as error:
         raise SagaError(f'{path}: is damaged or cut off ({reason_of(error, str(path))})') from error
+
+
+def from_cmyk(image: Image.Image) -> Image.Image:
+    """A CMYK picture of Pillow's in sRGB, by its profile if it has one; other pictures as they are."""
+    if image.mode != 'CMYK':
+        return image
+    if profile := image.info.get('icc_profile'):
+        # a damaged profile is ignored
+        with suppress(ImageCms.PyCMSError, OSError):
+            source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile('sRGB')
+            return ImageCms.profileToProfile(image, source, target, outputMode='RGB')
+    return image.convert('RGB')
 
 
 def is_grey(pixels: np.ndarray, spread: float = 0) -> bool:

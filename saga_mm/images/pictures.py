@@ -22,6 +22,8 @@ from .content import PICTURE, UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, is_junk_fo
 logging.getLogger('PIL').addHandler(logging.NullHandler())
 
 SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.pbm', '.jp2')
+# endings of pictures that their first bytes do not tell
+ENDINGS = (*SUFFIXES, '.tga', '.pcx', '.sgi')
 # what a picture may be, by Pillow's names
 FORMATS = (
     *('JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP', 'AVIF', 'GIF', 'BMP', 'DIB', 'PPM', 'JPEG2000'),
@@ -112,7 +114,7 @@ def scan_folder(folder: Path, leave_out: str | Path | None = None) -> Found:
 
 
 def _sort_in(path: Path, folder: Path, found: Found) -> None:
-    usual = path.suffix.lower() in SUFFIXES
+    usual = path.suffix.lower() in ENDINGS
     reason = refusal_of(path, folder)
     if reason is None:
         try:
@@ -165,10 +167,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     """
     try:
         with open_picture(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(('I', 'F')):
-                return from_deep(np.asarray(upright))
-            return np.array(upright.convert('RGB'))
+            return rgb_of_pillow(image)
     except UnidentifiedImageError:
         if Path(path).stat().st_size == 0:
             raise SagaError(f'{path}: is empty (0 bytes)') from None
@@ -179,6 +178,17 @@ def read_picture(path: str | Path) -> np.ndarray:
         if isinstance(error, ValueError) and (file := open_tiff(path)) is not None:
             return _read_bands(path, file)
         raise SagaError(f'{path}: cannot be read as a picture ({error})') from error
+
+
+def rgb_of_pillow(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow's as :func:`read_picture` gives it."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == 'I;16' and image.format != 'TIFF':
+        # as OpenCV reads these files for training
+        return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if upright.mode.startswith(('I', 'F')):
+        return from_deep(np.asarray(upright))
+    return np.array(upright.convert('RGB'))
 
 
 def highest_of(values: np.ndarray) -> float:
@@ -306,6 +316,8 @@ def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 def _read_with_cv2(path: str | Path) -> np.ndarray:
     """For what neither Pillow nor OpenImageIO knows."""
     try:
+        if (kind := kind_of_content(path)) not in (PICTURE, VIDEO, ''):
+            raise SagaError(f'{path}: is {kind}')
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:
         raise SagaError(f'{path}: cannot be read as a picture ({error})') from error

@@ -46,7 +46,7 @@ ENCODERS = {
     '.mkv': Encoder('matroska', 'libx264', H264, even=True, deep='libx265'),
     '.3gp': Encoder('3gp', 'libx264', H264, even=True),
     '.flv': Encoder('flv', 'libx264', H264, even=True),
-    '.mts': Encoder('mpegts', 'libx264', H264, even=True, deep='libx265'),
+    **dict.fromkeys(('.mts', '.m2ts', '.ts'), Encoder('mpegts', 'libx264', H264, even=True, deep='libx265')),
     '.webm': Encoder('webm', 'libvpx-vp9', VP9),
     '.avi': Encoder('avi', 'mpeg4', FINE, steady=True),
     '.wmv': Encoder('asf', 'wmv2', FINE, steady=True),

@@ -17,6 +17,7 @@ from saga_mm.engines import use_engine
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 from saga_mm.hub import read_trained, save
+from saga_mm.images.given import rgb_picture
 from saga_mm.loading.datasets import LOADERS, leaf_datasets
 from saga_mm.loading.stack import require_stack
 from saga_mm.loading.trained import Trained
@@ -95,9 +96,9 @@ class Predictor:
         """
         return save(self.model, folder)
 
-    def predict(self, image: np.ndarray) -> Any:
-        """The stack's data sample for an image ``(H, W, 3)`` uint8, RGB."""
-        data = self._pipeline({'img': np.ascontiguousarray(image[..., ::-1]), 'img_id': 0})
+    def predict(self, image: Any) -> Any:
+        """The stack's data sample for a picture, as :func:`saga_mm.images.given.rgb_picture` takes it."""
+        data = self._pipeline({'img': np.ascontiguousarray(rgb_picture(image)[..., ::-1]), 'img_id': 0})
         batch = {'inputs': [data['inputs']], 'data_samples': [data['data_samples']]}
         with torch.no_grad():
             return self.model.test_step(batch)[0]

@@ -1,10 +1,14 @@
 """Kinds of files by their first bytes, and links that leave the data."""
 
 import os
+import re
 
 import pytest
 
+from saga_mm.errors import SagaError
 from saga_mm.images.content import HEIC, PICTURE, RAW, VIDEO, kind_of_content, leads_out, refusal_of
+from saga_mm.images.kind import photo_size
+from saga_mm.images.pictures import read_picture, scan_folder
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,17 @@ from saga_mm.images.content import HEIC, PICTURE, RAW, VIDEO, kind_of_content, l
         ('a', b'BMW is a car', ''),
         ('a', b'P6 3 4 255\n', PICTURE),
         ('a', b'P6x', ''),
+        ('a', b'\0\0\0\x20ftypmif1\0\0\0\0mif1avifmiaf', PICTURE),
+        ('a', b'\0\0\0\x18ftypmif1\0\0\0\0mif1heic', HEIC),
+        ('a', b'\0\0\0\x08wide\0\0\0\0mdat', VIDEO),
+        ('a.TS', (b'G' + bytes(187)) * 3, VIDEO),
+        ('a', (bytes(4) + b'G' + bytes(187)) * 3, VIDEO),
+        ('a', b'Gnome is a desktop', ''),
+        ('a.mxf', b'\x06\x0e\x2b\x34\x02\x05', VIDEO),
+        # sound
+        ('a.m4a', b'\0\0\0\x18ftypM4A ', ''),
+        ('a.m4a', b'\0\0\0\x18ftypmp42', ''),
+        ('a.WMA', b'0&\xb2u\x8ef\xcf\x11', ''),
         ('a.jpg', b'<html>', ''),
         ('a.jpg', b'', ''),
     ],
@@ -34,6 +49,30 @@ from saga_mm.images.content import HEIC, PICTURE, RAW, VIDEO, kind_of_content, l
 def test_the_first_bytes_decide(tmp_path, name, head, kind):
     (tmp_path / name).write_bytes(head)
     assert kind_of_content(tmp_path / name) == kind
+
+
+@pytest.mark.parametrize(
+    ('head', 'kind'),
+    [
+        (b'v/1\x01\2\0\0\0', 'an OpenEXR picture'),
+        (b'#?RADIANCE\n', 'a Radiance HDR picture'),
+        (b'\xff\x0a\xfa', 'a JPEG XL picture'),
+        (b'\0\0\0\x0cJXL \r\n', 'a JPEG XL picture'),
+        (b'II\xbc\x01', 'a JPEG XR picture'),
+        (b'SIMPLE  =                    T', 'a FITS picture'),
+        (bytes(128) + b'DICM', 'a DICOM picture'),
+        (b'gimp xcf v011', "a picture of GIMP's"),
+        (b'DDS |\0\0\0', 'a DDS texture'),
+    ],
+)
+def test_pictures_that_are_not_read(tmp_path, head, kind):
+    (tmp_path / 'a.png').write_bytes(head)
+    said = f'{kind}, which is not read: save it as JPEG, PNG or TIFF first'
+    assert kind_of_content(tmp_path / 'a.png') == said
+    assert scan_folder(tmp_path).left_out == [(tmp_path / 'a.png', said)]
+    for read in (read_picture, photo_size):
+        with pytest.raises(SagaError, match=re.escape(f'a.png: is {said}')):
+            read(tmp_path / 'a.png')
 
 
 def test_entries_that_are_no_files(tmp_path):

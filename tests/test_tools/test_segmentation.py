@@ -93,6 +93,18 @@ def test_scores_are_brought_to_the_size_of_images_by_rows_alone(inside, monkeypa
     assert np.array_equal(Segmenter(TINY, CHECKPOINT)(picture), found)
 
 
+def test_pictures_of_other_kinds_than_rgb_arrays(inside):
+    path = 'data/tiny/images/val/000001.png'
+    segment, grey = Segmenter(TINY, CHECKPOINT), Image.open(path).convert('L')
+    # an array (H, W) was read from right to left
+    wanted = segment(np.array(grey.convert('RGB')))
+    for given in (np.array(grey), np.array(grey) / 255, np.array(grey).astype(np.uint16) * 256, grey):
+        assert np.array_equal(segment(given), wanted)
+    assert np.array_equal(segment(path), segment(np.array(Image.open(path))))
+    with pytest.raises(SagaError, match='not a list'):
+        segment([np.array(grey)])
+
+
 @pytest.fixture
 def pictures(segmented, tmp_path) -> Path:
     """A folder as people have them: several kinds, equal names, and files that are no pictures."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saga_mm.display.drawing import draw_beside
 from saga_mm.errors import SagaError
+from saga_mm.images.given import rgb_picture
 from saga_mm.images.pictures import read_picture
 from saga_mm.loading.trained import Trained
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx
@@ -18,6 +19,9 @@ from saga_mm.tasks.classification.evaluation import found_text
 from saga_mm.tasks.classification.exported import ExportedClassifier
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place, Predictor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LISTED = 5
 
@@ -56,9 +60,14 @@ class Classifier(Predictor):
         self.classes = self.exported.facts.classes
         self.metainfo = {'classes': self.classes, 'palette': self.exported.facts.palette}
 
-    def __call__(self, image: np.ndarray) -> dict[str, float]:
-        """Probability of each class, the most probable first, for an image ``(H, W, 3)`` uint8, RGB."""
-        scores = self.predict(image).pred_score.cpu() if self.exported is None else self.exported(image)
+    def __call__(self, image: np.ndarray | Image | str | os.PathLike[str]) -> dict[str, float]:
+        """Probability of each class, the most probable first.
+
+        Args:
+            image: An array ``(H, W, 3)`` uint8, RGB, and all that :func:`saga_mm.images.given.rgb_picture` takes.
+        """
+        picture = rgb_picture(image)
+        scores = self.predict(picture).pred_score.cpu() if self.exported is None else self.exported(picture)
         pairs = zip(self.classes, scores.tolist(), strict=True)
         return dict(sorted(pairs, key=lambda pair: pair[1], reverse=True))
 

@@ -9,8 +9,11 @@ from saga_mm.tasks.detection import DETECTION
 from saga_mm.tasks.predictor import Predictor
 
 if TYPE_CHECKING:
+    import os
+
     import numpy as np
     from mmdet.structures import DetDataSample
+    from PIL.Image import Image
 
 
 class Detector(Predictor):
@@ -18,14 +21,14 @@ class Detector(Predictor):
 
     task = DETECTION
 
-    def __call__(self, image: np.ndarray) -> DetDataSample:
+    def __call__(self, image: np.ndarray | Image | str | os.PathLike[str]) -> DetDataSample:
         """Detect the objects in a picture.
 
         Args:
-            image: ``(H, W, 3)`` uint8, RGB.
+            image: An array ``(H, W, 3)`` uint8, RGB, and all that :func:`saga_mm.images.given.rgb_picture` takes.
 
         Returns:
-            mmdet's data sample; its ``pred_instances`` has ``bboxes`` in pixels of ``image``, ``labels``, ``scores``
+            mmdet's data sample; its ``pred_instances`` has ``bboxes`` in pixels of ``image`` upright, ``labels``, ``scores``
             and, from a model that predicts them, ``masks`` of the size of ``image``.
         """
         sample = self.predict(image)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # modes of Pillow whose arrays are taken as they are
-TAKEN = ('L', 'LA', 'RGB', 'RGBA', 'I;16')
+TAKEN = ('L', 'LA', 'RGB', 'RGBA')
 # in the licence of weights, what is said where they are used
 RESEARCH = 'research only'
 # the brightness that a model predicts
@@ -204,11 +204,36 @@ class LowLightInferencer:
     def _enhance_pil(self, image: Image, finish: Finish) -> Image:
         from PIL import Image
 
-        if image.mode not in TAKEN:
-            image = image.convert('RGBA' if 'transparency' in image.info else 'RGB')
-        result = Image.fromarray(self._enhance_array(np.asarray(image), finish))
-        result.info.update(image.info)
+        from saga_mm.images.photo import from_cmyk
+
+        info = dict(image.info)
+        if image.mode == 'F' or image.mode.startswith('I'):
+            array = np.asarray(image)
+            if array.dtype.kind != 'f':
+                array = _of_16_bits(array)
+        else:
+            if image.mode in ('CMYK', 'LAB'):
+                # it is of those colours
+                info.pop('icc_profile', None)
+            if image.mode not in TAKEN:
+                clear = info.pop('transparency', None) is not None or image.mode in ('PA', 'La', 'RGBa')
+                image = from_cmyk(image).convert('RGBA' if clear else 'RGB')
+            array = np.asarray(image)
+        result = Image.fromarray(self._enhance_array(array, finish))
+        result.info.update(info)
         return result
+
+
+def _of_16_bits(values: np.ndarray) -> np.ndarray:
+    """Whole numbers of another type as uint16.
+
+    Raises:
+        SagaError: They are beyond 16 bits.
+    """
+    lowest, highest = int(values.min()), int(values.max())
+    if not 0 <= lowest <= highest <= np.iinfo(np.uint16).max:
+        raise SagaError(f'an image of {values.dtype} from {lowest} to {highest}: must be in 16 bits, 0 to 65535')
+    return values.astype(np.uint16)
 
 
 def wanted_finish(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saga_mm.errors import SagaError
+from saga_mm.images.given import rgb_picture
 from saga_mm.loading.trained import Trained
 from saga_mm.models.openmmlab import segmentor_parts
 from saga_mm.models.openmmlab.labels import label_by_rows
@@ -17,6 +18,9 @@ from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.predictor import Predictor
 from saga_mm.tasks.segmentation import SEGMENTATION
 from saga_mm.tasks.segmentation.exported import ExportedSegmentor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Segmenter(Predictor):
@@ -84,17 +88,17 @@ class Segmenter(Predictor):
         # the picture as it is read, as the model takes it, labels, and what is drawn
         return not self.budget.takes_whole(parts, held=(3 + 3 * 4 + 8 + 12) * height * width)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray | Image | str | os.PathLike[str]) -> np.ndarray:
         """Find the class of each pixel of a picture.
 
         Args:
-            image: ``(H, W, 3)`` uint8, RGB.
+            image: An array ``(H, W, 3)`` uint8, RGB, and all that :func:`saga_mm.images.given.rgb_picture` takes.
 
         Returns:
             ``(H, W)`` of indices into ``classes``: uint8, or uint16 for more than 256 classes.
         """
         if self.exported is not None:
-            return self.exported(image)
+            return self.exported(rgb_picture(image))
         sample = self.predict(image)
         if 'pred_sem_seg' not in sample:
             raise SagaError(f'config {self.cfg.filename}: {type(self.model).__name__} does not segment pictures')

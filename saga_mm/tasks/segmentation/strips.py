@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from saga_mm.errors import SagaError
+from saga_mm.images.given import rgb_picture
 from saga_mm.models.openmmlab import label_rows, segment_rows, segmentor_parts
 from saga_mm.rows import ImageRows, MemoryBudget, Part
 
@@ -25,10 +26,10 @@ class BgrRows(Protocol):
 
 
 class ArrayRows:
-    """An image in memory, ``(H, W, 3)`` uint8, RGB."""
+    """An image in memory, an array as of :func:`saga_mm.images.given.rgb_picture`."""
 
     def __init__(self, image: np.ndarray) -> None:
-        self.image = image
+        self.image = rgb_picture(image)
         self.height, self.width = image.shape[:2]
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -46,7 +47,8 @@ def segment_strips(
 
     Args:
         model: An ``EncoderDecoder`` of mmseg's with a backbone of saga_mm's, in evaluation mode.
-        image: An array ``(H, W, 3)`` uint8, RGB, or anything that gives rows of one, which may be larger than memory.
+        image: An array ``(H, W, 3)`` uint8, RGB, and the other arrays that :func:`saga_mm.images.given.rgb_picture`
+            takes; or anything that gives rows of one, which may be larger than memory.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
             None for half of what is free; or a budget, which can tell afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
@@ -93,7 +95,7 @@ def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRo
     """
     if getattr(model.data_preprocessor, 'test_cfg', None):
         raise SagaError('data_preprocessor.test_cfg pads images, which is not done in strips: set it to None')
-    source = ArrayRows(image) if isinstance(image, np.ndarray) else image
+    source = image if hasattr(image, 'read') else ArrayRows(image)
     device = next(model.parameters()).device
 
     def read(start: int, stop: int) -> torch.Tensor:

@@ -179,8 +179,36 @@ def test_pil_images(inferencer, mode):
     answer = inferencer(image)
     kept = mode in ('RGB', 'RGBA', 'L', 'LA', 'I;16')
     assert (answer.mode, answer.size) == (mode if kept else 'RGB', image.size)
-    assert answer.info['icc_profile'] == b'some profile'
+    # a profile of CMYK says nothing of RGB
+    assert answer.info.get('icc_profile') == (None if mode == 'CMYK' else b'some profile')
     assert (np.asarray(answer) == inferencer(np.asarray(image if kept else image.convert('RGB')))).all()
+
+
+@pytest.mark.parametrize('mode', ['I;16B', 'I', 'F'])
+def test_pil_images_of_more_than_8_bits(inferencer, mode):
+    deep = picture(channels=1, kind=np.uint16)
+    values = (deep / np.float32(65535)).astype(np.float32) if mode == 'F' else deep
+    image = Image.fromarray(deep.astype('>u2')) if mode == 'I;16B' else Image.fromarray(values.astype(np.int32))
+    image = Image.fromarray(values) if mode == 'F' else image
+    assert image.mode == mode
+    answer = inferencer(image)
+    assert answer.mode == ('F' if mode == 'F' else 'I;16')
+    assert np.array_equal(np.asarray(answer), inferencer(values))
+
+
+def test_pil_images_with_a_transparent_colour(inferencer, tmp_path):
+    clear = Image.fromarray(picture()).quantize(16)
+    clear.info['transparency'] = 3
+    answer = inferencer(clear)
+    answer.save(tmp_path / 'a.png')
+    # opacity is that of the palette, and no colour of the answer was taken for its index
+    assert np.array_equal(np.asarray(Image.open(tmp_path / 'a.png'))[..., 3], np.asarray(clear.convert('RGBA'))[..., 3])
+
+
+@pytest.mark.parametrize('values', [[[-1, 5]], [[0, 70000]]])
+def test_whole_numbers_beyond_16_bits(inferencer, values):
+    with pytest.raises(SagaError, match=f'of int32 from {values[0][0]} to {values[0][1]}: must be in 16 bits'):
+        inferencer(Image.fromarray(np.array(values, np.int32)))
 
 
 def test_a_path_gives_the_path_of_what_was_written(inferencer, tmp_path):
