@@ -56,4 +56,3 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
     if not 0 <= lowest <= highest <= 1:
         raise SagaError(f'a picture of {values.dtype} from {lowest:.4g} to {highest:.4g}: must be in [0, 1]')
     return (values * 255).round().astype(np.uint8)
-
