@@ -28,7 +28,7 @@ class Detector(Predictor):
             image: An array ``(H, W, 3)`` uint8, RGB, and all that :func:`saga_mm.images.given.rgb_picture` takes.
 
         Returns:
-            mmdet's data sample; its ``pred_instances`` has ``bboxes`` in pixels of ``image`` upright, ``labels``, ``scores``
+            mmdet's data sample; its ``pred_instances`` has ``bboxes`` in pixels of ``image``, ``labels``, ``scores``
             and, from a model that predicts them, ``masks`` of the size of ``image``.
         """
         sample = self.predict(image)
