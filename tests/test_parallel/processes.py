@@ -2,8 +2,10 @@
 
 import json
 import os
+import runpy
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from saga_mm.parallel import Mesh, make_mesh
 CHECKS.update(TRAIN_CHECKS | DATA_CHECKS)
 PATIENCE = 20
 # what a single process does of itself; the first of them before others are forked, which then need not import for it
+# (and not those with gradients: PyTorch's threads for them do not live on in a forked process)
 ALONE = [
     'a_picture_written_together',
     'counted_bytes_are_sent',
@@ -31,7 +34,7 @@ ALONE = [
     'gradients_of_segmentors',
     'gradients_of_enhancers',
 ]
-FIRST = 2
+FIRST = 4
 
 
 def names_of(world: int) -> list[str]:
@@ -71,7 +74,9 @@ def main() -> None:
     torch.set_num_threads(1)
     # each process would import it, and torch._dynamo, by itself
     register_all_modules()
+    import_module('mmdet.models.necks')
     run(ALONE[:FIRST], Mesh(), folder / '1-0.json', outcomes)
+    runpy.run_path(str(Path(__file__).parents[1] / 'quick_runners.py'))['keep_what_is_loaded']()
     for world in WORLDS:
         for child in [start(rank, world, folder) for rank in range(world)]:
             os.waitpid(child, 0)
