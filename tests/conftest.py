@@ -64,6 +64,14 @@ def quick_runners() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope='session')
+def quick_exports() -> Iterator[None]:
+    """See ``quick_runners.py``."""
+    with pytest.MonkeyPatch.context() as patch:
+        QUICK['make_exports_quick'](patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test draws the same numbers, whichever ran before it."""

@@ -1,8 +1,9 @@
-"""Trainings of tests without what mmengine does for people and for each training anew."""
+"""Trainings and exports of tests without what is done for people, and for each of them anew."""
 
 import gc
 import sys
 from functools import cache
+from importlib import import_module
 
 import pytest
 
@@ -17,6 +18,12 @@ def make_runners_quick(patch: pytest.MonkeyPatch) -> None:
         for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
             patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, True), raising=False)
         patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+
+
+def make_exports_quick(patch: pytest.MonkeyPatch) -> None:
+    """PyTorch's exporter lists its operators once, not for each graph."""
+    registry = import_module('torch.onnx._internal.exporter._registration').ONNXRegistry
+    patch.setattr(registry, 'from_torchlib', staticmethod(cache(registry.from_torchlib)))
 
 
 def keep_what_is_loaded() -> None:

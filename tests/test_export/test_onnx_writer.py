@@ -14,6 +14,7 @@ onnx = pytest.importorskip('onnx')
 helper = pytest.importorskip('onnx.helper')
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
+pytestmark = pytest.mark.usefixtures('quick_exports')
 
 IR = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 

@@ -12,6 +12,7 @@ from saga_mm.onnx.strip_model import StripModel
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
+pytestmark = pytest.mark.usefixtures('quick_exports')
 
 ARCH = {'embed_dims': (8, 16), 'depths': (1, 1), 'num_heads': (0, 2), 'mlp_ratio': 1}
 

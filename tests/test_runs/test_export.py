@@ -31,6 +31,7 @@ from saga_mm.tasks.segmentation.segmenter import Segmenter
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
+pytestmark = pytest.mark.usefixtures('quick_exports')
 
 TESTS = Path(__file__).parents[1]
 CONFIG = {
