@@ -38,8 +38,9 @@ class VideoKind(NamedTuple):
         aspect: Width of a pixel over its height.
         colours: Numbers of FFmpeg's for matrix, range, transfer and primaries; empty for its defaults.
         metadata: Title, place, ..., by name.
-        bits: Of a sample: 8 or 10.
+        bits: Of a sample: 8, 10 or more.
         chroma: How colours are sampled, such as ``420``.
+        chapters: As PyAV gives them, at times that begin with 0.
     """
 
     height: int
@@ -51,6 +52,7 @@ class VideoKind(NamedTuple):
     metadata: dict[str, str] | None = None
     bits: int = 8
     chroma: str = '420'
+    chapters: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_hdr(self) -> bool:
@@ -81,6 +83,8 @@ class VideoReader:
     Attributes:
         kind: Size, rate and colours.
         sounds: Streams of FFmpeg's that hold sound.
+        subtitles: Those that hold subtitles.
+        left_out: What is in the file beside these and not read, in a few words each.
         duration: Seconds that it should take, or None if it does not say.
         frames: About how many there should be, or None.
         damaged: How many packets could not be decoded so far.
@@ -121,6 +125,7 @@ class VideoReader:
         self._stream = stream = pictures[0]
         stream.thread_type, stream.thread_count = 'AUTO', THREADS
         self.sounds = [sound for sound in streams.audio if sound.codec_context is not None]
+        self.subtitles = [stream for stream in streams.subtitles if stream.codec_context is not None]
         self._sound_is_unknown = len(self.sounds) < len(streams.audio)
         self._start = Fraction(self._container.start_time or 0, MICROSECONDS)
         self._early: list[Any] = []
@@ -143,20 +148,47 @@ class VideoReader:
             1 / aspect if self._turn[0] else aspect,
             (first.colorspace, first.color_range, first.color_trc, first.color_primaries),
             dict(self._container.metadata),
-            bits=10 if max(part.bits for part in first.format.components) > 8 else 8,
-            chroma=next((chroma for chroma in ('444', '422') if chroma in first.format.name), '420'),
+            bits=max(part.bits for part in first.format.components),
+            chroma=_chroma(first.format),
+            chapters=tuple(self._chapters()),
         )
+        self.left_out = self._left_out(len(pictures), first)
         known = self._container.duration
         self.duration = known / MICROSECONDS if known else None
         self.frames = stream.frames or (round(self.duration * rate) if self.duration else None)
         # of an AVI file that breaks off, FFmpeg gives the duration of what is there
         self._stated = stream.frames if self._container.format.name == 'avi' else 0
 
+    def _chapters(self) -> Iterator[dict[str, Any]]:
+        for chapter in self._container.chapters():
+            start = round(self._start / chapter['time_base'])
+            yield {**chapter, 'start': max(chapter['start'] - start, 0), 'end': chapter['end'] - start}
+
+    def _left_out(self, pictures: int, first: Any) -> list[str]:
+        streams, found = self._container.streams, []
+        if self._stream.metadata.get('alpha_mode') == '1' or any(part.is_alpha for part in first.format.components):
+            found.append('transparency was left out')
+        if first.interlaced_frame:
+            found.append('interlaced frames became progressive ones')
+        # the names of chapters are a track in some files
+        data = len(streams.data) - (bool(self.kind.chapters) and 'mov' in self._container.format.name)
+        counts = {
+            'further track of pictures': pictures - 1,
+            'cover picture': len(streams.video) - pictures,
+            'track of data': data,
+            'attached file': len(streams.attachments),
+        }
+        for what, count in counts.items():
+            if count > 0:
+                plural = what.replace('track', 'tracks') if 'track' in what else f'{what}s'
+                found.append(f'{count} {what} was left out' if count == 1 else f'{count} {plural} were left out')
+        return found
+
     def read(self, keep: Callable[[Any], None] | None = None) -> Iterator[Frame]:
         """Frames in order; what is damaged is left out.
 
         Args:
-            keep: Is given the packets of the sound, between frames, at times that begin with 0.
+            keep: Is given the packets of sound and subtitles, between frames, at times that begin with 0.
         """
         for item in chain(self._early, self._items):
             if isinstance(item, self._av.VideoFrame):
@@ -196,11 +228,11 @@ class VideoReader:
         self.close()
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames, and packets of the sound, as they come."""
+        """Frames, and packets of sound and subtitles, as they come."""
         for packet in self._packets():
             if packet is None or packet.stream is self._stream:
                 yield from self._decode(packet)
-            elif packet.stream in self.sounds and packet.dts is not None:
+            elif packet.dts is not None and packet.stream in (*self.sounds, *self.subtitles):
                 self._shift(packet)
                 yield packet
 
@@ -284,6 +316,12 @@ def import_av() -> ModuleType:
     # its messages in Python would wait for the interpreter, which waits for codecs that are being closed
     av.logging.set_level(None)
     return av
+
+
+def _chroma(form: Any) -> str:
+    if form.is_rgb:
+        return '444'
+    return next((chroma for chroma in ('444', '422') if chroma in form.name), '420')
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:

@@ -52,6 +52,16 @@ ENCODERS = {
     '.wmv': Encoder('asf', 'wmv2', FINE, steady=True),
     **dict.fromkeys(('.mpg', '.mpeg'), Encoder('mpeg', 'mpeg2video', FINE, steady=True)),
 }
+# subtitles, by FFmpeg's names, that kinds of files can hold
+SUBTITLES = {
+    'matroska': ('srt', 'subrip', 'ass', 'ssa', 'webvtt', 'pgssub', 'dvdsub', 'dvbsub'),
+    'mp4': ('mov_text',),
+    'mov': ('mov_text',),
+    'webm': ('webvtt',),
+}
+WITH_CHAPTERS = ('matroska', 'mp4', 'mov', 'webm')
+# of a track of sound or subtitles
+OF_TRACK = ('language', 'title', 'handler_name')
 HDR_NAMES = {16: 'PQ', 18: 'HLG'}
 # errors of a disk, and not of a codec
 DISK = (*FULL, errno.EFBIG, errno.EIO)
@@ -68,25 +78,32 @@ class VideoWriter:
         path: The file; its ending says which kind.
         kind: Size, rate and colours.
         sounds: Streams of FFmpeg's whose packets will be copied.
+        subtitles: The same of subtitles, where files of this kind can hold them.
 
     Raises:
         SagaError: It cannot be written, or files of this kind cannot hold the sound.
     """
 
-    def __init__(self, path: str | Path, kind: VideoKind, sounds: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, path: str | Path, kind: VideoKind, sounds: Sequence[Any] = (), subtitles: Sequence[Any] = ()
+    ) -> None:
         self._av = import_av()
         self.path, self.kind = Path(path), kind
         self._encoder = ENCODERS.get(self.path.suffix.lower())
         if self._encoder is None:
             raise SagaError(f'{path}: is no kind of video that is written; name one of {", ".join(ENCODERS)}')
-        self._last = -1
+        self._last, self._is_uneven = -1, False
         self._deep = bool(kind.bits > 8 and self._encoder.deep)
         if kind.is_hdr and not self._deep:
             raise SagaError(
                 f'{path}: the source is HDR (HLG or PQ), which needs 10 bits, and files of this kind get 8; name a '
                 '.mp4, .mov or .mkv file with -o'
             )
-        options = {'movflags': 'faststart'} if self._encoder.container in ('mp4', 'mov', '3gp') else {}
+        options = {}
+        if self._encoder.container in ('mp4', 'mov', '3gp'):
+            # names of Apple's and Android's are kept with this alone
+            named = any(name.startswith('com.') for name in kind.metadata or {})
+            options['movflags'] = 'faststart' + '+use_metadata_tags' * named
         self._draft = Draft(self.path)
         try:
             self._container = self._av.open(
@@ -100,19 +117,38 @@ class VideoWriter:
         try:
             self._container.metadata.update(_of_content(kind.metadata or {}))
             self._stream = self._add_pictures()
-            self._sounds = {sound.index: self._add_sound(sound) for sound in sounds}
+            self._copied = {sound.index: self._add_copied(sound) for sound in sounds}
+            held = SUBTITLES.get(self._encoder.container, ())
+            kept = [track for track in subtitles if track.codec_context.name in held]
+            self._copied.update({track.index: self._add_copied(track) for track in kept})
+            self._lost = ['subtitles were left out, which files of this kind cannot hold'] * (
+                len(kept) < len(subtitles)
+            )
+            if kind.chapters and self._encoder.container in WITH_CHAPTERS:
+                self._container.set_chapters([dict(chapter) for chapter in kind.chapters])
+            elif kind.chapters:
+                self._lost.append('chapters were left out, which files of this kind cannot hold')
             self._start()
         except BaseException:
             self._discard()
             raise
 
     @property
-    def depth(self) -> str:
-        """How the bit depth of the source is changed, in a few words; empty for a source of 8 bits."""
-        if self.kind.bits <= 8:
-            return ''
-        label = f' {HDR_NAMES[self.kind.colours[2]]}' if self.kind.is_hdr else ''
-        return f'10 bits{label} kept' if self._deep else '10 bits became 8, which files of this kind hold'
+    def changes(self) -> list[str]:
+        """What of the source files of this kind have otherwise, in a few words each; complete after the last frame."""
+        kind, changes = self.kind, []
+        if kind.bits > 8:
+            label = f' {HDR_NAMES[kind.colours[2]]}' if kind.is_hdr else ''
+            to = 10 if self._deep else 8
+            became = f'{kind.bits} bits became {to}{", which files of this kind hold" * (not self._deep)}'
+            changes.append(f'10 bits{label} kept' if kind.bits == to else became)
+        chroma = next((name for name in ('444', '422') if name in self._stream.pix_fmt), '420')
+        if chroma != kind.chroma and chroma != '444':
+            changes.append(f'colours of {":".join(kind.chroma)} became {":".join(chroma)}')
+        if self._is_uneven:
+            rate = f'{float(kind.rate):.4g}'
+            changes.append(f'frames at uneven times became {rate} a second, which files of this kind have')
+        return changes + self._lost
 
     def write(self, pixels: np.ndarray, time: int) -> None:
         """Add a frame.
@@ -127,14 +163,17 @@ class VideoWriter:
             picture.colorspace, picture.color_range = self.kind.colours[:2]
         picture = picture.reformat(format=self._stream.pix_fmt)
         base = self._stream.codec_context.time_base
-        self._last = max(round(time * self.kind.time_base / base), self._last + 1)
+        shown = time * self.kind.time_base
+        self._last = max(round(shown / base), self._last + 1)
+        self._is_uneven |= self._encoder.steady and abs(self._last * base - shown) > base
         picture.pts, picture.time_base = self._last, base
         self._mux(self._stream.encode(picture))
 
     def copy(self, packet: Any) -> None:
-        """Add a packet of one of the sounds, with times that begin where those of the frames do."""
-        packet.stream = self._sounds[packet.stream.index]
-        self._mux([packet])
+        """Add a packet of sound or subtitles, with times that begin where those of the frames do."""
+        if packet.stream.index in self._copied:
+            packet.stream = self._copied[packet.stream.index]
+            self._mux([packet])
 
     def close(self) -> None:
         """Complete the file, and give it its name."""
@@ -180,18 +219,21 @@ class VideoWriter:
             context.colorspace, context.color_range, context.color_trc, context.color_primaries = kind.colours
         return stream
 
-    def _add_sound(self, sound: Any) -> Any:
+    def _add_copied(self, track: Any) -> Any:
         try:
-            return self._container.add_stream_from_template(sound)
+            added = self._container.add_stream_from_template(track)
         except (ValueError, self._av.FFmpegError) as error:
-            raise self._no_sound([sound]) from error
+            raise self._no_sound([track]) from error
+        added.metadata.update({name: text for name, text in track.metadata.items() if name in OF_TRACK})
+        added.disposition = track.disposition
+        return added
 
     def _start(self) -> None:
         try:
             self._container.start_encoding()
         except self._av.FFmpegError as error:
-            if self._sounds and not isinstance(error, OSError):
-                raise self._no_sound(list(self._sounds.values())) from error
+            if self._copied and not isinstance(error, OSError):
+                raise self._no_sound(list(self._copied.values())) from error
             if error.errno in DISK:
                 raise write_error(self.path, error) from error
             size = f'{self.kind.width} x {self.kind.height}'

@@ -299,7 +299,7 @@ def test_ten_bits_and_their_label_are_kept(tmp_path, pix_fmt, transfer, ending, 
         with VideoWriter(tmp_path / f'b{ending}', reader.kind) as writer:
             for frame in frames:
                 writer.write(frame.pixels, frame.time)
-            assert writer.depth.startswith('10 bits') and writer.depth.endswith('kept')
+            assert writer.changes[0].startswith('10 bits') and writer.changes[0].endswith('kept')
     with VideoReader(tmp_path / f'b{ending}') as again:
         assert again.kind.colours == reader.kind.colours and again.kind.chroma == pix_fmt[3:6]
         found = next(again.read()).pixels
@@ -317,5 +317,5 @@ def test_ten_bits_in_files_of_eight(tmp_path):
     with VideoReader(source) as reader, VideoWriter(tmp_path / 'd.avi', reader.kind) as writer:
         frame = next(reader.read())
         writer.write(frame.pixels, frame.time)
-        assert writer.depth == '10 bits became 8, which files of this kind hold'
+        assert writer.changes[0] == '10 bits became 8, which files of this kind hold'
     assert not (tmp_path / 'b.avi').exists() and (tmp_path / 'd.avi').exists()

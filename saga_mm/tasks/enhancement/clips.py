@@ -73,7 +73,7 @@ def video_megapixels(path: Path) -> float:
 
 
 def _text(done: EnhancedVideo) -> str:
-    missing = ''.join(f'; {what}' for what in (done.depth, done.missing) if what)
+    missing = ''.join(f'; {what}' for what in (done.notes, done.missing) if what)
     return f'{done.width} x {done.height}, {done.frames} frames{missing}'
 
 

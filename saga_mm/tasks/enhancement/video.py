@@ -181,7 +181,7 @@ class EnhancedVideo(NamedTuple):
         frames: How many were written.
         scenes: How many were found.
         missing: What of the source could not be read, in a few words; empty if all could be.
-        depth: What became of its bits and brightness, in a few words; empty for 8 bits.
+        notes: What of it is otherwise in the written file or was left out, in a few words; empty for most.
     """
 
     height: int
@@ -189,7 +189,7 @@ class EnhancedVideo(NamedTuple):
     frames: int
     scenes: int
     missing: str
-    depth: str = ''
+    notes: str = ''
 
 
 def enhance_video(
@@ -220,7 +220,7 @@ def enhance_video(
     drawn = getattr(show, 'held_bytes', 0)
     if finish.strength:
         require_memory(source, model, max_memory, drawn)
-    with VideoReader(source) as reader, VideoWriter(target, reader.kind, reader.sounds) as writer:
+    with VideoReader(source) as reader, _writer(target, reader) as writer:
         kind, count = reader.kind, 0
         held = codec_bytes(kind.height, kind.width, kind.bits) + drawn
         enhance = VideoEnhancer(model, finish, decay, max_memory, held, Path(target).parent)
@@ -232,7 +232,12 @@ def enhance_video(
                 show(frame, answer)
             if tell is not None and reader.frames:
                 tell(min(count / reader.frames, 1.0))
-        return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing, writer.depth)
+        notes = '; '.join([*writer.changes, *reader.left_out])
+        return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing, notes)
+
+
+def _writer(target: str | Path, reader: VideoReader) -> VideoWriter:
+    return VideoWriter(target, reader.kind, reader.sounds, reader.subtitles)
 
 
 def follow(level: float, newest: float, decay: float) -> float:
