@@ -14,7 +14,7 @@ RAMP = np.broadcast_to(np.arange(0, 192, 4, dtype=np.uint8)[None, :, None], (32,
 
 
 def make(path, codec='libx264', pixels='yuv420p', prepare=None, frame_of=None, times=range(4), options=None, **of_file):
-    """A clip of four frames; ``prepare`` is given the file and its stream before the first, and may give further ones."""
+    """A clip of four frames; ``prepare`` is given the file and its stream, and may give further ones."""
     with av.open(str(path), 'w', container_options=of_file) as file:
         stream = file.add_stream(codec, rate=10, options=options or {})
         stream.width, stream.height, stream.pix_fmt = 48, 32, pixels
