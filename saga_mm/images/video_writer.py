@@ -62,6 +62,8 @@ SUBTITLES = {
 WITH_CHAPTERS = ('matroska', 'mp4', 'mov', 'webm')
 # of a track of sound or subtitles
 OF_TRACK = ('language', 'title', 'handler_name')
+# columns and rows below which x265 writes beyond its memory, or refuses
+H265_SIDES = (64, 16)
 HDR_NAMES = {16: 'PQ', 18: 'HLG'}
 # errors of a disk, and not of a codec
 DISK = (*FULL, errno.EFBIG, errno.EIO)
@@ -200,13 +202,15 @@ class VideoWriter:
         kind, encoder = self.kind, self._encoder
         rate = kind.rate.limit_denominator(1001)
         codec, options = (encoder.deep, H265) if self._deep else (encoder.codec, encoder.options)
+        if self._deep and (kind.width < H265_SIDES[0] or kind.height < H265_SIDES[1]):
+            codec, options = encoder.codec, encoder.options
         stream = self._container.add_stream(codec, rate=rate, options=dict(options))
         stream.width, stream.height = kind.width, kind.height
         odd = encoder.even and (kind.width % 2 or kind.height % 2)
         stream.pix_fmt = 'yuv444p' if odd else 'yuv420p'
         if self._deep:
             stream.pix_fmt = f'yuv{"444" if odd else kind.chroma}p10le'
-            if encoder.container in ('mp4', 'mov'):
+            if encoder.container in ('mp4', 'mov') and codec == encoder.deep:
                 # what players of Apple's want
                 stream.codec_context.codec_tag = 'hvc1'
         context = stream.codec_context
