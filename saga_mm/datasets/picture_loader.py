@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
 from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.pictures import refuse_programs
 
 _load = LoadImageFromFile.transform
 
 
 def use_own_pictures() -> None:
-    """Have mmcv's loader, in the whole process, read by :func:`read_trained` what OpenCV misreads."""
+    """Have mmcv's loader read by :func:`read_trained` what OpenCV misreads.
+
+    This holds in the whole process, and in workers of data loaders: those that are started afresh, and not forked, are
+    sent the loader.
+    """
     LoadImageFromFile.transform = _transform
+    LoadImageFromFile.__reduce__ = _reduce
+
+
+def _reduce(loader: LoadImageFromFile) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    return _received, (type(loader),), loader.__dict__
+
+
+def _received(kind: type[LoadImageFromFile]) -> LoadImageFromFile:
+    """An empty loader in a process that it is sent to."""
+    use_own_pictures()
+    refuse_programs()
+    return kind.__new__(kind)
 
 
 def _transform(self: LoadImageFromFile, results: dict[str, Any]) -> dict[str, Any] | None:

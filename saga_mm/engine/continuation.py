@@ -28,6 +28,7 @@ from saga_mm.engine.random_streams import (
 from saga_mm.engine.stopping import outlive_signals
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
+from saga_mm.loading.quiet import silence_noise
 
 RANDOM = 'random'
 # the file of the last validation that was completed, and the fact of a checkpoint that holds what it found
@@ -85,6 +86,8 @@ class _Starts:
 
     def __call__(self, worker: int) -> None:
         outlive_signals(worker)
+        # a worker that was not forked has what it was sent alone
+        silence_noise()
         if self.first is not None:
             self.first(worker)
 
