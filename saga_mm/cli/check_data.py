@@ -6,6 +6,7 @@ import argparse
 
 from saga_mm.cli.options import add_data_options, add_out, add_work_dir, own_data_of
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_model
 
 
 def parser() -> Parser:
@@ -31,6 +32,8 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Look at the data; 1 if something is wrong with it."""
+    require_model(args.config)
+
     from saga_mm.runs.check_data import CheckOptions, check_data
 
     options = CheckOptions(

@@ -7,6 +7,7 @@ import os
 
 from saga_mm.cli.options import add_destination, add_overwrite, destination_of
 from saga_mm.cli.parser import Parser
+from saga_mm.loading.named_files import require_checkpoint_file
 
 
 def parser() -> Parser:
@@ -41,6 +42,7 @@ def main(args: argparse.Namespace) -> None:
     """Convert, and say what was taken."""
     # before what takes seconds to import
     out = destination_of(args)
+    require_checkpoint_file(args.source)
 
     from saga_mm.loading.convert import convert_file
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from saga_mm.cli.extras import cure
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_run
 from saga_mm.errors import SagaError
 
 # as saga_mm.pages.app has them, which needs torch
@@ -44,6 +45,11 @@ def main(args: argparse.Namespace) -> None:
         raise SagaError(f'--look {" ".join(args.look)}: takes a config or a name, and perhaps a checkpoint')
     if find_spec('gradio') is None:
         raise SagaError(f'demo: needs gradio, which is not installed: {cure(["gradio"])}')
+
+    for config, checkpoint in filter(None, (args.detect, args.segment)):
+        require_run(config, checkpoint)
+    if args.look:
+        require_run(args.look[0], *(args.look[1:] or [None]))
 
     from saga_mm.pages.answers import Models
     from saga_mm.pages.app import open_page

@@ -7,6 +7,7 @@ import argparse
 from saga_mm.cli.extras import NEEDS, PARTS, cure, missing
 from saga_mm.cli.options import add_data_options, add_work_dir, own_data_of
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_model
 from saga_mm.errors import SagaError
 
 
@@ -27,6 +28,8 @@ def main(args: argparse.Namespace) -> int:
     """Print; of data, 1 if something is wrong with it."""
     own = own_data_of(args)
     if args.data is not None:
+        require_model(args.data)
+
         from saga_mm.runs.check_data import CheckOptions, check_data
 
         return 0 if check_data(CheckOptions(args.data, args.cfg_options, args.work_dir, own_data=own)) else 1

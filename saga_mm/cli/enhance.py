@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from saga_mm.cli.options import add_device, add_engine_options, add_out, add_overwrite
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import any_there, require_weights
+from saga_mm.display.console import is_speaker
+from saga_mm.display.outcome import print_failed, print_outcome
+from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 
 INTERRUPTED = 'Interrupted; what was complete by then is there.'
 SAMPLE = files('saga_mm') / 'samples' / 'night.jpg'
@@ -71,6 +77,12 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Enhance; 1 if something could not be done."""
+    require_weights(args.weights)
+    if args.match is not None and not user_path(args.match).exists():
+        raise SagaError(f'--match {args.match}: no such picture')
+    if args.inputs and not any_there(args.inputs):
+        return _refuse(args.inputs)
+
     from saga_mm.runs.enhance import EnhanceOptions, enhance
 
     if args.inputs:
@@ -84,3 +96,15 @@ def main(args: argparse.Namespace) -> int:
         print(f'before and after: {out.resolve().with_name("night_compare.jpg")}')
         print('your own: saga-mm enhance PHOTO.jpg')
     return 1 if failed else 0
+
+
+def _refuse(inputs: Sequence[str]) -> int:
+    """Say of inputs that are not there what :func:`saga_mm.runs.enhance.enhance` would say."""
+    from saga_mm.images.inputs import find_jobs
+
+    reasons = [str(error) for error in find_jobs(inputs).refused]
+    if is_speaker():
+        for reason in reasons:
+            print_failed(reason)
+        print_outcome(0, 0, reasons)
+    return 1

@@ -6,6 +6,7 @@ import argparse
 
 from saga_mm.cli.options import add_out, add_overwrite, add_task_options, task_options
 from saga_mm.cli.parser import Parser, add_config_values
+from saga_mm.cli.required import require_run
 
 
 def parser() -> Parser:
@@ -35,6 +36,8 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Export, and say what was written."""
+    require_run(args.source, args.checkpoint)
+
     from saga_mm.export.checking import CHECKED
     from saga_mm.loading.checkpoint import make_files_safe
     from saga_mm.loading.quiet import silence_noise

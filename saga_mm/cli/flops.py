@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from saga_mm.cli.parser import Parser, add_config_values, add_size
+from saga_mm.cli.required import require_model
 
 
 def parser() -> Parser:
@@ -29,6 +30,8 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Count, and print."""
+    require_model(args.model)
+
     from saga_mm.analysis.flops import report_flops
 
     report_flops(args.model, args.size, args.batch_size, args.training, args.json, args.cfg_options or {})

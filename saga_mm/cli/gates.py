@@ -7,6 +7,7 @@ from pathlib import Path
 
 from saga_mm.cli.options import add_out
 from saga_mm.cli.parser import Parser, add_size
+from saga_mm.cli.required import require_pictures, require_run
 
 
 def parser() -> Parser:
@@ -22,6 +23,9 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Draw."""
+    require_pictures(args.image)
+    require_run(args.model, args.checkpoint)
+
     from saga_mm.analysis.gate_maps import report_gates
 
     report_gates(args.model, args.checkpoint, args.image, args.size and tuple(args.size), args.out)

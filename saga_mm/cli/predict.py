@@ -6,6 +6,7 @@ import argparse
 
 from saga_mm.cli.options import add_device, add_engine_options, add_out, add_task_options, task_options
 from saga_mm.cli.parser import Parser, add_config_values
+from saga_mm.cli.required import require_pictures, require_run
 
 
 def parser() -> Parser:
@@ -35,6 +36,9 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Predict."""
+    require_run(args.config, args.checkpoint)
+    require_pictures(args.source)
+
     from saga_mm.runs.predict import PredictOptions, predict
 
     own = task_options(args, 'predict')

@@ -6,6 +6,7 @@ import argparse
 
 from saga_mm.cli.options import add_destination, add_overwrite, destination_of
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_run
 
 
 def parser() -> Parser:
@@ -31,6 +32,7 @@ def main(args: argparse.Namespace) -> None:
     """Publish, and say what was written."""
     # before what takes seconds to import
     out = destination_of(args)
+    require_run(args.config, args.checkpoint)
 
     from saga_mm.runs.publish import publish_weights
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from saga_mm.cli.options import add_out
 from saga_mm.cli.parser import Parser, add_size
+from saga_mm.cli.required import any_there, require_model, require_pictures
 
 
 def parser() -> Parser:
@@ -39,6 +40,11 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Measure, print and draw."""
+    require_model(args.model)
+    # one of several that is missing stops nothing
+    if not any_there(args.files):
+        require_pictures(args.files[-1])
+
     from saga_mm.analysis.rank_report import report_ranks
 
     report_ranks(args.model, args.files, args.attention, tuple(args.size), args.share, args.out)

@@ -15,6 +15,7 @@ from saga_mm.cli.options import (
     task_options,
 )
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_run
 from saga_mm.errors import SagaError
 
 
@@ -40,10 +41,12 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Evaluate, or compare ways to do so."""
-    from saga_mm.runs.test import EvalOptions, compare, evaluate
-
     if args.sizes and not args.mode:
         raise SagaError('--sizes: goes with --mode, which compares ways to segment large images')
+    require_run(args.config, args.checkpoint)
+
+    from saga_mm.runs.test import EvalOptions, compare, evaluate
+
     options = EvalOptions(
         config=args.config,
         cfg_options=args.cfg_options,

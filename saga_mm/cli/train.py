@@ -6,6 +6,8 @@ import argparse
 
 from saga_mm.cli.options import add_data_options, add_launcher, add_work_dir, own_data_of
 from saga_mm.cli.parser import Parser
+from saga_mm.cli.required import require_model
+from saga_mm.loading.named_files import require_checkpoint
 
 INTERRUPTED = 'Stopped. The same command with --resume continues from the newest checkpoint.'
 
@@ -60,6 +62,10 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Train."""
+    require_model(args.config)
+    if args.weights is not None:
+        require_checkpoint(args.weights)
+
     from saga_mm.runs.length import Length
     from saga_mm.runs.train import TrainOptions, train
 

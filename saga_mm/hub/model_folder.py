@@ -16,8 +16,9 @@ from saga_mm.files import user_path
 from saga_mm.loading.convert import convert
 from saga_mm.loading.published_file import read_published, recognise
 from saga_mm.models.backbones.named import create_backbone, list_backbones
-from saga_mm.models.enhancement.weight_files import SUFFIX, load_weights, shipped_weights
+from saga_mm.models.enhancement.weight_files import load_weights
 from saga_mm.models.saved_folders import CARD, CONFIG, WEIGHTS, Savable, build_known, read_folder
+from saga_mm.shipped import SUFFIX, shipped_weights
 
 from .whole_models import WHOLE, read_trained, save_whole, whole_kind
 

@@ -133,6 +133,19 @@ def _sort_in(path: Path, folder: Path, found: Found) -> None:
         found.left_out.append((path, kind or 'no photograph, or a damaged one'))
 
 
+def require_there(source: str | Path) -> Path:
+    """A file or a folder that a user names.
+
+    Raises:
+        SagaError: There is neither.
+    """
+    path = user_path(source)
+    if not (path.is_file() or path.is_dir()):
+        reason = f'is {refusal_of(path, path.parent)}' if os.path.lexists(path) else 'no such picture or folder'
+        raise SagaError(f'{source}: {reason}')
+    return path
+
+
 def find_images(source: str | Path, leave_out: str | Path | None = None) -> list[Path]:
     """The picture that a path names, or all pictures in a folder and the folders in it, by name.
 
@@ -143,12 +156,9 @@ def find_images(source: str | Path, leave_out: str | Path | None = None) -> list
     Raises:
         SagaError: There is nothing at the path, or no picture in the folder.
     """
-    path = user_path(source)
+    path = require_there(source)
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        reason = f'is {refusal_of(path, path.parent)}' if os.path.lexists(path) else 'no such picture or folder'
-        raise SagaError(f'{source}: {reason}')
     found = scan_folder(path, leave_out)
     if not found.pictures:
         others = ''.join(f'; {line}' for line in found.lines()[:3])

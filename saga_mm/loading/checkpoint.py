@@ -23,6 +23,7 @@ from saga_mm.errors import SagaError
 from saga_mm.files import is_draft, user_path, write_file
 from saga_mm.foundation import HAS_MMENGINE
 from saga_mm.images.pictures import refuse_programs
+from saga_mm.loading.named_files import require_checkpoint_file
 from saga_mm.loading.torch_file import read_torch_file
 from saga_mm.models.names import strip_in_place, without_wrappers
 from saga_mm.text_files import read_text
@@ -51,12 +52,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = user_path(path)
     if (kept := _kept.pop(os.path.abspath(file), None)) is not None:
         return kept
-    if file.is_dir():
-        raise SagaError(f'checkpoint {path}: is a folder; name one .pth file in it')
-    if not file.is_file():
-        raise SagaError(f'checkpoint {path}: no such file')
-    if file.stat().st_size == 0:
-        raise SagaError(f'checkpoint {path}: is empty (0 bytes), as a save that was cut short leaves it')
+    require_checkpoint_file(path)
     try:
         checkpoint = read_torch_file(file)
     except UnpicklingError as error:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saga_mm.errors import SagaError
-from saga_mm.files import user_path
 from saga_mm.loading.checkpoint import keep, load_checkpoint
+from saga_mm.loading.named_files import require_checkpoint
 
 NEEDED = ('meta', 'message_hub', 'optimizer')
 ATTEMPTS = 5
@@ -130,10 +130,8 @@ def find_best(path: str | Path) -> Path:
     Raises:
         SagaError: There is no such file, or the folder has no checkpoint.
     """
-    path = user_path(path)
+    path = require_checkpoint(path)
     if not path.is_dir():
-        if not path.exists():
-            raise SagaError(f'checkpoint {path}: no such file or work folder')
         return path
     for _ in range(ATTEMPTS):
         best = max(path.glob('best_*.pth'), key=_time, default=None)

@@ -23,7 +23,8 @@ from saga_mm.images.inputs import ENDING, find_jobs
 from saga_mm.loading.config import find_config
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.enhancement.finish import Finish
-from saga_mm.models.enhancement.weight_files import load_weights, shipped_weights
+from saga_mm.models.enhancement.weight_files import load_weights
+from saga_mm.shipped import shipped_weights
 from saga_mm.tasks.detection.detector import Detector
 from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.photographs import enhance_photo

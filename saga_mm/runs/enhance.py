@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from saga_mm.display.outcome import print_failed, print_outcome
 from saga_mm.display.progress import Lines, progress_meter, shows_bars
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
@@ -85,7 +86,7 @@ def enhance(options: EnhanceOptions) -> int:
         return _enhance_together(inferencer, options, finish, jobs, refused, process)
     failed = [str(error) for error in refused]
     for reason in failed:
-        print(f'failed   {reason}', flush=True)
+        print_failed(reason)
     for job in skipped:
         print(f'skipped  {job.source}: {job.target} exists already; --overwrite replaces it', flush=True)
     sheets = name_sheets(jobs) if options.compare else {}
@@ -101,12 +102,7 @@ def enhance(options: EnhanceOptions) -> int:
                 screen.end_job(f'done     {job.source} -> {job.target}  ({size}, {time.monotonic() - started:.1f} s)')
     if options.explain and inferencer is not None and isinstance(inferencer.model, nn.Module):
         print(explain(inferencer.model, budget=inferencer.budget))
-    done = len(jobs) + len(refused) - len(failed)
-    # what failed among many is listed again at the end
-    again = failed if len(jobs) + len(skipped) + len(refused) > 1 else []
-    print(f'{done} done, {len(skipped)} skipped, {len(failed)} failed{":" if again else ""}')
-    for reason in again:
-        print(f'  {reason}')
+    print_outcome(len(jobs) + len(refused) - len(failed), len(skipped), failed)
     return len(failed)
 
 

@@ -19,10 +19,11 @@ from saga_mm.loading.stack import require_stack_for
 from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.backbones.named import create_backbone, list_backbones
-from saga_mm.models.enhancement.weight_files import SUFFIX as WEIGHTS
-from saga_mm.models.enhancement.weight_files import find_weights, load_weights, read_weights, shipped_weights
+from saga_mm.models.enhancement.weight_files import load_weights, read_weights
 from saga_mm.onnx.facts import Facts
 from saga_mm.onnx.file import OPSETS, SUFFIX, require_libraries
+from saga_mm.shipped import SUFFIX as WEIGHTS
+from saga_mm.shipped import find_weights, shipped_weights
 from saga_mm.tasks import start_verb
 
 LIBRARIES = ('onnx', 'onnxscript', 'onnxruntime')

@@ -21,12 +21,12 @@ from saga_mm.errors import SagaError
 from saga_mm.files import user_path, write_file
 from saga_mm.models.descriptions import OtherModel, plain_config, require_known, shapes_of
 from saga_mm.models.names import as_stored_in, first_broken, without_wrappers
+from saga_mm.shipped import SUFFIX, find_weights
 from saga_mm.version import __version__
 
 from .enhancer import PARTS, LowLightEnhancer
 
-FOLDER = Path(__file__).resolve().parents[2] / 'weights'
-SUFFIX, HEADER, FORMAT = '.npz', 'header', 1
+HEADER, FORMAT = 'header', 1
 
 
 class Weights(NamedTuple):
@@ -40,28 +40,6 @@ class Weights(NamedTuple):
 
     header: dict[str, Any]
     state: dict[str, Tensor]
-
-
-def shipped_weights() -> list[str]:
-    """Names of the weights that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob(f'*{SUFFIX}'))
-
-
-def find_weights(name: str | os.PathLike[str]) -> Path:
-    """The file of weights that come with the package, by name, or a file of one's own.
-
-    Raises:
-        SagaError: There is neither.
-    """
-    path = user_path(name)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise SagaError(f'weights {name}: is a folder; name one {SUFFIX} file in it')
-    if str(name) in shipped_weights():
-        return FOLDER / f'{name}{SUFFIX}'
-    known = ', '.join(shipped_weights()) or 'none'
-    raise SagaError(f'weights {name}: no such file, and not among those that come with saga_mm ({known})')
 
 
 def load_weights(name: str | os.PathLike[str] = 'base') -> LowLightEnhancer:

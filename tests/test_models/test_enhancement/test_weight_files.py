@@ -8,18 +8,16 @@ import pytest
 import torch
 from hatchling.builders.wheel import WheelBuilder
 
+from saga_mm import shipped as module
 from saga_mm.errors import SagaError
-from saga_mm.models.enhancement import weight_files as module
 from saga_mm.models.enhancement.weight_files import (
-    FOLDER,
     build_enhancer,
-    find_weights,
     load_weights,
     read_weights,
     save_weights,
     shapes_of,
-    shipped_weights,
 )
+from saga_mm.shipped import FOLDER, find_weights, shipped_weights
 
 ROOT = Path(__file__).parents[3]
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
