@@ -43,6 +43,11 @@ def main(args: argparse.Namespace) -> None:
     """Evaluate, or compare ways to do so."""
     if args.sizes and not args.mode:
         raise SagaError('--sizes: goes with --mode, which compares ways to segment large images')
+    if args.score_thr is not None and not args.show_dir:
+        raise SagaError(
+            '--score-thr: is for the pictures of --show-dir, and the figures count all scores; name --show-dir too, or '
+            'leave it out'
+        )
     require_run(args.config, args.checkpoint)
 
     from saga_mm.runs.test import EvalOptions, compare, evaluate

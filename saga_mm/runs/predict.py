@@ -24,6 +24,7 @@ from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
 from saga_mm.onnx.file import SELF_CONTAINED, is_onnx, kind_of
 from saga_mm.parallel import this_process
+from saga_mm.runs.prepare import OF_TRAINING, OF_VALIDATION, tell_unused
 from saga_mm.runs.together import file_facts, predict_one, predict_together
 from saga_mm.tasks import start_exported, start_verb
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
@@ -138,6 +139,8 @@ def _start(options: PredictOptions) -> tuple[Prediction, Config | None]:
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
+    others = ('test_evaluator', 'test_cfg') if cfg.get('test_dataloader') else ()
+    tell_unused(options.cfg_options, (*OF_TRAINING, *OF_VALIDATION, *others))
     return start_verb(cfg, 'predict', options.task_options), cfg
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,11 @@ from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
 
 if TYPE_CHECKING:
     from saga_mm.loading.weight_match import Match
+
+# sections of a config that only some runs read
+OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'load_from')
+OF_VALIDATION = ('val_dataloader', 'val_evaluator', 'val_cfg')
+OF_TEST = ('test_dataloader', 'test_evaluator', 'test_cfg')
 
 
 @dataclass
@@ -70,6 +75,13 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     use_own_data(cfg, options.own_data, training)
     set_work_dir(cfg, options.config, options.work_dir)
     return cfg
+
+
+def tell_unused(cfg_options: Mapping[str, Any] | None, unused: Sequence[str]) -> None:
+    """Warn of values of ``--cfg-options`` in sections of a config that this run does not read."""
+    for key in cfg_options or {}:
+        if key.partition('.')[0] in unused:
+            say(f'warning: --cfg-options {key}: is not read here, and changes nothing')
 
 
 def fit_workers(cfg: Config) -> None:

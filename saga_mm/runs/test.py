@@ -23,7 +23,7 @@ from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.trained import Trained
 from saga_mm.loading.work_dir import find_best
 from saga_mm.operators import in_use
-from saga_mm.runs.prepare import RunOptions, check, prepare_config
+from saga_mm.runs.prepare import OF_TRAINING, OF_VALIDATION, RunOptions, check, prepare_config, tell_unused
 from saga_mm.tasks import MODES, TASKS, start_verb, task_of
 from saga_mm.tasks.predictor import Place
 from saga_mm.tasks.trained_classes import fit_classes
@@ -69,6 +69,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.out:
         _check_out(options.out)
     cfg = prepare_config(options, training=False)
+    tell_unused(options.cfg_options, (*OF_TRAINING, *OF_VALIDATION))
     evaluation = start_verb(cfg, 'test', options.task_options)
     out = Path(options.out) if options.out else None
     evaluation.set_up(cfg, out)
@@ -116,6 +117,7 @@ def compare(options: EvalOptions) -> Comparison:
         _check_out(options.out, ('.json',))
     checkpoint = find_best(options.checkpoint)
     cfg = prepare_config(options, training=False)
+    tell_unused(options.cfg_options, (*OF_TRAINING, *OF_VALIDATION))
     if MODES not in task_of(cfg).verbs:
         who = ' and '.join(task.name for task in TASKS if MODES in task.verbs)
         raise SagaError(f'--mode: for {who}, and config {cfg.filename} is for {task_of(cfg).name}')

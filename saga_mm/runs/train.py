@@ -31,7 +31,7 @@ from saga_mm.operators import in_use
 from saga_mm.parallel import check_agreement, loss_named, make_mesh
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
 from saga_mm.runs.length import Length, fit_length
-from saga_mm.runs.prepare import RunOptions, check, check_load_from, prepare_config
+from saga_mm.runs.prepare import OF_TEST, RunOptions, check, check_load_from, prepare_config, tell_unused
 from saga_mm.runs.start import start_from
 from saga_mm.runs.together import file_facts, short_text
 from saga_mm.tasks import start_verb, task_of
@@ -75,6 +75,7 @@ def train(options: TrainOptions) -> Any:
     """
     options.length.check()
     cfg = prepare_config(options, training=True)
+    tell_unused(options.cfg_options, OF_TEST)
     busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
     with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
         return _train(cfg, options)

@@ -84,6 +84,7 @@ def test_tools_are_verbs():
         (('benchmark', 'op', '--trace', '--no-memory'), '--no-memory: does not go with --trace; leave it out'),
         (('benchmark', 'video', '--batch', '2'), '--batch-size: does not go with video; leave it out'),
         (('test', 'a.py', 'b.pth', '--sizes', '64'), '--sizes: goes with --mode'),
+        (('test', 'a.py', 'b.pth', '--score-thr', '0.5'), '--score-thr: is for the pictures of --show-dir'),
         (('doctor', '--train-img', 'a'), '--train-img: goes with --data CONFIG, which looks at data'),
     ],
 )

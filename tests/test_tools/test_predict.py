@@ -69,7 +69,7 @@ def test_a_folder(inside, tiny, pictures, tmp_path, capsys):
 
 
 def test_one_picture_and_the_default_folder(inside, tiny, pictures):
-    result = predict(options(tiny, pictures / 'a.png', task_options={'score_thr': 2.0}))
+    result = predict(options(tiny, pictures / 'a.png', task_options={'score_thr': 1.0}))
     assert result['images'][0]['predictions'] == [] and Path('work_dirs/predict/a/a.jpg').is_file()
     assert json.loads(Path('work_dirs/predict/a/predictions.json').read_text()) == result
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.coco_config import type_name
 from saga_mm.display.drawing import draw_objects
+from saga_mm.errors import ArgumentError
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.parallel import Bands, BandTrainer, detector_losses, detector_parts, unit_in_training
 from saga_mm.tasks.evaluation import Evaluation
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 SCORE_THR = 0.3
 
 
+def checked_score(score: float) -> float:
+    """The same, a number that scores can have.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if not 0 <= score <= 1:
+        raise ArgumentError('score_thr', score, 'must be a number from 0 to 1')
+    return score
+
+
 class DetectionEvaluation(Evaluation):
     """AP, results in COCO format or raw ones, and drawn boxes and masks.
 
@@ -31,7 +43,7 @@ class DetectionEvaluation(Evaluation):
     """
 
     def __init__(self, score_thr: float = SCORE_THR) -> None:
-        self.score_thr = score_thr
+        self.score_thr = checked_score(score_thr)
 
     def losses_in_bands(self, model: nn.Module, mesh: Mesh) -> Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]:
         unit = unit_in_training(detector_parts, model)

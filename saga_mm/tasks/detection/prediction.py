@@ -15,7 +15,7 @@ from saga_mm.display.drawing import draw_objects
 from saga_mm.images.pictures import read_picture
 from saga_mm.operators import in_use
 from saga_mm.tasks.detection.detector import Detector
-from saga_mm.tasks.detection.evaluation import SCORE_THR
+from saga_mm.tasks.detection.evaluation import SCORE_THR, checked_score
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place
 
@@ -33,7 +33,7 @@ class DetectionPrediction(Prediction):
     """
 
     def __init__(self, score_thr: float = SCORE_THR) -> None:
-        self.score_thr = score_thr
+        self.score_thr = checked_score(score_thr)
 
     def writer(self, model: Trained, place: Place, pictures: Pictures) -> DetectionWriter:
         say(in_use())

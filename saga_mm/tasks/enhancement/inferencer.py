@@ -247,6 +247,11 @@ def wanted_finish(
     Raises:
         SagaError: A number is out of range, or the picture cannot be read.
     """
+    if strength == 0:
+        asked = {'brightness': brightness != AUTO, 'match': match is not None, 'denoise': denoise != 1}
+        if others := [name for name, is_asked in asked.items() if is_asked]:
+            given = f'and {others[0]} would change nothing; leave one of them out'
+            raise ArgumentError('strength', strength, f'leaves the picture as it is, {given}')
     if match is not None:
         if brightness != AUTO:
             raise ArgumentError('match', match, f'brightness={brightness} is asked for as well; leave one of them out')

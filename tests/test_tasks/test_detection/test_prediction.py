@@ -1,4 +1,8 @@
-from saga_mm.tasks.detection.prediction import DetectionWriter
+import pytest
+
+from saga_mm.errors import ArgumentError
+from saga_mm.tasks.detection.evaluation import DetectionEvaluation
+from saga_mm.tasks.detection.prediction import DetectionPrediction, DetectionWriter
 
 
 def test_a_prediction_without_objects_says_how_far_it_was_from_them():
@@ -8,3 +12,10 @@ def test_a_prediction_without_objects_says_how_far_it_was_from_them():
     words = '0 objects in 2 pictures, as none scores 0.3 (--score-thr); the highest score is 0.124; drawn pictures'
     assert writer.summary(entries) == words
     assert writer.summary([{'predictions': [1, 2]}]) == '2 objects in 1 picture; drawn pictures'
+
+
+@pytest.mark.parametrize('verb', [DetectionEvaluation, DetectionPrediction])
+@pytest.mark.parametrize('score', [-0.1, 1.5, 30, float('nan')])
+def test_what_is_no_score(verb, score):
+    with pytest.raises(ArgumentError, match=f'score_thr={score}: must be a number from 0 to 1'):
+        verb(score)

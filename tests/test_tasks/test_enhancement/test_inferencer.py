@@ -323,6 +323,11 @@ def test_denoise_0_keeps_the_noise_of_the_image(inferencer):
         ({'match': 'nowhere.png'}, r'match=nowhere\.png: cannot be read as a picture'),
         ({'match': 'text.png'}, r'match=text\.png: cannot be read as a picture'),
         ({'match': 'black.png'}, r'match=black\.png: is black everywhere'),
+        (
+            {'strength': 0, 'brightness': 0.5},
+            'strength=0: leaves the picture as it is, and brightness would',
+        ),
+        ({'strength': 0, 'denoise': 0.5}, 'and denoise would change nothing; leave one of them out'),
         ({'match': 'text.png', 'brightness': 0.5}, r'match=text\.png: brightness=0\.5 is asked for as well'),
     ],
 )
