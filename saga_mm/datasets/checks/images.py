@@ -63,7 +63,7 @@ def check_files_exist(folder: Path, names: Iterable[str], problems: Problems) ->
     cure = 'Add the files, or remove their entries from the annotation file.'
     if len(absent) == total:
         cure = 'None of the listed images is there: is this the right image folder?'
-    if absent and (other := _spelt_otherwise(folder, absent[0])):
+    if absent and (other := spelt_otherwise(folder, absent[0])):
         cure = f'{other} Correct file_name in the annotation file.'
     for name in absent:
         problems.add(f'image listed but absent from {folder}', cure, name)
@@ -75,7 +75,7 @@ def check_files_exist(folder: Path, names: Iterable[str], problems: Problems) ->
         )
 
 
-def _spelt_otherwise(folder: Path, name: str) -> str:
+def spelt_otherwise(folder: Path, name: str) -> str:
     """What is there instead of an absent file, where its name is only written in another way."""
     ways = {
         'with / for \\': name.replace('\\', '/'),

@@ -1,6 +1,7 @@
 """Find pairs of a dark and a bright picture, in the folders of public data sets or in any two folders."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +162,8 @@ def _unique_pairs(lows: dict[str, list[str]], highs: dict[str, list[str]], key: 
 
 
 def _without_side(name: str) -> str:
-    folder, _, stem = name.rpartition('/')
+    # macOS decomposes letters with accents
+    folder, _, stem = unicodedata.normalize('NFC', name).rpartition('/')
     return f'{folder}/{_SIDE.sub("", stem)}'
 
 

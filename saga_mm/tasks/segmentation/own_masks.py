@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+from saga_mm.datasets.checks.images import spelt_otherwise
 from saga_mm.errors import SagaError
 from saga_mm.images.pictures import find_images
 from saga_mm.text_files import read_text
@@ -59,7 +60,8 @@ def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:
     kinds = Counter(picture.suffix for picture in pictures)
     if len(kinds) > 1:
         counted = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())
-        raise SagaError(f'{images}: holds images of several kinds ({counted}); convert them to one')
+        cure = 'rename' if len({kind.lower() for kind in kinds}) == 1 else 'convert'
+        raise SagaError(f'{images}: holds images of several kinds ({counted}); {cure} them to one')
     stems = [os.path.relpath(picture.with_suffix(''), images) for picture in pictures]
     there = {os.path.relpath(mask, masks) for mask in Path(masks).rglob(f'{_literal(Path(stems[0]).name)}*')}
     ends = sorted((name.removeprefix(stems[0]) for name in there if name.startswith(stems[0])), key=len)
@@ -68,7 +70,8 @@ def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:
     if lacking[end]:
         first = lacking[end][0]
         more = f' ({len(lacking[end])} of {len(stems)} images lack theirs)' if len(stems) > 1 else ''
-        raise SagaError(f'{masks}: has no mask {first}{end} for {first}{pictures[0].suffix}{more}')
+        other = f'. {found}' if (found := spelt_otherwise(Path(masks), first + end)) else ''
+        raise SagaError(f'{masks}: has no mask {first}{end} for {first}{pictures[0].suffix}{more}{other}')
     return pictures[0].suffix, end
 
 

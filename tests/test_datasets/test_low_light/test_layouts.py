@@ -1,3 +1,4 @@
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +137,11 @@ def test_nothing_is_guessed_of_other_folders(tmp_path: Path):
     assert guess_layout(tmp_path) is None
     assert guess_layout(tmp_path / 'absent') is None
     assert (without_suffix('a/b.1.PNG'), without_suffix('b.1')) == ('a/b.1', 'b.1')
+
+
+def test_letters_that_macos_decomposes(tmp_path: Path):
+    low, high = (unicodedata.normalize(form, 'für/Höhe') for form in ('NFC', 'NFD'))
+    put(tmp_path, f'low/{low}.png', f'high/{high}.png')
+    found = find_pairs(tmp_path)
+    assert short(found, tmp_path)[0][1:3] == (f'low/{low}.png', f'high/{high}.png')
+    assert not found.only_low and not found.only_high

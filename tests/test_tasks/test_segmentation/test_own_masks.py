@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,22 @@ def test_names_that_are_a_table_are_refused_and_the_number_is_up_to_the_task(tmp
     with pytest.raises(SagaError, match='holds 1000 names, and 2 to 255 are possible'):
         read_classes(path)
     assert len(read_classes(path, 100_000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ('mask', 'way'),
+    [
+        (unicodedata.normalize('NFD', 'für'), r'in decomposed letters \(NFD\)'),
+        ('FÜR', 'with other capitals'),
+    ],
+)
+def test_a_mask_whose_name_is_written_otherwise(tmp_path, mask, way):
+    images, masks = save(tmp_path / 'photos', 'für.jpg'), save(tmp_path / 'masks', f'{mask}.png')
+    with pytest.raises(SagaError, match=f'has no mask für.png for für.jpg. The first is there {way}'):
+        find_suffixes(images, masks)
+
+
+def test_endings_that_differ_in_capitals_alone(tmp_path):
+    images, masks = save(tmp_path / 'photos', 'a.jpg', 'b.JPG'), save(tmp_path / 'masks', 'a.png', 'b.png')
+    with pytest.raises(SagaError, match=r'several kinds \(1 \.jpg, 1 \.JPG\); rename them to one'):
+        find_suffixes(images, masks)
