@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class OutputNames:
         self.out_dir = Path(out_dir)
         self.root = Path(os.path.abspath(root))
         self.suffix = suffix
-        self._taken: set[Path] = set()
+        # disks of macOS and Windows take names for equal that differ in capitals or composed letters alone
+        self._taken: set[str] = set()
         self._inputs = {Path(path).resolve() for path in inputs}
 
     def path_for(self, image: str | Path) -> Path:
@@ -55,8 +57,8 @@ class OutputNames:
         # a.png and a.tif of one folder, or equal names of two
         candidates = [name.with_suffix(self.suffix), name.with_name(f'{name.stem}_{name.suffix[1:]}{self.suffix}')]
         candidates += [name.with_name(f'{name.stem}_{index}{self.suffix}') for index in range(2, len(self._taken) + 3)]
-        relative = next(candidate for candidate in candidates if candidate not in self._taken)
-        self._taken.add(relative)
+        relative = next(candidate for candidate in candidates if _plain(candidate) not in self._taken)
+        self._taken.add(_plain(relative))
         target = self.out_dir / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         final = target.resolve()
@@ -65,6 +67,10 @@ class OutputNames:
         if final == source.resolve() or final in self._inputs:
             raise SagaError(f'{target}: is one of the images themselves; choose another folder')
         return target
+
+
+def _plain(name: Path) -> str:
+    return unicodedata.normalize('NFC', str(name)).casefold()
 
 
 class DrawHook(Hook):

@@ -43,3 +43,9 @@ def test_never_outside(folders):
     (out / 'sub').symlink_to(source)
     with pytest.raises(SagaError, match='leads out of'):
         OutputNames(out, source).path_for(source / 'sub' / 'a.png')
+
+
+def test_names_that_some_disks_take_for_equal(tmp_path):
+    names = OutputNames(tmp_path / 'out', tmp_path)
+    made = [names.path_for(tmp_path / name).name for name in ('a.png', 'A.jpg', 'fu\u0308r.png', 'f\u00fcr.jpg')]
+    assert made == ['a.jpg', 'A_jpg.jpg', 'fu\u0308r.jpg', 'f\u00fcr_jpg.jpg']

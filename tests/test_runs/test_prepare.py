@@ -20,11 +20,11 @@ def test_loaders_without_workers_have_no_options_of_workers():
 def test_values_that_a_run_does_not_read_are_named(capsys):
     given = {'train_cfg.max_iters': 3, 'model.backbone.depths': (1,), 'train_dataloader.batch_size': 2}
     tell_unused(given, OF_TRAINING)
-    said = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr().out.splitlines()
     assert [line.partition('warning: ')[2] for line in said] == [
         '--cfg-options train_cfg.max_iters: is not read here, and changes nothing',
         '--cfg-options train_dataloader.batch_size: is not read here, and changes nothing',
     ]
     tell_unused(None, OF_TRAINING)
     tell_unused(given, OF_TEST)
-    assert not capsys.readouterr().err
+    assert not capsys.readouterr().out
