@@ -105,6 +105,20 @@ def test_pictures_of_other_kinds_than_rgb_arrays(inside):
         segment([np.array(grey)])
 
 
+def test_a_batch_of_several_sizes_has_the_figures_of_its_pictures(inside, tmp_path):
+    for kind in ('images', 'semantic'):
+        shutil.copytree(f'data/tiny/{kind}/val', tmp_path / kind)
+        first = min((tmp_path / kind).iterdir())
+        Image.open(first).crop((0, 0, 70, 61)).save(first)
+    (tmp_path / 'classes.txt').write_text('\n'.join(CLASSES))
+    own = OwnData(str(tmp_path), val_img='images', val_mask='semantic', classes='classes.txt')
+    one, three = (
+        evaluate(EvalOptions(TINY, {'test_dataloader.batch_size': size}, checkpoint=CHECKPOINT, own_data=own))
+        for size in (1, 3)
+    )
+    assert one == pytest.approx(three, nan_ok=True) and one['mIoU'] > 0
+
+
 @pytest.fixture
 def pictures(segmented, tmp_path) -> Path:
     """A folder as people have them: several kinds, equal names, and files that are no pictures."""

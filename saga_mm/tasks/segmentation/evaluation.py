@@ -25,6 +25,27 @@ if TYPE_CHECKING:
     from saga_mm.parallel import Mesh
 
 
+class BySize:
+    """A step of mmseg's that evaluates a batch: pictures of several sizes are taken one by one.
+
+    mmseg refuses them; padded, they would get other figures than alone.
+
+    Args:
+        step: ``test_step`` or ``val_step`` of the model.
+    """
+
+    def __init__(self, step: Callable[[dict[str, Any]], Sequence[Any]]) -> None:
+        self.step = step
+
+    def __call__(self, data: dict[str, Any]) -> list[Any]:
+        """Data samples of a batch as the loader gives it: lists by name, ``inputs`` of ``(3, H, W)`` among them."""
+        sizes = [tuple(picture.shape) for picture in data['inputs']]
+        if len(set(sizes)) < 2:
+            return list(self.step(data))
+        ones = ({key: [values[index]] for key, values in data.items()} for index in range(len(sizes)))
+        return [sample for one in ones for sample in self.step(one)]
+
+
 class SegmentationEvaluation(Evaluation):
     """IoU of each class, class maps, and maps drawn over the images.
 
@@ -38,6 +59,8 @@ class SegmentationEvaluation(Evaluation):
     def prepare_model(self, model: nn.Module) -> None:
         """Have the model label row by row, without scores of all classes at the size of the image."""
         label_by_rows(model, MemoryBudget.of(model, self.max_memory))
+        for name in ('val_step', 'test_step'):
+            setattr(model, name, BySize(getattr(model, name)))
 
     def losses_in_bands(self, model: nn.Module, mesh: Mesh) -> Callable[[torch.Tensor, Sequence[Any]], dict[str, Any]]:
         unit = unit_in_training(segmentor_parts, model)
