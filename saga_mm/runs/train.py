@@ -129,8 +129,7 @@ def _set_processes(cfg: Config, options: TrainOptions) -> None:
     cfg.bands, cfg.shard = bands, bool(options.shard or cfg.get('shard'))
     if cfg.shard and options.launcher == 'none':
         raise SagaError('--shard: needs processes: torchrun --nproc-per-node 4 tools/train.py ... --launcher pytorch')
-    hooks = [str(hook.get('type')) for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
-    if cfg.shard and any('EMAHook' in hook for hook in hooks):
+    if cfg.shard and _averages(cfg):
         raise SagaError('--shard: weights are not averaged (EMAHook) while they are divided; leave one of them out')
     chosen = [f'--bands {bands}'] * (bands > 1) + ['--shard'] * cfg.shard
     chosen += [f'runner_type={cfg.runner_type!r}'] if 'runner_type' in cfg else []
@@ -183,6 +182,7 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, 
     check_match(model, state_of(checkpoint), file)
     if 'ema_state_dict' in checkpoint:
         _check_average(model, checkpoint['ema_state_dict'], file)
+    _follow_averaging(cfg, checkpoint)
     stay_inside(checkpoint, cfg.work_dir)
     keep(file, checkpoint)
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
@@ -208,6 +208,27 @@ def _check_average(model: nn.Module, averaged: Any, file: Path) -> None:
     if not isinstance(steps, torch.Tensor) or steps.ndim:
         raise SagaError(f'checkpoint {file}: its ema_state_dict holds no averaged weights with a count of steps')
     check_match(model, {name.removeprefix('module.'): averaged[name] for name in averaged if name != 'steps'}, file)
+
+
+def _averages(cfg: Config) -> bool:
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    return any('EMAHook' in str(kind) for kind in hooks)
+
+
+def _follow_averaging(cfg: Config, checkpoint: dict[str, Any]) -> None:
+    """Where a config averages weights no longer, go on from those that were trained, to which the optimizer belongs.
+
+    mmengine's EMAHook saves the averages as the weights, and the weights beside them.
+    """
+    trained = checkpoint.get('ema_state_dict')
+    if trained is None and _averages(cfg):
+        say('custom_hooks: weights are averaged (EMAHook) from here on; the checkpoint has no averages')
+    if trained is not None and not _averages(cfg):
+        state = state_of(checkpoint)
+        own = {name: trained.get(f'module.{name}', value) for name, value in state.items()}
+        checkpoint['state_dict'] = own
+        del checkpoint['ema_state_dict']
+        say('custom_hooks: weights are averaged (EMAHook) no longer; going on from those that were trained')
 
 
 def _file_to_resume(cfg: Config, resume: str) -> Path | None:

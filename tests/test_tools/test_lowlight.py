@@ -81,6 +81,17 @@ def test_resuming_goes_on(inside, tmp_path, capsys):
     assert averaged['steps'] == load_checkpoint(CHECKPOINT)['ema_state_dict']['steps'] == 4
 
 
+def test_a_training_that_averages_no_longer_goes_on_from_what_was_trained(inside, tmp_path, capsys):
+    """The weights of a checkpoint are the averages, of which the optimizer knows nothing."""
+    shutil.copy(WORK / 'iter_2.pth', tmp_path)
+    runner = train(TrainOptions(TINY, {'custom_hooks': []}, work_dir=str(tmp_path), resume='auto'))
+    assert 'weights are averaged (EMAHook) no longer' in capsys.readouterr().out
+    trained = load_checkpoint(CHECKPOINT)['ema_state_dict']
+    assert runner.iter == 4 and all(
+        torch.equal(value, trained[f'module.{name}']) for name, value in runner.model.state_dict().items()
+    )
+
+
 def test_figures_baselines_and_pictures(inside, tmp_path, capsys):
     out = tmp_path / 'results' / 'run.json'
     options = EvalOptions(config=TINY, checkpoint=CHECKPOINT, show_dir=str(tmp_path / 'shown'), out=str(out))
