@@ -80,6 +80,7 @@ class AtomicCheckpointHook(CheckpointHook):
         kept = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values(), resumed}
         names = [name for name in names if self._is_own_name(name)] if isinstance(names, list) else []
         for name in [*names, *map(self.filename_tmpl.format, steps)]:
+            # names come from the file: nothing outside of this folder is removed, and not what is resumed or best
             if (path := os.path.join(os.path.abspath(self.out_dir), name)) not in kept:
                 self.file_backend.remove(path)
         self.file_backend.remove_superfluous(set())
@@ -199,6 +200,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._write_checkpoint(runner, name, meta)
 
     def _write_checkpoint(self, runner: Any, name: str, meta: dict[str, Any]) -> None:
+        # removed files stay until the new one is complete: a kill in between leaves one of them
         with self._safely(runner) as writer:
             writer.save_checkpoint(
                 self.out_dir,
@@ -286,6 +288,7 @@ class _Writer:
         final = os.path.join(out_dir, filename)
         self._hook._position = {key: meta[key] for key in ('epoch', 'iter')}
         try:
+            # all processes come here, since divided parameters are gathered from them; one writes
             if is_main_process():
                 with Draft(final) as draft:
                     self._runner.save_checkpoint(out_dir, draft.temporary.name, *args, meta=meta, **kwargs)

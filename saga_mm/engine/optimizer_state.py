@@ -177,6 +177,7 @@ def _kept_for(
         group: The options in the checkpoint, which the optimizer will take.
         parameter: The parameter.
     """
+    # what is kept depends on options (momentum, amsgrad) in ways of each optimizer's own: ask it
     like = nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype))
     like.grad = torch.zeros_like(like)
     options = {name: value for name, value in group.items() if name != 'params'}

@@ -67,6 +67,7 @@ def begin_streams(*numbers: int) -> None:
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
     """Random streams that begin at some numbers; those of outside go on afterwards as if nothing had been drawn."""
+    # the CPU's alone, where samples are loaded: to read a GPU's would wait for what it computes
     before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -117,6 +118,7 @@ class PlacedBatches:
             passes: Passes that are complete.
             batches: Batches after them; more than a pass has are the first ones of the next.
         """
+        # samplers shuffle by the number of the pass: batches are drawn again and dropped, since no sampler can skip
         self.passes, done = passes, 0
         self._set_epoch()
         rest = iter(self.batches)
@@ -177,6 +179,7 @@ class SeededData:
     def __getitem__(self, index: int) -> Any:
         if not isinstance(index, SamplePlace):
             return self.data[index]
+        # of the place and not of the worker: numbers of workers and what they loaded before make no difference
         with seeded(self.seed, self.rank, *index.number):
             return self.data[int(index)]
 

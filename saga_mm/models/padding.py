@@ -77,6 +77,7 @@ def level_sizes(maps: Sequence[torch.Tensor], sizes: Sequence[Size] | None = Non
     for x in maps:
         shape, stride = tuple(x.shape[2:]), 1
         while any(ceil_div(side, stride) > room for side, room in zip(batch.shape, shape)):
+            # sides round up at each stride, so that the side of a map does not give its stride by division
             stride *= 2
         if sizes is None and _coarser(batch.shape, stride) != shape:
             return None
@@ -102,6 +103,7 @@ def by_size(
     Returns:
         Maps of these shapes, zero beside the pictures. None where no shapes are found.
     """
+    # a size at each level: pictures that are alike at a coarse one may differ at a fine one
     groups: dict[tuple[Size, ...], list[int]] = {}
     for i, key in enumerate(zip(*sizes, strict=True)):
         groups.setdefault(key, []).append(i)
@@ -120,6 +122,7 @@ def by_size(
         shapes = found_shapes([key[0] for key in groups], found, tuple(maps[0].shape[2:]))
         if shapes is None:
             return None
+    # zeros, not what layers make of padding: no neighbour in the batch may change a picture's map
     parts = [[pad_map(out, shape) for out, shape in zip(outs, shapes, strict=True)] for outs in parts]
     joined = (torch.cat(pieces) if len(pieces) > 1 else pieces[0] for pieces in zip(*parts))
     # back in the order of the batch
@@ -194,6 +197,7 @@ def predict_by_size(
     results: list[Any] = [None] * len(samples)
     for size in dict.fromkeys(batch.sizes):
         index = [i for i, other in enumerate(batch.sizes) if other == size]
+        # heads take the sides of the padded batch from the data samples
         for i in index:
             facts = samples[i].metainfo
             unpadded = {'batch_input_shape': size, 'pad_shape': size}
@@ -243,6 +247,7 @@ def _telling(forward: Callable[..., Any]) -> Callable[..., Any]:
         # torch.compile follows no context variables
         if torch.compiler.is_compiling():
             return forward(self, inputs, data_samples, mode)
+        # patched where it is defined: a user's detector may override it, and its base class stays as it is
         owner = next((owner for owner in type(self).__mro__ if 'extract_feat' in vars(owner)), None)
         if owner is not None and not hasattr(owner.extract_feat, 'by_size'):
             owner.extract_feat = _parting(owner.extract_feat)
@@ -273,6 +278,7 @@ def _given(batch: Batch | None) -> Iterator[None]:
     if torch.compiler.is_compiling():
         yield
         return
+    # a context variable, since the stack passes no argument through; threads have one each
     token = _BATCH.set(batch)
     try:
         yield

@@ -121,6 +121,7 @@ def write_state(
     if count == 0:
         raise ValueError('a state needs at least one token to be written')
     options = {'feature_map': feature_map, 'gate_act': act}
+    # kernels know neither weights of tokens nor rotations
     if log_weights is rotate is None and fused.plain_reason_write(k, v, key_gate, value_gate, **options) is None:
         return KVState(*fused.write(k, v, key_gate, value_gate, **options, normalizer=normalizer), count)
     # in at least float32: half precision would round the sigmoid of large logits to 1
@@ -146,6 +147,7 @@ def write_state(
             gated = gated.transpose(1, 2)
         if value_gate is not None:
             values = values * wide(value_gate)
+        # the product itself sums over tokens: (d_k, N) by (N, d_v)
         kv = gated.transpose(2, 3) @ values.transpose(1, 2)
         # means, so that numbers and epsilon mean the same for any number of tokens
         if total is None:
@@ -174,6 +176,7 @@ def merge_states(states: Sequence[KVState]) -> KVState:
         shares = [state.count / count for state in states]
         return KVState(_weighted_sum(kvs, shares), _weighted_sum(keys, shares), count)
     logs = torch.stack([state.log_weight for state in states])
+    # of logarithms: weights are exponentials of scores, and would overflow
     shares = logs.softmax(dim=0).unsqueeze(-1)
     kv, key = _weighted_sum(kvs, shares.unsqueeze(-1)), _weighted_sum(keys, shares)
     return KVState(kv, key, count, logs.logsumexp(dim=0))

@@ -114,6 +114,7 @@ class RowPool:
         # rows stay as they are: each is pooled over its columns alone
         plane = F.adaptive_avg_pool2d(wide(tokens_to_map(x, grid)), (grid.rows, columns))
         out = plane.new_zeros(*plane.shape[:2], rows, columns)
+        # windows overlap where the sides are no multiples: a row may count in two of them
         for i in range(rows):
             first, last = i * grid.height // rows, -(-(i + 1) * grid.height // rows)
             top, bottom = max(first, grid.start), min(last, grid.stop)

@@ -73,8 +73,10 @@ class BandRunner(RowRunner):
         return self.bands.of(height, multiple) == self.bands.of(height)
 
     def _prepare(self, rows: Rows, multiple: int = 1) -> None:
+        # rows of neighbours are held while one step reads them
         for old in self._fetched:
             old.release()
+        # each process works out what all of them need: nobody has to ask, and all make the same exchanges
         wanted: dict[BandRows, list[tuple[int, int]]] = {}
         spans = self.bands.of(rows.height, multiple)
         for band, span in enumerate(spans):
@@ -125,6 +127,7 @@ class BandTrainer(BandRunner):
         start, stop = self._span(made.height)
         tokens = made.read(start, stop)
         held = MemoryRows(tokens.unflatten(1, (stop - start, made.width)))
+        # the next step writes in a pass of its own, once rows are there for both of its phases
         return BandRows(held, made.height, self.bands, joined=True), []
 
 
@@ -132,6 +135,7 @@ class _Recomputing(Engine):
     """PyTorch, without the activations inside a step."""
 
     def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
+        # the reentrant kind gives no gradients where no input needs any, as an image does not
         return checkpoint(step.write, x, grid, state, use_reentrant=False)
 
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:

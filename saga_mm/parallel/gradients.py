@@ -27,7 +27,9 @@ def sum_gradients(parameters: Iterable[nn.Parameter], mesh: Mesh) -> None:
     if world.bands == 1:
         return
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    # where processes had gradients of different parameters, they would wait for each other
     _fill(parameters, world)
+    # one exchange for each parameter would mostly wait; one for all would hold all gradients twice
     bucket: list[nn.Parameter] = []
     for parameter in parameters:
         if parameter.grad is None:
@@ -57,6 +59,7 @@ def _sum(bucket: list[nn.Parameter], mesh: Mesh, world: Mesh) -> None:
     """Give these parameters views of one tensor of sums as gradients."""
     total = torch.cat([parameter.grad.flatten() for parameter in bucket])
     world.add_into(total, 'gradient')
+    # losses of bands add up to that of their image; of several images the mean is meant
     if mesh.replicas > 1:
         total /= mesh.replicas
     for parameter, part in zip(bucket, total.split([parameter.numel() for parameter in bucket])):

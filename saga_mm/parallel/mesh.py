@@ -98,6 +98,7 @@ class Mesh:
             rows: Length of each band's first dimension; None if all have this one's.
         """
         rows = [x.shape[0]] * self.bands if rows is None else list(rows)
+        # as an exchange, whose backward pass sums what all others send back of their copies
         copies = torch.cat([x] * self.bands)
         return list(self.exchange(copies, [x.shape[0]] * self.bands, rows, what).split(rows))
 
@@ -132,6 +133,7 @@ class Mesh:
 
     def _wait(self, collective: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
         try:
+            # waits here, where a process that has ended can still be named
             return FUNCTIONAL.wait_tensor(collective(*args))
         except RuntimeError as error:
             raise _lost(self.name, error) from error
@@ -180,6 +182,7 @@ def make_mesh(bands: int | None = None, timeout: float | None = None) -> Mesh:
     if world == 1:
         return Mesh()
     rank, limit = dist.get_rank(), datetime.timedelta(seconds=timeout or patience())
+    # every process takes part in making all groups, also those that it is not in, in the same order
     groups = [dist.new_group(list(range(i, i + bands)), timeout=limit) for i in range(0, world, bands)]
     everyone = groups[0] if bands == world else dist.new_group(list(range(world)), timeout=limit)
     across = [dist.new_group(list(range(i, world, bands)), timeout=limit) for i in range(bands)]
@@ -222,6 +225,7 @@ def join_processes(
         peers.meet(limit)
         dist.init_process_group(
             backend or ('nccl' if cuda else 'gloo'),
+            # keys of the peers are in the same store
             store=dist.PrefixStore('group', store),
             rank=rank,
             world_size=world,

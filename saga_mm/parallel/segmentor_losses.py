@@ -69,6 +69,7 @@ def head_losses(
     scores, own = resized.plane(start, stop), labels[:, start:stop]
     losses: dict[str, torch.Tensor] = {}
     for kind in kinds:
+        # a mean over this band's pixels, of which there are more or fewer than in others
         share = _pixels(kind, own, head.ignore_index) / max(_pixels(kind, labels, head.ignore_index), 1)
         loss = share * kind(scores, own, ignore_index=head.ignore_index)
         losses[kind.loss_name] = losses.get(kind.loss_name, 0) + counted_once(loss, trainer)
@@ -80,6 +81,7 @@ def head_losses(
 
 def counted_once(loss: torch.Tensor, trainer: BandTrainer) -> torch.Tensor:
     """A loss of all bands, with the gradient of this band's part ``loss``."""
+    # gradients of all bands are summed later, so that each may have its own part alone
     own = loss.detach()
     return loss + (trainer.bands.mesh.add(own[None], 'loss')[0] - own)
 

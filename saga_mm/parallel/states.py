@@ -40,6 +40,7 @@ def _sum_state(state: KVState, mesh: Mesh) -> KVState:
     else:
         logs = torch.stack(mesh.gather(state.log_weight[None], WHAT)).squeeze(1)
         total = logs.logsumexp(dim=0)
+        # relative to the total, which keeps exponentials of scores from overflowing
         shares = (state.log_weight - total).exp()
     count = state.kv.new_full((1,), float(state.count))
     parts = [state.kv * shares[..., None, None], state.key * shares[..., None], count]

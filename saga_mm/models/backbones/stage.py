@@ -116,6 +116,7 @@ class Stage(nn.Module):
         if chunk == math.inf or self.unfit:
             return self._whole(x)
         # whole images as long as they fit into a chunk, else rows of one image after the other
+        # an image that fits is not cut, so that few calls are made for many small images
         images = int(chunk / Part(self.steps, *x.shape[2:]).whole_bytes(1, number_bytes(x.dtype)))
         return self._whole(x) if images >= len(x) else self._in_chunks(x, images, chunk)
 

@@ -33,6 +33,7 @@ class CarriedFrames:
 
     def reset(self) -> None:
         """Start a new scene: forget the states of earlier frames."""
+        # states are inputs and outputs of the compiled graph: it keeps nothing between frames
         self._past: torch.Tensor | None = None
         self._exposure: Any = None
 
@@ -44,6 +45,7 @@ class CarriedFrames:
         sweeps = sum(step.sweeps for part in model.backbone.parts(*image.shape[2:]) for step in part.steps)
         states = _States()
         with carry_states(states), limit_chunks(math.inf):
+            # a corner suffices: which states there are, and their sizes, are the model's
             model._compute(image[:, :, :SMALL, :SMALL])
         self._zeros = states.all().new_zeros(1, states.size)
         return states.are_means and states.count == sweeps > 0

@@ -30,6 +30,7 @@ class PaddedRows(Rows):
         return map_to_tokens(self.plane(start, stop))
 
     def sources(self, start: int, stop: int) -> list[Span]:
+        # a strip may lie below the image altogether: then its last row is what is repeated
         first = min(start, self.image.height - 1)
         return [Span(self.image, first, max(min(stop, self.image.height), first + 1))]
 
@@ -94,6 +95,7 @@ def answer_rows(
 def _exposed(model: LowLightEnhancer, image: Rows, runner: RowRunner, brightness: float | torch.Tensor | None) -> Rows:
     if model.exposure is None:
         return image
+    # one more sweep over the file: what exposure does depends on all of the image
     state = runner.state(model.exposure, image)
     if isinstance(brightness, float):
         brightness = state.levels.new_full((image.batch,), brightness)

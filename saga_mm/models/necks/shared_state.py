@@ -63,6 +63,7 @@ class SharedState(BaseModule):
         for layer in self.enter:
             nn.init.trunc_normal_(layer.bias, std=0.02)
         for layer in self.leave:
+            # a pretrained detector answers at first as without this neck
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

@@ -22,6 +22,7 @@ from .tiles import (
 Gates = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
+# compiled once for all sizes of images: as constants, these numbers would have it compiled for each
 @triton.jit(do_not_specialize=['tokens', 'chunk'])
 def write_kernel(
     k, k_image: tl.int64, k_token, k_head,
@@ -36,6 +37,7 @@ def write_kernel(
 ):  # fmt: skip
     program = tl.program_id(0)
     pair, split = program % pairs, program // pairs
+    # offsets into large batches do not fit into 32 bits
     image, head = (pair // heads).to(tl.int64), pair % heads
     start = split * chunk
     stop = tl.minimum(start + chunk, tokens)
@@ -65,6 +67,7 @@ def write_kernel(
         v += ROWS * v_token
         a += ROWS * a_token
         b += ROWS * b_token
+    # a state for each split, summed afterwards: with atomic additions, rounding would differ from run to run
     state = split.to(tl.int64) * pairs + pair
     store_map(kv + state * KEYS * VALUES, keys, values, kv_sum * scale, KEYS, VALUES)
     tl.store(key + state * KEYS + keys, key_sum * scale, mask=keys < KEYS)
@@ -99,6 +102,7 @@ def write_backward_kernel(
     da += row * KEYS
     db += row * VALUES
     rows, keys, values = tl.arange(0, ROWS), tl.arange(0, BK), tl.arange(0, BV)
+    # the state is a mean; its share of a token's gradient is multiplied once here
     kv_grad = load_map(dkv + pair.to(tl.int64) * KEYS * VALUES, keys, values, KEYS, VALUES) * scale
     key_grad = tl.load(dkey + pair * KEYS + keys, mask=keys < KEYS, other=0.0) * scale
     for first in tl.range(start, stop, ROWS, num_stages=STAGES):
@@ -116,12 +120,14 @@ def write_backward_kernel(
         x_grad = product(gated_y, tl.trans(kv_grad), x_grad, OPERAND, DOT, PRECISION)
         y_grad = tl.zeros((ROWS, BV), tl.float32)
         y_grad = product(gated_x, kv_grad, y_grad, OPERAND, DOT, PRECISION)
+        # the normaliser saw the gated key: its gradient goes through the gate as well
         if GATED_KEY:
             x_grad += key_grad[None, :]
         if KEY_GATE:
             grad = gate_slope(key_gate, x * x_grad, KEY_GATE)
             store_tile(da, heads * KEYS, rows, keys, left, grad, KEYS, BK)
             x_grad *= key_gate
+        # it saw the key before the gate
         if not GATED_KEY:
             x_grad += key_grad[None, :]
         store_tile(dk, heads * KEYS, rows, keys, left, map_slope(x, x_grad, MAP), KEYS, BK)
