@@ -12,15 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmseg.models import build_segmentor
 from mmseg.utils import register_all_modules
 from PIL import Image
+from process_checks import check, check_last, refused
 from torch import nn
 
-from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
 from saga_mm.images.photo import PhotoRows
 from saga_mm.models.backbones import PVT, RAVLT, CSwin, PVTv2, Swin
@@ -38,12 +37,6 @@ from saga_mm.tasks.prediction import Pictures
 from saga_mm.tasks.segmentation.bands import segment_bands
 from saga_mm.tasks.segmentation.prediction import SegmentationWriter
 from saga_mm.tasks.segmentation.strips import segment_strips
-
-# numbers of processes
-WORLDS = (2, 3, 4)
-CHECKS: dict[str, Callable[[Mesh], None]] = {}
-# those after which the processes are no use to each other
-LAST: dict[str, Callable[[Mesh], None]] = {}
 
 WIDTHS = {'embed_dims': (8, 16), 'depths': (2, 1), 'num_heads': (1, 2)}
 PVT_ARCH = {**WIDTHS, 'mlp_ratios': (4, 2), 'sr_ratios': (4, 2)}
@@ -86,21 +79,6 @@ SEGMENTORS = {
 UNET = dict(
     type='saga_mm.SAGAUNet', arch=dict(embed_dims=(8, 8, 16), depths=(1, 1, 1), num_heads=(0, 1, 2), mlp_ratio=2)
 )
-
-
-def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
-    CHECKS[function.__name__] = function
-    return function
-
-
-def only(*worlds: int) -> Callable[[Callable], Callable]:
-    """Mark a check that runs on these numbers of processes alone; put it below :func:`check`."""
-
-    def mark(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
-        function.worlds = worlds
-        return function
-
-    return mark
 
 
 def lively(net: nn.Module) -> nn.Module:
@@ -153,7 +131,7 @@ def compare_backbones(mesh: Mesh, x: torch.Tensor, nets: dict[str, nn.Module], r
             raise AssertionError(name) from error
 
 
-@check
+@check()
 def all_hosts_and_mixers(mesh: Mesh) -> None:
     x = torch.randn(1, 3, 75, 41, dtype=torch.float64)
     cases = some(mesh, list(product(HOSTS, MIXERS)))
@@ -166,14 +144,14 @@ def all_hosts_and_mixers(mesh: Mesh) -> None:
     compare_backbones(mesh, x, nets, runners)
 
 
-@check
+@check()
 def options_of_mixers(mesh: Mesh) -> None:
     x, bands = torch.randn(2, 3, 120, 22, dtype=torch.float64), Bands(mesh, 120, 8, shares_of(mesh))
     nets = {str(mixer): lively(HOSTS['PVTv2'](attention=mixer, out_indices=(0, 1))) for mixer in some(mesh, OPTIONS)}
     compare_backbones(mesh, x, nets, [BandRunner(bands, RowRunner(rows=2)) for _ in nets])
 
 
-@check
+@check()
 def a_band_lower_than_the_halo(mesh: Mesh) -> None:
     net = lively(HOSTS['RAVLT'](attention='saga', out_indices=(0, 1)))
     # one row of the coarse map each: the halo reaches beyond the neighbour
@@ -191,7 +169,7 @@ def segmentor(name: str) -> nn.Module:
     return lively(build_segmentor(dict(cfg, test_cfg=ConfigDict(mode='whole'))))
 
 
-@check
+@check()
 def segmentors(mesh: Mesh) -> None:
     x, names = torch.randn(1, 3, 141, 75, dtype=torch.float64), some(mesh, list(SEGMENTORS))
     models = [segmentor(name) for name in names]
@@ -207,8 +185,7 @@ def segmentors(mesh: Mesh) -> None:
         assert (out - expected).abs().max() <= 1e-9 * whole.abs().max(), name
 
 
-@check
-@only(2, 3)
+@check(2, 3)
 def labels_of_a_picture(mesh: Mesh) -> None:
     model = segmentor('semantic-saga-fpn').float()
     image = np.random.default_rng(0).integers(0, 256, (141, 118, 3), dtype=np.uint8)
@@ -224,8 +201,7 @@ def labels_of_a_picture(mesh: Mesh) -> None:
     model.double()
 
 
-@check
-@only(1, 4)
+@check(1, 4)
 def a_picture_written_together(mesh: Mesh) -> None:
     model = segmentor('semantic-saga-fpn').float()
     palette = [[i, i, i] for i in range(5)]
@@ -257,7 +233,7 @@ def a_picture_written_together(mesh: Mesh) -> None:
     model.double()
 
 
-@check
+@check()
 def counted_bytes_are_sent(mesh: Mesh) -> None:
     net, x = HOSTS['PVT'](attention='saga', out_indices=(0, 1)).eval(), torch.randn(1, 3, 96, 40)
     before, calls = mesh.sent.copy(), mesh.calls
@@ -281,7 +257,7 @@ class Float:
         return self.image[start:stop]
 
 
-@check
+@check()
 def enhancers(mesh: Mesh) -> None:
     image = np.random.default_rng(0).random((75, 53, 3))
     several = dict(
@@ -298,8 +274,7 @@ def enhancers(mesh: Mesh) -> None:
             assert np.abs(answer - whole[start : start + len(answer)]).max() < 1e-9
 
 
-@check
-@only(2, 3)
+@check(2, 3)
 def a_photograph_enhanced_together(mesh: Mesh) -> None:
     model = lively(LowLightEnhancer(backbone=UNET, exposure=dict(type='saga_mm.Exposure'))).float()
     budget = MemoryBudget.of(model)
@@ -327,7 +302,7 @@ def a_photograph_enhanced_together(mesh: Mesh) -> None:
             gather_objects(mesh, None)
 
 
-@check
+@check()
 def what_no_band_can_hold_is_refused(mesh: Mesh) -> None:
     refused(
         f'{mesh.bands} bands are too many for an image of 33 rows, .* at most 1 processes', lambda: Bands(mesh, 33, 64)
@@ -336,22 +311,15 @@ def what_no_band_can_hold_is_refused(mesh: Mesh) -> None:
     refused('too many for a map of 16 rows that is cut at multiples of 16', lambda: bands.of(16, 16))
 
 
-@check
+@check()
 def who_was_told_something_else(mesh: Mesh) -> None:
     check_agreement(mesh, {'version': '1', 'config': 'a'})
     told = {'version': '1', 'config': 'b' if mesh.index == 1 else 'a'}
     refused('disagree about the config: process 0 has a, process 1 has b', lambda: check_agreement(mesh, told))
 
 
-def refused(message: str, call: Callable[[], object]) -> None:
-    with pytest.raises(SagaError, match=message):
-        call()
-
-
+@check_last
 def a_neighbour_dies(mesh: Mesh) -> None:
     if mesh.index == 1:
         return
     refused('waits for a process that has ended', lambda: mesh.total(torch.ones(3), 'test'))
-
-
-LAST['a_neighbour_dies'] = a_neighbour_dies

@@ -1,35 +1,28 @@
 """Training and evaluation with images divided among processes, against one process."""
 
 import copy
-from collections.abc import Callable
 
 import torch
-from band_checks import PVT_CFG, UPER, only
+from band_checks import PVT_CFG, UPER
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import PixelData
 from mmseg.models import build_segmentor
 from mmseg.structures import SegDataSample
+from process_checks import check
 from torch.nn.parallel import DistributedDataParallel
 
 from saga_mm.parallel import Mesh
 
-CHECKS: dict[str, Callable[[Mesh], None]] = {}
 ITERATIONS, BATCH = 4, 12
-
-
-def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
-    CHECKS[function.__name__] = function
-    return function
 
 
 def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
     return sum(loss for name, loss in losses.items() if 'loss' in name)
 
 
-@check
-@only(4)
+@check(4)
 def losses_of_one_process_with_the_whole_batch(mesh: Mesh) -> None:
     cfg = dict(type='EncoderDecoder', backbone=dict(PVT_CFG, drop_path_rate=0.0), decode_head=UPER)
     model = build_segmentor(dict(cfg, test_cfg=ConfigDict(mode='whole'))).double().train()
@@ -61,7 +54,7 @@ class Seen(BaseMetric):
         return {'seen': results}
 
 
-@check
+@check()
 def every_image_is_evaluated_once(mesh: Mesh) -> None:
     # a number that no number of processes divides
     images = list(range(7))

@@ -15,13 +15,13 @@ from mmseg.utils import register_all_modules
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from band_checks import CHECKS, LAST, WORLDS
-from data_checks import CHECKS as DATA_CHECKS
-from train_checks import CHECKS as TRAIN_CHECKS
+import band_checks  # noqa: F401
+import data_checks  # noqa: F401
+import train_checks  # noqa: F401
+from process_checks import CHECKS, LAST, WORLDS, names_of
 
 from saga_mm.parallel import Mesh, make_mesh
 
-CHECKS.update(TRAIN_CHECKS | DATA_CHECKS)
 PATIENCE = 20
 # what a single process does of itself; the first of them before others are forked, which then need not import for it
 # (and not those with gradients: PyTorch's threads for them do not live on in a forked process)
@@ -35,13 +35,6 @@ ALONE = [
     'gradients_of_enhancers',
 ]
 FIRST = 4
-
-
-def names_of(world: int) -> list[str]:
-    """The checks for so many processes."""
-    if world == 1:
-        return ALONE
-    return [name for name, check in CHECKS.items() if world in getattr(check, 'worlds', WORLDS)] + list(LAST)
 
 
 def run(names: list[str], mesh: Mesh, path: Path, outcomes: dict[str, str | None]) -> None:

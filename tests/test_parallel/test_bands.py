@@ -14,7 +14,7 @@ from saga_mm.parallel import Bands, Mesh, make_mesh
 HERE = Path(__file__).parent
 PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
 
-NAMES = {world: PROCESSES['names_of'](world) for world in (1, *PROCESSES['WORLDS'])}
+NAMES = {1: PROCESSES['ALONE']} | {world: PROCESSES['names_of'](world) for world in PROCESSES['WORLDS']}
 
 
 @pytest.fixture(scope='module')

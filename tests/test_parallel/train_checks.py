@@ -18,8 +18,6 @@ from band_checks import (
     UNET,
     UPER,
     image_rows,
-    only,
-    refused,
     shared,
     shares_of,
     some,
@@ -28,6 +26,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models import build_segmentor
 from mmseg.structures import SegDataSample
+from process_checks import check, refused
 from torch import nn
 
 from saga_mm.engine.statistics import share_statistics
@@ -43,8 +42,6 @@ from saga_mm.parallel import (
     sum_gradients,
 )
 from saga_mm.registry import MODELS
-
-CHECKS: dict[str, Callable[[Mesh], None]] = {}
 
 AUX = dict(
     type='FCNHead', in_channels=24, channels=8, in_index=2, num_convs=1, concat_input=True, num_classes=5, norm_cfg=BN,
@@ -65,11 +62,6 @@ HOSTS_AND_MIXERS = [
     ('PVT', 'focused'),
     ('PVT', 'softmax'),
 ]
-
-
-def check(function: Callable[[Mesh], None]) -> Callable[[Mesh], None]:
-    CHECKS[function.__name__] = function
-    return function
 
 
 def shaken(net: nn.Module) -> nn.Module:
@@ -132,7 +124,7 @@ def compare_one(mesh: Mesh, case: Case, expected: dict, gradients: dict, moved: 
         assert torch.allclose(value.double(), moved[name].double(), rtol=1e-9, atol=1e-12), name
 
 
-@check
+@check()
 def gradients_of_segmentors(mesh: Mesh) -> None:
     height, cases = 141, []
     for number, (name, (backbone, neck, head, aux)) in enumerate(some(mesh, list(SEGMENTORS.items()))):
@@ -148,7 +140,7 @@ def gradients_of_segmentors(mesh: Mesh) -> None:
     compare(mesh, cases)
 
 
-@check
+@check()
 def gradients_of_enhancers(mesh: Mesh) -> None:
     images, targets = torch.rand(2, 3, 75, 42, dtype=torch.float64), torch.rand(2, 3, 75, 42, dtype=torch.float64)
     near = [dict(type='saga_mm.CharbonnierLoss'), dict(type='saga_mm.CharbonnierLoss', eps=0.1, loss_weight=0.2)]
@@ -168,7 +160,7 @@ def in_sines(maps: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f'loss{i}': out.sin().mean() for i, out in enumerate(maps)}
 
 
-@check
+@check()
 def gradients_of_hosts(mesh: Mesh) -> None:
     x, cases = torch.randn(1, 3, 75, 41, dtype=torch.float64), []
     for host, attention in some(mesh, HOSTS_AND_MIXERS):
@@ -183,7 +175,7 @@ def gradients_of_hosts(mesh: Mesh) -> None:
     compare(mesh, cases)
 
 
-@check
+@check()
 def maps_of_detectors(mesh: Mesh) -> None:
     from mmdet.models.necks import FPN as DetectionFPN
 
@@ -203,8 +195,7 @@ def maps_of_detectors(mesh: Mesh) -> None:
     compare(mesh, cases)
 
 
-@check
-@only(1, 2, 4)
+@check(1, 2, 4)
 def gradients_of_padded_pictures(mesh: Mesh) -> None:
     """Pictures of several sizes in a batch: as in ordinary training, where they are run by size."""
     cfg = dict(type='EncoderDecoder', backbone=dict(PVT_CFG, drop_path_rate=0.0), decode_head=UPER)
@@ -227,8 +218,7 @@ def in_part(loss: torch.Tensor, mesh: Mesh) -> torch.Tensor:
     return loss / mesh.bands + (loss * (1 - 1 / mesh.bands)).detach()
 
 
-@check
-@only(2)
+@check(2)
 def losses_that_need_whole_images_are_refused(mesh: Mesh) -> None:
     head = dict(UPER, loss_decode=dict(type='DiceLoss'))
     model = build_segmentor(dict(type='EncoderDecoder', backbone=PVT_CFG, decode_head=head)).double().train()
@@ -237,8 +227,7 @@ def losses_that_need_whole_images_are_refused(mesh: Mesh) -> None:
     refused('loss DiceLoss is no mean over pixels', lambda: segmentor_losses(model, images, labels, trainer))
 
 
-@check
-@only(3)
+@check(3)
 def statistics_of_batch_norms_are_shared(mesh: Mesh) -> None:
     """Each process has the mean; equal values stay equal to the bit."""
     models = [nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.BatchNorm1d(5, track_running_stats=False)]
