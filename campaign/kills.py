@@ -34,6 +34,8 @@ LENGTH = {
 }
 WORKERS = (0, 2)
 # how trainings are ended: killed at a moment, inside a write, around a rename; told to end, with their workers or alone
+# seconds in which a tool has begun to hear signals; before that they end it as any program
+START = 0.5
 WAYS = ('moment', 'write', 'rename', 'SIGINT', 'SIGTERM', 'SIGTERM of all')
 # facts of a checkpoint that differ from run to run
 TIMED = ('time', 'data_time', 'eta', 'memory', 'experiment_name', 'cfg')
@@ -113,7 +115,7 @@ def _training(
         else:
             sent = getattr(signal, way.split()[0], signal.SIGKILL)
             running = start_training(task, workers, folder, *more)
-            result = yield running.stop_after(drawn.uniform(0.05, whole.seconds), sent, way.endswith('all'))
+            result = yield running.stop_after(drawn.uniform(START, max(whole.seconds, 2 * START)), sent, way.endswith('all'))
         job.add(name, *_after_kill(folder / 'work', result, way, left))
     result = yield start_training(task, workers, folder, '--resume')
     name = f'{task}, {workers} workers, resumed after {kills}'

@@ -210,6 +210,8 @@ def _become(tool: str, words: list[str], cwd: Path, sink: int, prepare: Callable
     status = BROKEN
     try:
         os.setsid()
+        # the campaign hears it as Ctrl-C
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (sink, 1), (sink, 2)):
             os.dup2(source, target)

@@ -73,6 +73,8 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         _tell_end(interrupted, 130)
     except _Stopped as stop:
         _tell_end(f'{stop}: {interrupted}', 128 + stop.number)
+    finally:
+        _finish_in_order()
 
 
 def _tell_error(text: str, at_once: bool = False) -> NoReturn:
@@ -114,6 +116,23 @@ class _Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f'Ended by {signal.Signals(number).name}')
         self.number = number
+
+
+def _finish_in_order() -> None:
+    """Have a signal that comes when all is done change nothing; a second one ends the process.
+
+    In what libraries do at the exit of a process an exception would be a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _hear_once)
+
+
+def _hear_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _hear_interrupts() -> None:

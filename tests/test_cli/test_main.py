@@ -1,6 +1,7 @@
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.resources import as_file
@@ -192,3 +193,20 @@ def test_an_interrupt_while_a_tool_is_imported_is_no_traceback_and_later_a_line(
     for tool in ('train.py', 'enhance.py'):
         done = subprocess.run([sys.executable, '-c', INTERRUPTED, TOOLS / tool], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (130, f'\n{tool.removesuffix(".py")} is over.\n')
+
+
+ENDING = """
+import atexit, os, signal, sys
+from saga_mm.cli.run import run_tool
+
+atexit.register(lambda: [os.kill(os.getpid(), getattr(signal, name)) for name in sys.argv[1:]])
+run_tool(lambda: print('done'))
+"""
+
+
+@pytest.mark.parametrize(
+    ('signals', 'status'), [(('SIGTERM',), 0), (('SIGINT', 'SIGHUP'), 0), (('SIGINT', 'SIGINT'), -signal.SIGINT)]
+)
+def test_a_signal_that_comes_when_all_is_done_is_no_traceback(signals, status):
+    done = subprocess.run([sys.executable, '-c', ENDING, *signals], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, 'done\n', '')
