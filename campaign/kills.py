@@ -115,7 +115,8 @@ def _training(
         else:
             sent = getattr(signal, way.split()[0], signal.SIGKILL)
             running = start_training(task, workers, folder, *more)
-            result = yield running.stop_after(drawn.uniform(START, max(whole.seconds, 2 * START)), sent, way.endswith('all'))
+            moment = drawn.uniform(START, max(whole.seconds, 2 * START))
+            result = yield running.stop_after(moment, sent, way.endswith('all'))
         job.add(name, *_after_kill(folder / 'work', result, way, left))
     result = yield start_training(task, workers, folder, '--resume')
     name = f'{task}, {workers} workers, resumed after {kills}'

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE
-from saga_mm.loading.build import build_model
+from saga_mm.loading.build import build_model, swallowed_options
 from saga_mm.loading.config import load_config
 from saga_mm.registry import MODELS
 
@@ -167,6 +167,7 @@ def test_builds_and_takes_a_training_step(file):
     # those that take no step need no numbers
     with torch.device('cpu' if file in TRAINED else 'meta'):
         model = build_model(cfg).train()
+        assert list(swallowed_options(cfg)) == []
     # what comes next expects what the backbone gives
     laterals = getattr(getattr(model, 'neck', None), 'lateral_convs', None)
     if cfg.default_scope != 'saga_mm':

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from dis import get_instructions
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,54 @@ def build_model(cfg: Config) -> nn.Module:
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with config_mistakes(cfg), DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         return MODELS.build(model)
+
+
+def swallowed_options(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Options in models and evaluators of a config that their classes take without a word and do not use.
+
+    Yields:
+        Where it stands, such as ``'test_evaluator.iou_metric'``, and what is wrong.
+    """
+    from mmengine.registry import METRICS, MODELS, TASK_UTILS, DefaultScope
+
+    places = {'model': (MODELS, TASK_UTILS), 'val_evaluator': (METRICS,), 'test_evaluator': (METRICS,)}
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        for section, registries in places.items():
+            for path, part in _parts(cfg.get(section), section):
+                classes = (registry.get(part['type']) for registry in registries if isinstance(part['type'], str))
+                cls = next((found for found in classes if found is not None), None)
+                if cls is None or not _swallows(cls):
+                    continue
+                known = _options(cls)
+                for key in part:
+                    if key not in known and not str(key).startswith('_') and key != 'type':
+                        yield f'{path}.{key}', f'{cls.__name__} has no option {key!r}{_closest(key, known)}'
+
+
+def _parts(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(node, Mapping):
+        if 'type' in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _parts(value, f'{path}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _parts(value, f'{path}.{index}')
+
+
+@cache
+def _swallows(cls: Callable) -> bool:
+    """Whether a class takes any options at all, and does not look at those that it does not know."""
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
+        function = vars(base).get('__init__') if inspect.isclass(base) else base
+        if function is None or not hasattr(function, '__code__'):
+            continue
+        rest = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD]
+        if not rest:
+            return False
+        if not any(step.argval == rest[0] and step.opname.startswith('LOAD') for step in get_instructions(function)):
+            return True
+    return False
 
 
 def check_optimizer(cfg: Config) -> None:

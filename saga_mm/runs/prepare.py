@@ -14,7 +14,7 @@ from torch import nn
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
-from saga_mm.loading.build import check_optimizer
+from saga_mm.loading.build import check_optimizer, swallowed_options
 from saga_mm.loading.checkpoint import is_remote, load_state, make_files_safe
 from saga_mm.loading.config import load_config
 from saga_mm.loading.datasets import leaf_datasets
@@ -69,12 +69,22 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
     silence_noise()
+    _refuse_swallowed(cfg, options.cfg_options)
     task_of(cfg).load_data().prepare()
     _require_sections(cfg, training)
     fit_workers(cfg)
     use_own_data(cfg, options.own_data, training)
     set_work_dir(cfg, options.config, options.work_dir)
     return cfg
+
+
+def _refuse_swallowed(cfg: Config, cfg_options: Mapping[str, Any] | None) -> None:
+    """Refuse values of ``--cfg-options`` that reach nothing; warn of those in a config that look like misspellings."""
+    for path, problem in swallowed_options(cfg):
+        if path in (cfg_options or {}):
+            raise SagaError(f'--cfg-options {path}: {problem}')
+        if 'did you mean' in problem:
+            say(f'warning: config {cfg.filename}: {path}: {problem}')
 
 
 def tell_unused(cfg_options: Mapping[str, Any] | None, unused: Sequence[str]) -> None:

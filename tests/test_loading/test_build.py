@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 
 from saga_mm.errors import SagaError
-from saga_mm.loading.build import build_model, config_mistakes
+from saga_mm.loading.build import build_model, config_mistakes, swallowed_options
 
 
 class Neck(BaseModule):
@@ -84,3 +84,20 @@ def test_a_config_without_a_model_is_named(tmp_path):
 def test_errors_outside_of_building_keep_their_traceback():
     with pytest.raises(ValueError), config_mistakes(config()):
         raise ValueError('something else')
+
+
+def test_options_that_a_class_takes_and_does_not_use():
+    """Python refuses no keyword of a class with ``**kwargs``, and mmseg's metrics never look at theirs."""
+    pytest.importorskip('mmseg.evaluation')
+    found = swallowed_options(
+        Config(
+            {
+                'default_scope': 'mmseg',
+                'test_evaluator': [{'type': 'IoUMetric', 'iou_metric': ['mFscore'], 'nan_to_num': 0}],
+                'val_evaluator': {'type': 'IoUMetric', 'iou_metrics': ['mIoU'], 'prefix': 'a'},
+                'model': {'type': 'EncoderDecoder', 'anything': 1, 'decode_head': {'type': 'Unknown', 'x': 1}},
+            }
+        )
+    )
+    wanted = "IoUMetric has no option 'iou_metric'; did you mean iou_metrics?"
+    assert list(found) == [('test_evaluator.0.iou_metric', wanted)]

@@ -105,6 +105,11 @@ def test_pictures_of_other_kinds_than_rgb_arrays(inside):
         segment([np.array(grey)])
 
 
+def test_a_misspelt_option_of_a_metric_is_refused(inside):
+    with pytest.raises(SagaError, match=r'--cfg-options test_evaluator\.iou_metric: .*did you mean iou_metrics\?'):
+        evaluate(EvalOptions(TINY, {'test_evaluator.iou_metric': 'mFscore'}, checkpoint=CHECKPOINT))
+
+
 def test_a_batch_of_several_sizes_has_the_figures_of_its_pictures(inside, tmp_path):
     for kind in ('images', 'semantic'):
         shutil.copytree(f'data/tiny/{kind}/val', tmp_path / kind)
