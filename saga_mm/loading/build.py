@@ -51,7 +51,7 @@ def swallowed_options(cfg: Config) -> Iterator[tuple[str, str]]:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for section, registries in places.items():
             for path, part in _parts(cfg.get(section), section):
-                classes = (registry.get(part['type']) for registry in registries if isinstance(part['type'], str))
+                classes = (_find(registry, part['type']) for registry in registries if isinstance(part['type'], str))
                 cls = next((found for found in classes if found is not None), None)
                 if cls is None or not _swallows(cls):
                     continue
@@ -59,6 +59,12 @@ def swallowed_options(cfg: Config) -> Iterator[tuple[str, str]]:
                 for key in part:
                     if key not in known and not str(key).startswith('_') and key != 'type':
                         yield f'{path}.{key}', f'{cls.__name__} has no option {key!r}{_closest(key, known)}'
+
+
+def _find(registry: Any, kind: str) -> Callable | None:
+    """The class of a name, in the registry of the scope that is the default."""
+    with registry.switch_scope_and_registry(None) as own:
+        return own.get(kind)
 
 
 def _parts(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
