@@ -1,9 +1,11 @@
 """Files divided among processes that are killed at any time: nothing is lost, nothing is done twice without need."""
 
+import importlib.util
 import json
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -134,3 +136,11 @@ def test_where_processes_of_slurm_meet(nodes, first, monkeypatch):
     monkeypatch.setattr(os, 'environ', {**told, 'SLURM_STEP_NODELIST': nodes})
     assert this_process() == (1, 4)
     assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT'], os.environ['LOCAL_RANK']) == (first, '23456', '1')
+
+
+def test_the_module_loads_where_a_system_has_no_posix(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'fcntl', None)
+    spec = importlib.util.find_spec(SharedWork.__module__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.fcntl is None and module.SharedWork is not SharedWork
