@@ -95,7 +95,7 @@ def open_rows(path: str | Path) -> RowReader:
       pixel. The tag of a PNG is seen where it stands before the pixels.
     - Other formats, and TIFF with a palette, in CIELAB or with premultiplied transparency: decoded whole.
 
-    Grey pictures of 16 or 32 bits are read once more beforehand, for their highest value sets their range.
+    Grey TIFF pictures of 16 or 32 bits are read once more beforehand, for their highest value sets their range.
 
     Raises:
         SagaError: There is no file, it is no picture or a damaged one, or larger than its format's library reads
@@ -192,7 +192,9 @@ class StreamReader(RowReader):
             held += spec.height * (samples if header.format == 'PNG' else spec.width * 6)
         super().__init__(spec.height, spec.width, held)
         self._blocks: dict[int, np.ndarray] = {}
-        self._highest = self._find_highest() if header.mode in DEEP and spec.nchannels < 3 else None
+        # as read_picture has them: of other formats OpenCV, which reads them for training, takes the upper 8 bits
+        ranged = header.mode in DEEP and (header.mode != 'I;16' or header.format == 'TIFF')
+        self._highest = self._find_highest() if ranged and spec.nchannels < 3 else None
 
     @classmethod
     def open(cls, path: Path, header: Header) -> StreamReader | None:

@@ -111,16 +111,20 @@ def test_kinds(tmp_path, picture, deep, mode, suffix):
 
 
 def test_16_bits_of_a_small_range(tmp_path, deep):
-    """Values up to 255 are shown as they are: the range is that of all rows, not of those that are read."""
+    """Of a TIFF, values up to 255 are shown as they are: the range is that of all rows, not of those that are read."""
     low = deep[..., 0] // 300
+    Image.fromarray(low).save(tmp_path / 'low.tif')
     Image.fromarray(low).save(tmp_path / 'low.png')
     low[-1, -1] = 60000
-    Image.fromarray(low).save(tmp_path / 'high.png')
-    assert same(tmp_path / 'low.png') and same(tmp_path / 'high.png')
-    with open_rows(tmp_path / 'low.png') as reader:
+    Image.fromarray(low).save(tmp_path / 'high.tif')
+    assert same(tmp_path / 'low.tif') and same(tmp_path / 'high.tif') and same(tmp_path / 'low.png')
+    with open_rows(tmp_path / 'low.tif') as reader:
         assert np.array_equal(reader.read(3, 4)[..., 0], low[3:4])
-    with open_rows(tmp_path / 'high.png') as reader:
+    with open_rows(tmp_path / 'high.tif') as reader:
         assert reader.read(3, 4).max() == 1
+    # a PNG has the upper 8 bits, as for training
+    with open_rows(tmp_path / 'low.png') as reader:
+        assert reader.read(3, 4).max() == 0
 
 
 def test_16_bit_colours(tmp_path, deep):
