@@ -11,7 +11,7 @@ from saga_mm.images.video_writer import ENCODERS
 pytest.importorskip('av')
 
 # a transport stream that ends with a packet, and a program stream that ends with a pack, look whole
-LEAVES_OUT = {'.mts': 188, '.mpg': 2048}
+LEAVES_OUT = {'.ts': 188, '.mts': 188, '.m2ts': 192, '.mpg': 2048}
 
 
 @pytest.fixture(scope='module')
