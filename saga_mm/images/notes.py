@@ -28,6 +28,8 @@ DAMAGE = (
 )
 XMP_NAME = b'http://ns.adobe.com/xap/1.0/\0'
 PHOTOSHOP_NAME = b'Photoshop 3.0\0'
+# in XMP of Google's cameras and others
+OF_VIDEO = rb'GCamera:(?:MotionPhoto|MicroVideo)\s*=\s*'
 # what a JPEG segment and a PNG text may hold of one kind
 LARGEST = 2**24
 SEGMENT = 65_533
@@ -53,6 +55,7 @@ class Notes:
         dpi: Pixels an inch, in width and in height.
         chunks: Texts of a PNG file and what its colours mean, as kind and data.
         geo: Tags that say where a map lies, by number.
+        others: What is in the file beside its picture and is not kept, such as a second picture.
     """
 
     xmp: bytes = b''
@@ -61,6 +64,7 @@ class Notes:
     dpi: tuple[float, float] | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     geo: dict[int, Any] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
 
 def read_notes(path: Path, image: Image.Image) -> Notes:
@@ -83,7 +87,25 @@ def read_notes(path: Path, image: Image.Image) -> Notes:
         facts['comment'] = _bytes(image.info.get('comment'))
         segments = [data for _, data in getattr(image, 'applist', ()) if data.startswith(PHOTOSHOP_NAME)]
         facts['photoshop'] = b''.join(data.removeprefix(PHOTOSHOP_NAME) for data in segments)
-    return Notes(xmp=upright_xmp(xmp), **facts)
+        facts['others'] = tuple(_others(image, xmp))
+    return Notes(xmp=alone_xmp(upright_xmp(xmp)), **facts)
+
+
+def _others(image: Image.Image, xmp: bytes) -> Iterator[str]:
+    """What cameras put behind a picture in its file."""
+    if b'hdrgm:Version' in xmp:
+        yield 'its HDR gain map'
+    elif image.format == 'MPO' or 'mpoffset' in image.info:
+        yield 'a further picture (a preview, depth or a gain map)'
+    if b'HasExtendedXMP' in xmp:
+        yield 'the second part of its XMP'
+    if re.search(OF_VIDEO + rb'["\']1', xmp):
+        yield 'its video (a motion photo)'
+
+
+def alone_xmp(xmp: bytes) -> bytes:
+    """A packet that does not promise a video or a gain map, which are not written; as long as before."""
+    return re.sub(rb'(' + OF_VIDEO + rb'["\'])1', rb'\g<1>0', xmp).replace(b'hdrgm:Version', b'hdrgm:Removed')
 
 
 def read_geo(path: Path) -> dict[int, Any]:
@@ -114,6 +136,13 @@ def jpeg_segments(notes: Notes) -> list[tuple[int, bytes]]:
     parts += [(0xED, PHOTOSHOP_NAME + notes.photoshop)] if notes.photoshop else []
     parts += [(0xFE, notes.comment)] if notes.comment else []
     return [(marker, data) for marker, data in parts if len(data) <= SEGMENT]
+
+
+def too_long(notes: Notes) -> list[str]:
+    """What does not fit into a segment of a JPEG file."""
+    sizes = {'XMP': len(XMP_NAME + notes.xmp), 'IPTC': len(PHOTOSHOP_NAME + notes.photoshop)}
+    sizes['the comment'] = len(notes.comment)
+    return [name for name, size in sizes.items() if size > SEGMENT]
 
 
 def set_jfif_density(data: bytes, notes: Notes) -> bytes:

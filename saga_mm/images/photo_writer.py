@@ -24,6 +24,7 @@ from .kind import PhotoKind
 from .large import LONGEST
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
+from .notes import too_long
 from .pictures import WRITTEN, image_library
 
 try:
@@ -122,6 +123,9 @@ class PhotoWriter(RowWriter):
             told.append(f'{"floating point" if source.depth == 32 else f"{bits} bits"} became {self.kind.depth} bits')
         if source.alpha and not self.kind.alpha:
             told.append('transparency was laid on white')
+        told += [f'{other} was left out' for other in source.notes.others]
+        if self.kind.format == 'JPEG':
+            told += [f'{name} was left out, which is more than JPEG holds' for name in too_long(source.notes)]
         return '; '.join(told)
 
     def write(self, rows: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from saga_mm.images.kind import read_kind
 from saga_mm.images.notes import read_geo, upright_xmp, world_transform, write_world_file
 from saga_mm.images.photo import read_photo
-from saga_mm.images.photo_writer import write_photo
+from saga_mm.images.photo_writer import open_photo_writer, write_photo
 
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description tiff:Orientation='6' xmp:Rating='5'/></x:xmpmeta>"
 UPRIGHT = XMP.replace(b"Orientation='6'", b"Orientation='1'")
@@ -134,3 +134,52 @@ def test_what_the_colours_of_a_png_file_mean_is_kept(tmp_path, icc):
     found = png_parts(target)
     assert {kind: found.get(kind) for kind in meant} == {**meant, **({b'sRGB': None} if icc else {})}
     assert (b'iCCP' in found) == bool(icc) and list(found).index(b'gAMA') < list(found).index(b'IDAT')
+
+
+def lost(path, photo):
+    """What is said of a file that is written."""
+    with open_photo_writer(path, photo) as writer:
+        writer.write(photo.pixels)
+        return writer.lost
+
+
+CAMERA = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description %s xmp:Rating="5"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize(
+    ('promise', 'kept', 'said'),
+    [
+        (b'GCamera:MotionPhoto="1"', b'GCamera:MotionPhoto="0"', 'its video (a motion photo) was left out'),
+        (b"GCamera:MicroVideo = '1'", b"GCamera:MicroVideo = '0'", 'its video (a motion photo) was left out'),
+        (b'hdrgm:Version="1.0"', b'hdrgm:Removed="1.0"', 'its HDR gain map was left out'),
+        (b'xmpNote:HasExtendedXMP="AB"', b'xmpNote:HasExtendedXMP="AB"', 'the second part of its XMP was left out'),
+        (b'GCamera:MotionPhoto="0"', b'GCamera:MotionPhoto="0"', ''),
+    ],
+)
+def test_what_cameras_put_behind_a_picture_is_named(tmp_path, promise, kept, said):
+    Image.new('RGB', (20, 10), (20, 30, 40)).save(tmp_path / 'a.jpg', xmp=CAMERA % promise)
+    photo = read_photo(tmp_path / 'a.jpg')
+    assert lost(tmp_path / 'b.jpg', photo) == said
+    assert read_kind(tmp_path / 'b.jpg')[0].notes.xmp == CAMERA % kept
+    # what is not there is not promised again
+    again = read_photo(tmp_path / 'b.jpg')
+    if b'Extended' not in promise:
+        assert lost(tmp_path / 'c.jpg', again) == ''
+
+
+def test_a_second_picture_is_named(tmp_path):
+    second = Image.new('L', (10, 5))
+    Image.new('RGB', (20, 10)).save(tmp_path / 'a.jpg', format='MPO', save_all=True, append_images=[second])
+    photo = read_photo(tmp_path / 'a.jpg')
+    said = lost(tmp_path / 'b.jpg', photo)
+    assert said == 'a further picture (a preview, depth or a gain map) was left out'
+
+
+def test_what_is_more_than_a_segment_of_jpeg_is_named(tmp_path):
+    long = XMP.replace(b'/>', b" dc:title='" + b'x' * 70_000 + b"'/>")
+    texts = PngInfo()
+    texts.add_itxt('XML:com.adobe.xmp', long.decode())
+    Image.new('RGB', (20, 10)).save(tmp_path / 'a.png', pnginfo=texts)
+    photo = read_photo(tmp_path / 'a.png')
+    said = [lost(tmp_path / name, photo) for name in ('b.png', 'b.jpg')]
+    assert said == ['', 'XMP was left out, which is more than JPEG holds']

@@ -171,10 +171,11 @@ def _note_exchanged(looks: list[PairLook], problems: Problems) -> None:
     number = len(means)
     brighter, same = int((means[:, 0] > means[:, 1]).sum()), int((means[:, 0] == means[:, 1]).sum())
     start = f'of {number:,} dark pictures are'
-    if brighter > max(2, 0.9 * number):
+    # a single picture may have been put on the wrong side, and is named alone
+    if brighter == number or brighter > max(2, 0.9 * number):
         kind = f'{brighter:,} {start} brighter than their bright ones; are the folders exchanged?'
         problems.add(kind, 'Exchange low and high.')
-    if same > max(2, 0.9 * number):
+    if same == number or same > max(2, 0.9 * number):
         kind = f'{same:,} {start} as bright as their bright ones; are the two folders the same?'
         problems.add(kind, 'Name the folder of the dark pictures as low, and that of the bright ones as high.')
 

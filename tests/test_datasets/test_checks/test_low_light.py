@@ -174,3 +174,11 @@ def test_folders_that_are_exchanged_or_the_same_stop_a_training(data: Data):
 def test_a_pair_of_one_picture_twice_is_a_warning(data: Data):
     shutil.copy(data.root / 'high/b.png', data.root / 'low/b.png')
     assert f'dark picture exactly as bright as its bright one: {data.root}/low/b.png.' in str(data.check())
+
+
+def test_folders_of_a_single_pair_that_are_exchanged_stop_a_training(data: Data):
+    for path in [*(data.root / 'low').iterdir(), *(data.root / 'high').iterdir()]:
+        if path.stem != 'b':
+            path.unlink()
+    data.refuse('1 of 1 dark pictures are brighter', low='high', high='low')
+    assert data.check().number == 1
