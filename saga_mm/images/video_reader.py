@@ -41,6 +41,8 @@ class VideoKind(NamedTuple):
         bits: Of a sample: 8, 10 or more.
         chroma: How colours are sampled, such as ``420``.
         chapters: As PyAV gives them, at times that begin with 0.
+        screen: What HDR10 says of the screen that it was made on: primaries of red, green and blue, white point,
+            lowest and highest luminance, and brightest pixel and frame, as :func:`_screen` gives them; empty if nothing.
     """
 
     height: int
@@ -53,6 +55,7 @@ class VideoKind(NamedTuple):
     bits: int = 8
     chroma: str = '420'
     chapters: tuple[dict[str, Any], ...] = ()
+    screen: dict[str, str] = {}
 
     @property
     def is_hdr(self) -> bool:
@@ -151,6 +154,7 @@ class VideoReader:
             bits=max(part.bits for part in first.format.components),
             chroma=_chroma(first.format),
             chapters=tuple(self._chapters()),
+            screen=_screen(first),
         )
         self.left_out = self._left_out(len(pictures), first)
         known = self._container.duration
@@ -322,6 +326,24 @@ def _chroma(form: Any) -> str:
     if form.is_rgb:
         return '444'
     return next((chroma for chroma in ('444', '422') if chroma in form.name), '420')
+
+
+def _screen(frame: Any) -> dict[str, str]:
+    """HDR10's facts of a frame, as x265 takes them by name: chromaticities in 1/50000, luminance in 1/10000 cd/m2."""
+    parts = {part.type.name: bytes(part) for part in frame.side_data if len(bytes(part)) in (8, 88)}
+    found = {}
+    if data := parts.get('MASTERING_DISPLAY_METADATA'):
+        values = struct.unpack('=22i', data)
+        if all(values[1:20:2]) and values[20] and values[21]:
+            red, green, blue, white, light = (
+                [round(unit * values[at] / values[at + 1]) for at in (4 * place, 4 * place + 2)]
+                for place, unit in enumerate((50_000, 50_000, 50_000, 50_000, 10_000))
+            )
+            names = (('G', green), ('B', blue), ('R', red), ('WP', white), ('L', light[::-1]))
+            found['master-display'] = ''.join(f'{name}({pair[0]},{pair[1]})' for name, pair in names)
+    if data := parts.get('CONTENT_LIGHT_LEVEL'):
+        found['max-cll'] = '{},{}'.format(*struct.unpack('=2I', data))
+    return found
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:

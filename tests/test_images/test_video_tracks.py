@@ -167,3 +167,20 @@ def test_uneven_times_are_named_where_they_are_lost(tmp_path):
     assert copied(source, tmp_path / 'b.mp4') == []
     source = make(tmp_path / 'c.mkv', times=[0, 0.1, 0.2, 0.3, 8])
     assert any('frames at uneven times became' in line for line in copied(source, tmp_path / 'd.avi'))
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.mkv'])
+def test_the_screen_of_hdr10_is_kept(tmp_path, ending):
+    screen = {
+        'master-display': 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)',
+        'max-cll': '1000,400',
+    }
+    kind = VideoKind(64, 96, Fraction(10), Fraction(1, 10), Fraction(1), (9, 1, 16, 9), bits=10, screen=screen)
+    with VideoWriter(tmp_path / f'a{ending}', kind) as writer:
+        for time in range(3):
+            writer.write(np.full((64, 96, 3), 20_000, np.uint16), time)
+    with VideoReader(tmp_path / f'a{ending}') as made:
+        assert made.kind.screen == screen and made.kind.is_hdr
+    assert copied(tmp_path / f'a{ending}', tmp_path / f'b{ending}') == ['10 bits PQ kept']
+    with VideoReader(tmp_path / f'b{ending}') as made:
+        assert made.kind.screen == screen
