@@ -41,8 +41,8 @@ class VideoKind(NamedTuple):
         bits: Of a sample: 8, 10 or more.
         chroma: How colours are sampled, such as ``420``.
         chapters: As PyAV gives them, at times that begin with 0.
-        screen: What HDR10 says of the screen that it was made on: primaries of red, green and blue, white point,
-            lowest and highest luminance, and brightest pixel and frame, as :func:`_screen` gives them; empty if nothing.
+        screen: What HDR10 says of the screen that it was made on and of the brightest pixels, as pairs of a name and a
+            value of x265's.
     """
 
     height: int
@@ -55,7 +55,7 @@ class VideoKind(NamedTuple):
     bits: int = 8
     chroma: str = '420'
     chapters: tuple[dict[str, Any], ...] = ()
-    screen: dict[str, str] = {}
+    screen: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_hdr(self) -> bool:
@@ -154,7 +154,7 @@ class VideoReader:
             bits=max(part.bits for part in first.format.components),
             chroma=_chroma(first.format),
             chapters=tuple(self._chapters()),
-            screen=_screen(first),
+            screen=tuple(_screen(first).items()),
         )
         self.left_out = self._left_out(len(pictures), first)
         known = self._container.duration

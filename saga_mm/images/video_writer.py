@@ -205,7 +205,7 @@ class VideoWriter:
         if self._deep and (kind.width < H265_SIDES[0] or kind.height < H265_SIDES[1]):
             codec, options = encoder.codec, encoder.options
         if kind.screen and options is H265:
-            facts = ''.join(f':{name}={value}' for name, value in kind.screen.items())
+            facts = ''.join(f':{name}={value}' for name, value in kind.screen)
             options = {**H265, 'x265-params': f'{H265["x265-params"]}:hdr10=1{facts}'}
         stream = self._container.add_stream(codec, rate=rate, options=dict(options))
         stream.width, stream.height = kind.width, kind.height

@@ -171,10 +171,10 @@ def test_uneven_times_are_named_where_they_are_lost(tmp_path):
 
 @pytest.mark.parametrize('ending', ['.mp4', '.mkv'])
 def test_the_screen_of_hdr10_is_kept(tmp_path, ending):
-    screen = {
-        'master-display': 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)',
-        'max-cll': '1000,400',
-    }
+    screen = (
+        ('master-display', 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)'),
+        ('max-cll', '1000,400'),
+    )
     kind = VideoKind(64, 96, Fraction(10), Fraction(1, 10), Fraction(1), (9, 1, 16, 9), bits=10, screen=screen)
     with VideoWriter(tmp_path / f'a{ending}', kind) as writer:
         for time in range(3):
