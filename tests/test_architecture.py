@@ -1,4 +1,4 @@
-"""The imports of the package against the table of rooms in ``docs/architecture.md``."""
+"""Imports of the package against the table of rooms in ``docs/architecture.md``; names, sizes and tests of modules."""
 
 import ast
 import re
@@ -84,3 +84,88 @@ def _count_parameters(args: ast.arguments) -> int:
 
 def _decorated(node: ast.ClassDef | ast.FunctionDef, word: str) -> bool:
     return any(word in ast.unparse(each) for each in node.decorator_list)
+
+
+# a module has a test file of its name, or is tested by the tool of its verb, or by one of these, with what it serves
+TESTED_BY = {
+    'test_tools/test_analyze_rank': 'analysis.rank_report',
+    'test_tools/test_check_dataset': 'datasets.checks.survey_report datasets.checks.pair_report',
+    'test_tools/test_get_flops': 'analysis.flops',
+    'test_tools/test_classification': 'tasks.classification.data tasks.classification.evaluation',
+    'test_tools/test_enhance': 'display.outcome tasks.enhancement.photographs',
+    'test_tools/test_enhance_video': 'tasks.enhancement.clips',
+    'test_tools/test_lowlight': 'tasks.enhancement.data tasks.enhancement.evaluation',
+    'test_tools/test_predict': 'tasks.detection.detector tasks.detection.evaluation tasks.predictor runs.together',
+    'test_tools/test_segmentation': 'tasks.segmentation.evaluation tasks.segmentation.modes '
+    'tasks.segmentation.segmenter',
+    'test_tools/test_export': 'tasks.detection.export tasks.segmentation.export tasks.enhancement.export '
+    'tasks.classification.export tasks.export export.subject',
+    'test_tools/test_train': 'engine.progress_hook',
+    'test_cli/test_main': 'cli.doctor cli.extras runs.doctor version registry',
+    'test_cli/test_options': 'cli.parser',
+    'test_cli/test_required': 'loading.named_files',
+    'test_display/test_run_report': 'cli.report',
+    'test_runs/test_publish': 'cli.publish',
+    'test_pages/test_app': 'cli.demo',
+    'test_pages/test_answers': 'pages.uploads',
+    'test_apis/test_names': 'apis.segmentation apis.strips ops.fused_operators',
+    'test_datasets/test_checks/test_coco': 'datasets.checks.coco_records datasets.checks.coco_filter '
+    'datasets.checks.images',
+    'test_datasets/test_classification/test_transforms': 'datasets.classification.augment '
+    'datasets.classification.sample',
+    'test_datasets/test_demo/test_shapes': 'datasets.demo.draw',
+    'test_datasets/test_low_light/test_pairs': 'datasets.low_light.sample',
+    'test_engines/test_cache': 'engines.openvino_step',
+    'test_engines/test_openvino': 'engines.pieces engines.program models.enhancement.carried_frames',
+    'test_export/test_strip_graphs': 'export.strip_modules onnx.strip_model',
+    'test_export/test_graphs': 'export.stack_graphs',
+    'test_runs/test_export': 'export.checking tasks.enhancement.exported',
+    'test_images/test_video_reader': 'images.video_writer',
+    'test_loading/test_convert': 'loading.published_file',
+    'test_hub/test_model_folder': 'models.descriptions models.saved_folders',
+    'test_models/test_backbones/test_rows': 'models.backbones.blocks models.backbones.stage',
+    'test_models/test_enhancement/test_enhancer': 'models.enhancement.enhancement_head models.enhancement.rows '
+    'models.enhancement.enhancer_rows',
+    'test_models/test_enhancement/test_saga_unet': 'models.enhancement.unet_layers',
+    'test_models/test_enhancement/test_weight_files': 'shipped',
+    'test_models/test_necks/test_fpn': 'models.necks.pyramid',
+    'test_models/test_openmmlab/test_segmentor': 'models.openmmlab.heads models.openmmlab.layer_steps '
+    'models.openmmlab.necks',
+    'test_onnx/test_model': 'tasks.classification.exported tasks.classification.prediction tasks.exported_pictures '
+    'tasks.segmentation.exported',
+    'test_operators/test_answers': 'operators.extension',
+    'test_ops/test_triton/test_write': 'ops.triton.tiles',
+    'test_parallel/test_bands': 'engine.statistics parallel.band_plan parallel.band_runner parallel.detection '
+    'parallel.enhancer_losses parallel.gradients parallel.mesh parallel.padded_pictures parallel.segmentor_losses '
+    'parallel.states tasks.enhancement.bands tasks.enhancement.shared_photo tasks.segmentation.bands',
+    'test_parallel/test_trainings': 'engine.band_training engine.sharding',
+    'test_tasks/test_task': 'tasks.data tasks.evaluation tasks.prediction tasks.detection.data',
+    'test_tasks/test_own_data': 'loading.datasets',
+    'test_tasks/test_enhancement/test_inferencer': 'tasks.enhancement.strips',
+    'test_tasks/test_segmentation/test_own_masks': 'tasks.segmentation.data',
+}
+
+
+def test_every_module_is_tested_by_a_file_that_can_be_found():
+    listed = {module: file for file, modules in TESTED_BY.items() for module in modules.split()}
+    assert all((ROOT / 'tests' / f'{file}.py').is_file() for file in TESTED_BY)
+    verbs = {verb.replace('-', '_') for tool in ROOT.glob('tools/*.py') for verb in _verbs_of(tool)}
+    untested, superfluous = [], set(listed)
+    for module, path in MODULES.items():
+        package, *parts = module.split('.')
+        if package != 'saga_mm' or path.name in ('__init__.py', '__main__.py'):
+            continue
+        own = ROOT.joinpath('tests', *(f'test_{part}' for part in parts)).with_suffix('.py').is_file()
+        by_tool = parts[0] in ('cli', 'runs') and parts[-1] in verbs
+        if not (own or by_tool):
+            superfluous.discard('.'.join(parts))
+            if '.'.join(parts) not in listed:
+                untested.append(module)
+    assert (untested, superfluous) == ([], set())
+
+
+def _verbs_of(tool: Path) -> list[str]:
+    """The verb that a tool runs, if that is tested as the tool is called or in a file of the verb."""
+    names = [tool.stem, *re.findall(r"run_verb\('([\w-]+)'", tool.read_text())]
+    found = [ROOT / 'tests' / 'test_tools' / f'test_{name}.py' for name in names]
+    return names[1:] if any(path.is_file() for path in found) else []

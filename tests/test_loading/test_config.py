@@ -39,7 +39,6 @@ def test_what_is_no_config(tmp_path, monkeypatch, name, said):
         ('a = dict()\nb = a["x"]\n', r'own\.py, line 2: KeyError: x'),
         ("_base_ = ['other.py']\n", r'own\.py: inherits from .*other\.py, which does not exist'),
         ("_base_ = ['broken.py']\n", r'broken\.py, line 3 \(inherited by .*own\.py\): NameError: .*nothing'),
-        ("_base_ = ['own.py']\n", r'own\.py: inherits from itself'),
         ("custom_imports = dict(imports=['no_such_module'])\n", r'own\.py.*: custom_imports: No module named'),
     ],
 )
