@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -34,12 +35,28 @@ def read_classes(file: str | Path, most: int = MOST) -> tuple[str, ...]:
     odd = next((name for name in names if any(unicodedata.category(letter) == 'Cc' for letter in name)), None)
     if odd is not None:
         raise SagaError(f'--classes {file}: {odd!r} holds a tab or another control character; a line is one name')
+    if reason := _no_names(names):
+        raise SagaError(f'--classes {file}: {reason}; a line is one name, the first that of id 0')
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SagaError(f'--classes {file}: names {twice[0]!r} twice')
     if not 1 < len(names) <= most:
         raise SagaError(f'--classes {file}: holds {len(names)} names, and 2 to {most} are possible, one a line')
     return names
+
+
+def _no_names(names: tuple[str, ...]) -> str:
+    """What lines are instead of names of classes; empty if they may be names."""
+    numbers = [match and int(match[1]) for match in map(re.compile(r'(\d+)\s*[ ,:;=.)]\s*\D').match, names)]
+    first = names[0] if names else ''
+    if len(names) > 1 and numbers in ([*range(len(names))], [*range(1, len(names) + 1)]):
+        return f'{first!r} is a number and a name'
+    if names and all(re.search(r'(?<!\d)\d{1,3}([ ,;]+)\d{1,3}\1\d{1,3}(?!\d)', name) for name in names):
+        return f'{first!r} holds a colour beside a name'
+    if first[:1] in ('[', '{'):
+        return 'is JSON'
+    comment = next((name for name in names if name.startswith(('#', '//'))), None)
+    return f'{comment!r} looks like a comment' if comment is not None else ''
 
 
 def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:

@@ -135,3 +135,28 @@ def test_endings_that_differ_in_capitals_alone(tmp_path):
     images, masks = save(tmp_path / 'photos', 'a.jpg', 'b.JPG'), save(tmp_path / 'masks', 'a.png', 'b.png')
     with pytest.raises(SagaError, match=r'several kinds \(1 \.jpg, 1 \.JPG\); rename them to one'):
         find_suffixes(images, masks)
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('0 road\n1 sky\n2 car\n', "'0 road' is a number and a name"),
+        ('1: road\n2: sky\n', "'1: road' is a number and a name"),
+        ('0,road\n1,sky\n', "'0,road' is a number and a name"),
+        ('road 128 64 128\nsky 0 128 255\n', "'road 128 64 128' holds a colour beside a name"),
+        ('128,64,128,road\n0,128,255,sky\n', 'holds a colour beside a name'),
+        ('[\n"road",\n"sky"\n]\n', 'is JSON'),
+        ('# my classes\nroad\nsky\n', "'# my classes' looks like a comment"),
+    ],
+)
+def test_lines_that_are_no_names(tmp_path, text, said):
+    """They would be taken for classes, and a comment would move the ids of all others."""
+    (tmp_path / 'c.txt').write_text(text)
+    with pytest.raises(SagaError, match=f'c.txt: {said}; a line is one name, the first that of id 0'):
+        read_classes(tmp_path / 'c.txt')
+
+
+@pytest.mark.parametrize('text', ['0\n1\n2\n', '3 doors\n5 doors\n', 'road 1\nroad 2\n', 'C#\nC++\n', '1 road\nsky\n'])
+def test_names_with_numbers_and_signs_in_them(tmp_path, text):
+    (tmp_path / 'c.txt').write_text(text)
+    assert read_classes(tmp_path / 'c.txt') == tuple(text.split('\n')[:-1])
