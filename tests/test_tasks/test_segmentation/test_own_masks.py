@@ -144,7 +144,7 @@ def test_endings_that_differ_in_capitals_alone(tmp_path):
         ('1: road\n2: sky\n', "'1: road' is a number and a name"),
         ('0,road\n1,sky\n', "'0,road' is a number and a name"),
         ('road 128 64 128\nsky 0 128 255\n', "'road 128 64 128' holds a colour beside a name"),
-        ('128,64,128,road\n0,128,255,sky\n', 'holds a colour beside a name'),
+        ('128,64,128,road\n0,128,255,sky\n', "'128,64,128,road' holds a colour beside a name"),
         ('[\n"road",\n"sky"\n]\n', 'is JSON'),
         ('# my classes\nroad\nsky\n', "'# my classes' looks like a comment"),
     ],
