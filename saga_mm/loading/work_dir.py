@@ -171,15 +171,22 @@ def _newest_weights(folder: Path) -> Path | None:
 
 
 def _candidates(work_dir: Path) -> list[Path]:
-    folders = {work_dir.resolve()}
+    found = _steps(work_dir)
     pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        # out_dir of the checkpoint hook may be elsewhere
+    if not found and pointer.is_file():
+        # out_dir of the checkpoint hook may be elsewhere; that of a copied folder is the one that it was copied from
         named = pointer.read_text(encoding='utf-8', errors='replace').strip()
-        if named:
-            folders.add(Path(named).resolve().parent)
-    found = [path for folder in folders for path in folder.glob('*.pth') if _step(path) is not None]
+        found = _steps(Path(named).resolve().parent) if named else []
     return sorted(found, key=lambda path: (_step(path), _time(path)), reverse=True)
+
+
+def newest_in(work_dir: str | Path) -> Path | None:
+    """The checkpoint of the last step in a folder, or where it says, whether or not it can be read; None without one."""
+    return next(iter(_candidates(Path(work_dir))), None)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return [path for path in folder.glob('*.pth') if _step(path) is not None]
 
 
 def _time(path: Path) -> float:

@@ -26,7 +26,7 @@ from saga_mm.files import full_disk_named, locked_folder, user_path
 from saga_mm.loading.build import build_model, config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weight_match import check_match
-from saga_mm.loading.work_dir import find_newest, load_training_state, stay_inside
+from saga_mm.loading.work_dir import find_newest, load_training_state, newest_in, stay_inside
 from saga_mm.operators import in_use
 from saga_mm.parallel import check_agreement, loss_named, make_mesh
 from saga_mm.runs.config_options import set_amp, set_auto_scale_lr, use_atomic_checkpoints
@@ -264,8 +264,7 @@ def _summarise(runner: Any, options: TrainOptions) -> None:
     hub = runner.message_hub.runtime_info
     say('training is complete')
     lines: dict[str, Any] = {}
-    last = Path(runner.work_dir) / 'last_checkpoint'
-    newest = last.read_text().strip() if last.is_file() else hub.get('last_ckpt')
+    newest = str(newest_in(runner.work_dir) or hub.get('last_ckpt') or '')
     best = hub.get('best_ckpt')
     if not isinstance(best, str) or not os.path.exists(best):
         best = newest

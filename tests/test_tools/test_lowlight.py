@@ -81,6 +81,18 @@ def test_resuming_goes_on(inside, tmp_path, capsys):
     assert averaged['steps'] == load_checkpoint(CHECKPOINT)['ema_state_dict']['steps'] == 4
 
 
+def test_a_copied_folder_goes_on_from_its_own_checkpoint(inside, tmp_path, capsys):
+    """``last_checkpoint`` in it names the folder that it was copied from, which has gone on since."""
+    shutil.copytree(WORK, tmp_path / 'copy')
+    for path in [*(tmp_path / 'copy').glob('iter_4.pth'), *(tmp_path / 'copy').glob('best_*')]:
+        path.unlink()
+    runner = train(TrainOptions(TINY, {'train_cfg.max_iters': 2}, work_dir=str(tmp_path / 'copy'), resume='auto'))
+    out = capsys.readouterr().out
+    assert runner.iter == 2 and f'resuming from {tmp_path}/copy/iter_2.pth' in out
+    assert 'nothing is left to train: 2 iterations are done, and the config asks for 2\n' in out
+    assert re.search(rf'newest +{tmp_path}/copy/iter_2\.pth\n', out)
+
+
 def test_a_training_that_averages_no_longer_goes_on_from_what_was_trained(inside, tmp_path, capsys):
     """The weights of a checkpoint are the averages, of which the optimizer knows nothing."""
     shutil.copy(WORK / 'iter_2.pth', tmp_path)
