@@ -181,7 +181,7 @@ def _candidates(work_dir: Path) -> list[Path]:
 
 
 def newest_in(work_dir: str | Path) -> Path | None:
-    """The checkpoint of the last step in a folder, or where it says, whether or not it can be read; None without one."""
+    """The checkpoint of the last step in a folder, or where it says, read or not; None without one."""
     return next(iter(_candidates(Path(work_dir))), None)
 
 
