@@ -32,9 +32,8 @@ class ProgressHook(Hook):
     def before_train(self, runner: Any) -> None:
         loader = runner.train_dataloader
         if runner.iter >= runner.max_iters:
-            say(
-                f'nothing is left to train: {runner.iter} iterations are done, and the config asks for {runner.max_iters}'
-            )
+            done = f'{runner.iter} iterations are done'
+            say(f'nothing is left to train: {done}, and the config asks for {runner.max_iters}')
             return
         start = f', from iteration {runner.iter} on' if runner.iter else ''
         say(f'training on {len(loader.dataset)} images, {runner.max_iters} iterations{start}')
