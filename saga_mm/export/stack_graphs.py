@@ -39,6 +39,7 @@ class PictureGraph(ExportGraph):
 
         if not isinstance(model.data_preprocessor, ImgDataPreprocessor):
             raise SagaError(f'a {type(model.data_preprocessor).__name__} prepares images in a way that is not exported')
+        # a synchronised batch norm has no form in ONNX; in evaluation an ordinary one is the same
         super().__init__(revert_sync_batchnorm(copy.deepcopy(model)))
         # such a model predicts on pictures without their padding
         self.pad_divisor, self.pad_value = 1 if runs_by_size(self.model) else divisor, float(pad_value)
@@ -126,6 +127,7 @@ class SegmentorGraph(PictureGraph):
         if self.classes == 1:
             wrong = (scores.sigmoid() > self.threshold) != labels.bool()
             return ((scores.sigmoid() - self.threshold).abs() * wrong).max().item()
+        # equal scores may give either label: what counts is how much worse the given one is
         gaps = scores.amax(1, keepdim=True) - scores.gather(1, labels)
         return (gaps.max() / scores.abs().max().clamp(min=1)).item()
 

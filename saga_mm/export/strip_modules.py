@@ -56,6 +56,7 @@ class Step(nn.Module):
 
     def __init__(self, step: RowStep, first: bool) -> None:
         super().__init__()
+        # in a tuple: a step that is a module would be registered twice, under two names
         self.step, self.first = (step,), first
         self.parts = nn.ModuleList(step.step_modules)
 
@@ -99,6 +100,7 @@ class Answer(nn.Module):
 
     def forward(self, maps: dict[str, torch.Tensor], x: torch.Tensor, state: Any) -> torch.Tensor:
         answer = self.head([x.permute(2, 0, 1)[None]], maps[IMAGE].permute(2, 0, 1)[None])
+        # fixed point takes half of the memory that float32 would
         maps[ANSWER] = (answer[0].permute(1, 2, 0) * SCALE).round().clamp(-32767, 32767).to(torch.int16)
         return x
 
@@ -121,6 +123,7 @@ class Read(nn.Module):
         x = maps[segment.reads[0]]
         if segment.enters is not None:
             tensors = [given[name] for name in state_names(segment.enters)]
+            # states are means, so that a count does not matter to who reads them
             state = _state_type(segment.enters)(*tensors, count=1)
         for operation in self.operations:
             x = operation(maps, x, state)

@@ -57,6 +57,7 @@ def _(grads, k, v, key_gate, value_gate, feature_map, gate_act, normalizer):
 
 
 def _keep_written(ctx: Any, inputs: tuple, output: tuple) -> None:
+    # the inputs, not what is mapped and gated: the backward kernel computes that again, and memory is what is scarce
     *tensors, ctx.feature_map, ctx.gate_act, ctx.normalizer = inputs
     ctx.save_for_backward(*tensors)
 

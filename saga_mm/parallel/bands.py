@@ -41,6 +41,7 @@ class Bands:
         shares = [1.0] * count if shares is None else list(shares)
         if len(shares) != count or min(shares) <= 0:
             raise SagaError(f'shares={shares}: must be {count} numbers above 0, one a band')
+        # in units of the coarsest map, so that cuts of all maps are those of the image by their stride
         ends = [round(units * sum(shares[: i + 1]) / sum(shares)) for i in range(count)]
         for i in range(count):
             # one row of the coarsest map at least for each band
@@ -116,11 +117,13 @@ class BandRows(Rows):
         give = [_beyond(want, cut, cuts[me]) for want, cut in zip(wanted, cuts)]
         take = [_beyond(wanted[me], cuts[me], cut) for cut in cuts]
         self.release()
+        # all bands come to the same answer, so that none waits for an exchange that others leave out
         if all(start >= known[0] and stop <= known[1] for (start, stop), known in zip(wanted, self._known)):
             return
         # one row at least says how many channels there are
         pieces = [self.held.read(first - self.start, last - self.start) for first, last in give if first < last]
         like = pieces[0] if pieces else self.held.read(0, 1)
+        # rows first, as an exchange divides them
         rows = torch.cat([piece.unflatten(1, (-1, self.width)).transpose(0, 1) for piece in pieces or [like[:, :0]]])
         counts = [[max(last - first, 0) for first, last in spans] for spans in (give, take)]
         got = mesh.exchange(rows, *counts, 'halo')

@@ -102,6 +102,7 @@ class LinearAttention(TokenMixer):
     @property
     def halo(self) -> int:
         reach = max((conv.kernel_size[0] // 2 for conv in self.branches), default=0)
+        # one coarse row more: enlarging blends each with its neighbours
         return reach if self.sr_ratio == 1 or not self.branches else self.sr_ratio * (reach + 1)
 
     @property
@@ -124,6 +125,7 @@ class LinearAttention(TokenMixer):
         return merge_states(states)
 
     def read(self, x: torch.Tensor, grid: Grid | None, state: KVState) -> torch.Tensor:
+        # values are projected once more where they are not at hand: to keep them would take as much as the map
         local = self.branches and grid is not None
         values = project_values(self.kv, self._shortened(x, grid)) if local else None
         return self._read(x, grid, state, values)
@@ -148,12 +150,14 @@ class LinearAttention(TokenMixer):
         x = self._shortened(x, grid)
         keys, values = project_parts(self.kv, x, 2)
         if self.table_size and grid is not None:
+            # before the feature map: a key's place is part of its logits
             keys = keys + resize_table(self.key_table, self.table_size, self._coarse(grid))
         return x, keys, values
 
     def _read(self, x: torch.Tensor, grid: Grid, state: KVState, values: torch.Tensor | None) -> torch.Tensor:
         out = read_state(self.heads(self.q(x)), state, **self.op, eps=self.eps)
         if self.head_norm is not None:
+            # without a normaliser, answers grow with the keys: a norm takes its place
             out = self.head_norm(out)
         out = out.flatten(2)
         return self.proj(out + self._local(values, grid) if self.branches and grid is not None else out)
@@ -162,6 +166,7 @@ class LinearAttention(TokenMixer):
         if self.sr_ratio > 1:
             coarse = tokens_to_map(values, self._coarse(grid))
             plane = F.interpolate(coarse, scale_factor=self.sr_ratio, mode='bilinear', align_corners=False)
+            # the coarse map was padded: what lies beyond the map is cut off
             plane = plane[:, :, : grid.rows, : grid.width]
         else:
             plane = tokens_to_map(values, grid)

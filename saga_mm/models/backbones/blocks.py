@@ -93,6 +93,7 @@ class MixerBlock(RowStep, nn.Module):
 
     @property
     def halo(self) -> int:
+        # both look beyond the strip, one after the other; a strip with its halo begins where windows do
         return round_up(self.attn.halo + self.feed_forward.halo, self.row_multiple)
 
     @property
@@ -121,6 +122,7 @@ class MixerBlock(RowStep, nn.Module):
     def read(self, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
         if not self.feed_forward.halo:
             return self.feed(self.attend(x, grid, state, keep), keep)
+        # attention for the rows that the feed-forward looks at as well; both are cut to the strip afterwards
         near = grow_rows(keep, self.feed_forward.halo)
         return crop_rows(self.feed(self.attend(x, grid, state, near), near), near, keep)
 
@@ -151,6 +153,7 @@ class Block(MixerBlock):
     def forward_with_token(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         """The block on a class token and the tokens of a map behind it, ``(B, 1 + N, C)``, which see each other."""
         normed = self.norm1(x)
+        # two sets of tokens, whose states add: the class token has no place in the map
         parts, state = ((normed[:, :1], None), (normed[:, 1:], grid)), None
         for _ in range(self.attn.sweeps):
             state = self.attn.merge([self.attn.write(*part, state) for part in parts])

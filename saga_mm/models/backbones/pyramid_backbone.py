@@ -97,6 +97,7 @@ class PyramidBackbone(Savable, BaseModule):
         known = all(hasattr(stage.embed, 'stride') for stage in self.stages)
         if sizes is None or not known or not reads_padding(self):
             return self._run(x)
+        # statistics of a batch norm are of all pictures: its embedding sees the batch, the blocks each size
         if trains_batch_norm(self):
             return self._compute(x, sizes)
         strides = list(accumulate((stage.embed.stride for stage in self.stages), mul))

@@ -91,6 +91,7 @@ class ResizedRows(Rows):
 
     def _nearest(self, start: int, stop: int) -> torch.Tensor:
         """The source rows that F.interpolate takes, counted by itself on a map of one column."""
+        # by its own rounding, which is asked for instead of written again
         source = torch.arange(self.rows.height, dtype=torch.float64).view(1, 1, -1, 1)
         return F.interpolate(source, (self.height, 1)).flatten()[start:stop].long()
 

@@ -71,6 +71,7 @@ def read_backward_kernel(
         x = mapped(load_tile(q, q_token, rows, keys, left, KEYS, BK), MAP)
         x_grad = product(grad, tl.trans(state), tl.zeros((ROWS, BK), tl.float32), OPERAND, DOT, PRECISION)
         if NORMALIZED:
+            # a norm of 1 for rows that are not there: 0 / 0 would spoil the sums over rows
             norm = tl.where(rows < left, tl.sum(x * mean[None, :], 1) + eps, 1.0)
             # out . dout / norm, since out is x state / norm
             norm_grad = -(tl.sum(x * x_grad, 1) / norm) / norm
