@@ -153,6 +153,7 @@ class PhotoWriter(RowWriter):
         if self.kind.depth == 32:
             rows = rows * np.float32(self.kind.scale)
         if self.kind.alpha:
+            # after the scale: opacity is a share, whatever white is
             rows = np.concatenate([rows, alpha[..., None]], axis=2)
         if self.kind.depth == 32:
             return np.ascontiguousarray(rows)
@@ -303,6 +304,7 @@ class _Pipe(io.RawIOBase):
         """End, once the writer has closed the path, and wait until all is taken."""
         if self._is_ended:
             return
+        # under the lock: whoever reads sees either no end, or the byte that is it
         with self._lock:
             os.write(self._sink, b'.')
             self._is_ended = True
@@ -338,12 +340,14 @@ class _Pipe(io.RawIOBase):
             self.error = error
         except (ValueError, struct.error):
             self.error = OSError('what was encoded is incomplete')
+        # a full pipe would stop the encoder, which cannot be told to stop
         while source.read(2**16):
             pass
 
 
 class _PillowWriter(PhotoWriter):
     def _start(self) -> None:
+        # these formats are compressed as a whole
         self._held = np.empty((self.height, self.width, self.channels), np.uint8)
 
     def _put(self, rows: np.ndarray) -> None:

@@ -143,6 +143,7 @@ def convert(
     ours = to_ours(published, source)
     result = Conversion(source, target, published.taken, published.left)
     problems = Match(matched=result.matched)
+    # where a file has one of the two parameters of a norm, it must have the other
     norms = {name.rpartition('.')[0] for name in ours if name.startswith('out_norms.')}
     for name, weight in wanted.items():
         value = ours.get(name)
@@ -162,6 +163,7 @@ def convert(
             problems.reshaped.append(f'{name} {tuple(value.shape)}, not {tuple(weight.shape)}')
     left = [name for name in ours if name not in result.state]
     unknown = [name for name in left if name not in theirs]
+    # a weight inside a block that is unknown changes what the block computes: the file is of something else
     problems.unexpected += [name for name in unknown if '.blocks.' in name and not forced]
     if not problems.complete:
         raise SagaError(f'checkpoint {published.path}: is no {source} that {target} could take over: {problems}')

@@ -52,6 +52,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
     def load(identity: tuple) -> Tensor:
         _, kind, key, _, count, *_ = identity
         if exactly(key, str) not in loaded:
+            # the size of the member, not that which the pickle claims: the latter is compared afterwards
             loaded[key] = torch.empty(members[f'{root}data/{key}'].file_size, dtype=torch.uint8)
             with archive.open(f'{root}data/{key}') as file:
                 read_into(file, loaded[key].numpy())

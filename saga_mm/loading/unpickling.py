@@ -88,6 +88,7 @@ class _Interpreter:
         self.memo: dict[int, Any] = {}
 
     def run(self, file: BinaryIO) -> Any:
+        # genops reads codes without doing what they say; what is done is below, and no more
         for number, (code, argument, _) in enumerate(pickletools.genops(file)):
             if number > MOST_CODES:
                 raise UnpicklingError(f'more than {MOST_CODES:,} codes')
@@ -117,6 +118,7 @@ class _Interpreter:
             items = self._pop(2 if code == 'SETITEM' else None)
             target = exactly(stack[-1], dict, OrderedDict, Counter)
             for key, value in zip(items[::2], items[1::2], strict=True):
+                # hashes of nested tuples may take for ever, and those of chosen numbers may all be the same
                 target[plain_key(key)] = value
         elif code == 'GLOBAL':
             stack.append(self._find(argument))
@@ -150,6 +152,7 @@ class _Interpreter:
             return DTYPES[named]
         if named in FUNCTIONS:
             return Name(named)
+        # nothing is imported, not even to find out what it is
         raise UnpicklingError(f'GLOBAL {named}')
 
     def _build(self, thing: Any, state: Any) -> Any:
@@ -184,6 +187,7 @@ def _require_tree(root: Any) -> None:
     """Refuse what holds itself, is nested too deeply, or unfolds to far more than it is."""
     sizes: dict[int, int] = {}
     path: set[int] = set()
+    # a stack of our own: a file may be nested more deeply than Python calls
     left: list[tuple[Any, bool]] = [(root, False)]
     while left:
         value, done = left.pop()

@@ -62,6 +62,7 @@ class Brightness(RowStep):
 
     def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> BrightnessState:
         """State of pixels ``(B, N, 3)``, RGB in [0, 1]."""
+        # by square roots, so that dark values, which a gain moves most, have more classes; 0 has one of its own
         classes = (x.clamp(0, 1).sqrt() * BINS).ceil().long().transpose(1, 2).flatten(0, 1)
         counts = torch.stack([torch.bincount(one, minlength=BINS + 1) for one in classes])
         return BrightnessState(counts.view(len(x), 3, -1).double() / x.shape[1], x.shape[1])
@@ -105,6 +106,7 @@ def with_noise(image: torch.Tensor, answer: torch.Tensor, denoise: float) -> tor
 
     ``denoise * answer + (1 - denoise) * image * mean(answer) / mean(image)``, means over ``2 REACH + 1`` pixels.
     """
+    # one grey level more, so that the ratio stays small where the image is black
     means = [_local_mean(x) + 1 / 255 for x in (answer, image)]
     return torch.lerp(image * (means[0] / means[1]), answer, denoise)
 
@@ -174,6 +176,7 @@ class MixedRows(Rows):
 def finish_rows(image: Rows, answer: Rows, finish: Finish, runner: RowRunner) -> MixedRows:
     """As :func:`finish_image`, over rows; with a brightness, all rows of the answer are asked for once before."""
     answer = NoisedRows(image, answer, finish.denoise)
+    # before the mix with the image: brightness is that of the answer at full strength
     if finish.brightness is not None and finish.strength:
         step = Brightness()
         answer = ExposedRows(answer, step.gain(runner.state(step, answer), finish.brightness))
@@ -216,6 +219,7 @@ def _gain(shares: torch.Tensor, brightness: float) -> float:
     if not mean(low) - CLOSE <= brightness <= mean(high) + CLOSE:
         reached = f'{mean(low):.3f} to {mean(high):.3f}'
         raise ArgumentError('brightness', brightness, f'cannot be reached: this picture can have {reached}')
+    # the mean grows with the gain, but has no inverse in closed form
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if mean(middle) < brightness else (low, middle)
