@@ -13,7 +13,7 @@ from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
 from saga_mm.tasks.enhancement.strips import RgbRows, read_source, rows_at_once
-from saga_mm.tasks.segmentation.strips import parts_in_strips
+from saga_mm.tasks.strip_parts import parts_in_strips
 
 
 def enhance_bands(

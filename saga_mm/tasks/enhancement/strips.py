@@ -13,7 +13,7 @@ from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_parts
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.rows import ImageRows, MemoryBudget
-from saga_mm.tasks.segmentation.strips import parts_in_strips
+from saga_mm.tasks.strip_parts import parts_in_strips
 
 # of the rows that are answered at a time: bytes that they take, numbers alive for each pixel, and the most of them
 ANSWER_BYTES, ANSWER_FLOATS, TALLEST = 2**24, 40, 64

@@ -20,7 +20,7 @@ from saga_mm.models.enhancement.enhancer_rows import enhance_rows, enhancer_part
 from saga_mm.models.enhancement.exposure import LUMA
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish, mix, with_noise
 from saga_mm.rows import MemoryBudget, MemoryRows, Rows
-from saga_mm.tasks.segmentation.strips import parts_in_strips
+from saga_mm.tasks.strip_parts import parts_in_strips
 
 from .scene_cuts import CutDetector
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
-from saga_mm.tasks.segmentation.strips import BgrRows, label_type, parts_in_strips, prepare_rows
+from saga_mm.tasks.segmentation.strips import BgrRows, label_type, prepare_rows
+from saga_mm.tasks.strip_parts import parts_in_strips
 
 
 def segment_bands(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,8 @@ import torch
 from saga_mm.errors import SagaError
 from saga_mm.images.given import rgb_picture
 from saga_mm.models.openmmlab import label_rows, segment_rows, segmentor_parts
-from saga_mm.rows import ImageRows, MemoryBudget, Part
+from saga_mm.rows import ImageRows, MemoryBudget
+from saga_mm.tasks.strip_parts import parts_in_strips
 
 
 class BgrRows(Protocol):
@@ -73,18 +74,6 @@ def segment_strips(
 def label_type(model: torch.nn.Module) -> type[np.unsignedinteger]:
     """The type of a segmentor's labels."""
     return np.uint8 if model.decode_head.num_classes <= 256 else np.uint16
-
-
-def parts_in_strips(parts: Callable[..., list[Part]], model: torch.nn.Module, height: int, width: int) -> list[Part]:
-    """What will be run of a model on one image, by a function that lists it.
-
-    Raises:
-        SagaError: A part of the model does not run in strips.
-    """
-    try:
-        return parts(model, 1, height, width)
-    except ValueError as error:
-        raise SagaError(f'this model does not run in strips: {error}') from error
 
 
 def prepare_rows(image: BgrRows | np.ndarray, model: torch.nn.Module) -> ImageRows:
