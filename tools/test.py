@@ -9,3 +9,7 @@ if __name__ == '__main__':
     from saga_mm.cli.main import run_verb
 
     run_verb('test')
+
+if __name__ == '__mp_main__':
+    # workers of data loaders that are not forked: substitutes for mmcv's operators come before the data set
+    import saga_mm  # noqa: F401

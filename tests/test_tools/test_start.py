@@ -25,3 +25,13 @@ def helps(tmp_path_factory) -> dict[str, tuple[int, str, str]]:
 def test_a_tool_starts_and_explains_itself(helps, name):
     status, out, err = helps[name]
     assert (status, err) == (0, '') and out.startswith('usage: ')
+
+
+WORKER = 'import runpy, sys; runpy.run_path(sys.argv[1], run_name="__mp_main__"); print("saga_mm" in sys.modules)'
+
+
+@pytest.mark.parametrize('name', ['train.py', 'test.py'])
+def test_workers_that_are_started_afresh_have_the_operators(name):
+    """Python runs the program so in them, before it imports the data set, and with it mmcv's operators."""
+    done = subprocess.run([sys.executable, '-c', WORKER, TOOLS / name], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ('True\n', '')
