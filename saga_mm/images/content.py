@@ -65,7 +65,7 @@ _HEADS = {
 }
 DICOM = _unread('a DICOM picture')
 # of QuickTime files from before the box that names their kind
-_QUICKTIME = (b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')
+_QUICKTIME = (b'moov', b'wide', b'free', b'skip', b'pnot')
 # bytes of a packet of MPEG streams, in broadcasts and on cameras' cards, and where the first one begins
 _PACKETS = ((188, 0), (192, 4))
 # folders in which systems and programs keep copies, thumbnails and what was deleted
@@ -108,7 +108,8 @@ def kind_of_content(path: str | os.PathLike[str]) -> str:
         if brand in (b'avif', b'avis') or (brand in _HEIC_BRANDS and b'avif' in brands):
             return PICTURE
         return HEIC if brand in _HEIC_BRANDS else VIDEO
-    if head[4:8] in _QUICKTIME or _is_stream(head):
+    # a text may have these words there, and no number of bytes before
+    if head[4:8] == b'mdat' or (head[4:8] in _QUICKTIME and head[:1] == b'\0') or _is_stream(head):
         return VIDEO
     if head[128:132] == b'DICM':
         return DICOM
@@ -120,7 +121,8 @@ def kind_of_content(path: str | os.PathLike[str]) -> str:
 
 
 def _is_stream(head: bytes) -> bool:
-    return any(head[first] == head[first + size] == 0x47 for size, first in _PACKETS if len(head) > first + size)
+    starts = ([first, first + size, first + 2 * size] for size, first in _PACKETS)
+    return any(all(head[at : at + 1] == b'G' for at in places) for places in starts)
 
 
 def refusal_of(path: Path, folder: Path) -> str | None:

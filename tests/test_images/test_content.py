@@ -37,6 +37,8 @@ from saga_mm.images.pictures import read_picture, scan_folder
         ('a.TS', (b'G' + bytes(187)) * 3, VIDEO),
         ('a', (bytes(4) + b'G' + bytes(187)) * 3, VIDEO),
         ('a', b'Gnome is a desktop', ''),
+        ('a', (b'G' + bytes(187)) * 2, ''),
+        ('a', b'The free encyclopedia', ''),
         ('a.mxf', b'\x06\x0e\x2b\x34\x02\x05', VIDEO),
         # sound
         ('a.m4a', b'\0\0\0\x18ftypM4A ', ''),
