@@ -61,6 +61,7 @@ def quick_runners() -> Iterator[None]:
     """See ``quick_runners.py``."""
     with pytest.MonkeyPatch.context() as patch:
         QUICK['make_runners_quick'](patch)
+        QUICK['read_configs_once'](patch)
         yield
 
 

@@ -1,11 +1,17 @@
 """Trainings and exports of tests without what is done for people, and for each of them anew."""
 
+import copy
 import gc
 import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+
+TESTS = Path(__file__).resolve().parent
+# where no test writes
+OWN = (TESTS.parent / 'configs', TESTS)
 
 
 def make_runners_quick(patch: pytest.MonkeyPatch) -> None:
@@ -18,6 +24,26 @@ def make_runners_quick(patch: pytest.MonkeyPatch) -> None:
         for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
             patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, True), raising=False)
         patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+
+
+def read_configs_once(patch: pytest.MonkeyPatch) -> None:
+    """mmengine reads each file of the repository's configs once, not for every config that inherits from it."""
+    config, known = sys.modules.get('mmengine.config.config'), {}
+    if config is None:
+        return
+    read = config.Config._file2dict
+
+    def read_once(filename: str, *args: object, **options: object) -> tuple:
+        path = Path(filename).resolve()
+        if not any(path.is_relative_to(folder) for folder in OWN):
+            return read(filename, *args, **options)
+        key = (path, args, *sorted(options.items()))
+        if key not in known:
+            known[key] = read(filename, *args, **options)
+        # whoever reads a config may change it
+        return copy.deepcopy(known[key])
+
+    patch.setattr(config.Config, '_file2dict', staticmethod(read_once))
 
 
 def make_exports_quick(patch: pytest.MonkeyPatch) -> None:

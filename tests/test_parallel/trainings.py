@@ -142,7 +142,9 @@ def train_all(folder: Path) -> None:
     register_detection(init_default_scope=False)
     register_segmentation(init_default_scope=False)
     quick = runpy.run_path(str(HERE.parent / 'quick_runners.py'))
-    quick['make_runners_quick'](pytest.MonkeyPatch())
+    patch = pytest.MonkeyPatch()
+    quick['make_runners_quick'](patch)
+    quick['read_configs_once'](patch)
     quick['keep_what_is_loaded']()
     for name, text in CONFIGS.items():
         (folder / name).mkdir()
