@@ -81,6 +81,7 @@ def test_what_is_left_out_is_named(root, tmp_path_factory):
         'loose.jpg': b'\xff\xd8\xff',
         'notes.txt': b'x',
         'b/deep.nef': b'II*\0',
+        'b/scan.TGA': b'\0\0\2',
     }
     for name, head in heads.items():
         (root / name).write_bytes(head + bytes(40))
@@ -95,9 +96,19 @@ def test_what_is_left_out_is_named(root, tmp_path_factory):
     names = [name for name, _ in found.files]
     assert names == ['a/1.jpg', 'a/photo', 'a/x.avif', 'b/2.jpg', 'b/more/3.jpg', 'b/sub/1.PNG']
     reasons = dict(found.left_out)
-    assert set(reasons) == {'a/c.mp4', 'a/p.HEIC', 'a/pipe.jpg', 'b/deep.nef', 'b/gone.jpg', 'c', 'loose.jpg'}
+    assert set(reasons) == {
+        'a/c.mp4',
+        'a/p.HEIC',
+        'a/pipe.jpg',
+        'b/deep.nef',
+        'b/gone.jpg',
+        'b/scan.TGA',
+        'c',
+        'loose.jpg',
+    }
     assert 'a pipe' in reasons['a/pipe.jpg'] and 'which is not there' in reasons['b/gone.jpg']
     assert reasons['loose.jpg'] == 'is in no folder of a class' and reasons['c'] == 'is a folder without a picture'
+    assert 'not trained on' in reasons['b/scan.TGA']
     assert 'HEIC' in reasons['a/p.HEIC'] and 'raw' in reasons['b/deep.nef'] and reasons['a/c.mp4'] == 'is a video'
 
 
