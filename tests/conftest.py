@@ -62,6 +62,7 @@ def quick_runners() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         QUICK['make_runners_quick'](patch)
         QUICK['read_configs_once'](patch)
+        QUICK['wait_for_no_disk'](patch)
         yield
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 import sys
 from functools import cache
 from importlib import import_module
@@ -44,6 +45,11 @@ def read_configs_once(patch: pytest.MonkeyPatch) -> None:
         return copy.deepcopy(known[key])
 
     patch.setattr(config.Config, '_file2dict', staticmethod(read_once))
+
+
+def wait_for_no_disk(patch: pytest.MonkeyPatch) -> None:
+    """Files need not outlive a power cut: a training waits for the disk thirty times."""
+    patch.setattr(os, 'fsync', lambda handle: None)
 
 
 def make_exports_quick(patch: pytest.MonkeyPatch) -> None:

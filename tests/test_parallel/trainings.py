@@ -145,6 +145,7 @@ def train_all(folder: Path) -> None:
     patch = pytest.MonkeyPatch()
     quick['make_runners_quick'](patch)
     quick['read_configs_once'](patch)
+    quick['wait_for_no_disk'](patch)
     quick['keep_what_is_loaded']()
     for name, text in CONFIGS.items():
         (folder / name).mkdir()
