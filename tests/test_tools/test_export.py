@@ -102,18 +102,19 @@ def test_random_weights_are_said_to_be(tool, exporter, monkeypatch):
         (('mine.npz', '--strength', '-1'), '--strength -1.0: must be a number from 0 on'),
         (('mine.npz', '--strength', 'nan'), '--strength nan: must be a number from 0 on'),
         (('mine.npz', '--result', 'scores'), '--result: is not for weights of an enhancer, which mine.npz is'),
-        (('mine.npz', 'a.pth'), 'a checkpoint: is not for weights of an enhancer'),
+        (('mine.npz', 'some.pth'), 'a checkpoint: is not for weights of an enhancer'),
         (('saga_pvt_tiny', '--strength', '1'), '--strength: is not for backbone'),
         (('saga_pvt_tiny', 'a.pth'), 'checkpoint a.pth: no such file'),
         ((TINY,), f'config {TINY}: name its checkpoint as well'),
         ((TINY, 'a.pth'), 'checkpoint a.pth: no such file'),
-        ((TINY, 'a.pth', '--strength', '1'), '--strength: for low-light enhancement, and config'),
+        ((TINY, 'some.pth', '--strength', '1'), '--strength: for low-light enhancement, and config'),
     ],
 )
 def test_bad_input_is_one_line(tool, monkeypatch, tmp_path, words, said):
     # none of them is found out after the work
     monkeypatch.delattr(export, 'to_onnx')
     Path('text.npz').write_text('no weights')
+    Path('some.pth').touch()
     Path('there.onnx').write_text('precious')
     Path('folder.onnx').mkdir()
     out, err, status = tool(*words)
@@ -157,6 +158,7 @@ def test_enhance_with_an_exported_file(run_here, onnx_models, make_video, tmp_pa
 def test_predict_with_an_exported_file(run_here, onnx_models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels = picture(tmp_path / 'a.png')
+    Path('some.pth').touch()
     path = onnx_models.save(onnx_models.segmentor(), tmp_path / 'mine.onnx')
     # an option between the two names
     out, _, status = run_here('predict.py', path, '--out', 'out', 'a.png')
@@ -164,7 +166,7 @@ def test_predict_with_an_exported_file(run_here, onnx_models, tmp_path, monkeypa
     assert (np.asarray(Image.open('out/maps/a.png')) == (pixels[..., 0] > 127)).all()
 
     for words, said in (
-        ((path, 'a.pth', 'a.png'), f'{path}: has its weights and options in it'),
+        ((path, 'some.pth', 'a.png'), f'{path}: has its weights and options in it'),
         ((path, 'a.png', '--max-memory', '1GB'), '--max-memory 1GB: an exported segmentor does a picture in one piece'),
         ((path, 'a.png', '--score-thr', '0.5'), '--score-thr: for detection'),
         ((TINY, 'a.png'), f'config {TINY}: name its checkpoint as well'),
