@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from saga_mm.datasets.checks.coco_config import type_name
+from saga_mm.datasets.checks.shared import shared_text
 from saga_mm.datasets.checks.survey_report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
@@ -51,7 +52,12 @@ def check_data(options: CheckOptions) -> bool:
         ensure_demo_data(cfg.demo_data.to_dict())
     out = Path(options.out or Path(cfg.work_dir, 'dataset'))
     data = task_of(cfg).load_data()
-    results = [_report(data, name, *found, out / name, options.max_pictures) for name, *found in _parts(cfg, splits)]
+    pictures: dict[str, list[str]] = {}
+    results = [
+        _report(data, name, *found, out / name, options.max_pictures, pictures) for name, *found in _parts(cfg, splits)
+    ]
+    if shared := shared_text(pictures.get('train', ()), pictures.get('val', ())):
+        print(f'\nwarning: {shared}')
     if not results:
         raise SagaError(f'config {cfg.filename}: has no {" and no ".join(f"{split}_dataloader" for split in splits)}')
     return all(results)
@@ -66,8 +72,16 @@ def _parts(cfg: Config, splits: list[str]) -> Iterator[tuple[str, str, dict[str,
             yield f'{split}_{index}' if len(leaves) > 1 else split, split, leaf
 
 
-def _report(data: TaskData, name: str, split: str, dataset: dict[str, Any], folder: Path, most: int) -> bool:
-    """Look at one data set; returns whether nothing is wrong with it."""
+def _report(
+    data: TaskData,
+    name: str,
+    split: str,
+    dataset: dict[str, Any],
+    folder: Path,
+    most: int,
+    pictures: dict[str, list[str]],
+) -> bool:
+    """Look at one data set, and add its ``pictures``; returns whether nothing is wrong with it."""
     print(f'\n{name}: ', end='', flush=True)
     try:
         report = data.report(dataset, split)
@@ -77,6 +91,7 @@ def _report(data: TaskData, name: str, split: str, dataset: dict[str, Any], fold
     if report is None:
         print(f'{type_name(dataset)}, not looked at: of another kind, or on remote storage')
         return True
+    pictures.setdefault(split, []).extend(report.pictures)
     print(report.text)
     print(f'\npictures  {", ".join(map(str, report.draw(folder, most))) or "none"}')
     for title, lines in (('warnings', report.warnings), ('problems', report.problems)):

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
+from saga_mm.datasets.checks.shared import shared_text
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
@@ -187,11 +188,8 @@ def _check_data(cfg: Config, training: bool) -> None:
         if loader is not None:
             pictures[part] = data.check(loader.dataset.to_dict(), need_annotations=part != 'test')
             _check_class_count(cfg, data, part, loader.dataset)
-    if shared := pictures.get('train', set()) & pictures.get('val', set()):
-        say(
-            f'warning: {len(shared):,} of the {len(pictures["val"]):,} pictures to evaluate on are trained on as well, '
-            f'such as {min(shared)}; the figures will be too high'
-        )
+    if shared := shared_text(pictures.get('train', ()), pictures.get('val', ())):
+        say(f'warning: {shared}')
 
 
 def _check_class_count(cfg: Config, data: TaskData, part: str, dataset: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,22 +24,24 @@ class DataReport(NamedTuple):
         warnings: What one should know, in lines.
         problems: What stops a training or spoils it, in lines.
         draw: Draws pictures into a folder, at most as many as it is told, and returns their files.
+        pictures: Paths of the pictures.
     """
 
     text: str
     warnings: list[str]
     problems: list[str]
     draw: Callable[[Path, int], list[Path]]
+    pictures: Sequence[str] = ()
 
     @classmethod
-    def of(cls, survey: Survey) -> DataReport:
+    def of(cls, survey: Survey, pictures: Sequence[str] = ()) -> DataReport:
         """Counts of classes, a histogram of them, and images with what is marked on them."""
 
         def draw(folder: Path, most: int) -> list[Path]:
             drawn = plot_overlays(survey, folder / 'overlays.png', most)
             return [plot_histogram(survey, folder / 'histogram.png'), *drawn]
 
-        return cls(describe(survey), survey.warnings.lines(), survey.problems.lines(), draw)
+        return cls(describe(survey), survey.warnings.lines(), survey.problems.lines(), draw, pictures)
 
 
 class TaskData:

@@ -154,3 +154,13 @@ def test_an_exported_classifier_predicts_as_its_weights(one_stage, tmp_path):
             Classifier(path, **more)
     with pytest.raises(SagaError, match='is of kind classifier, and a file of kind segmentor is needed here'):
         Segmenter(path)
+
+
+@pytest.mark.usefixtures('inside')
+def test_pictures_that_are_trained_and_evaluated_on_are_named(capsys):
+    options = CheckOptions(TINY, own_data=OwnData(train_img='train', val_img='train'), max_pictures=0)
+    assert check_data(options)
+    said = capsys.readouterr().out
+    assert 'warning: 6 of the 6 pictures to evaluate on are trained on as well, such as ' in said
+    assert check_data(CheckOptions(TINY, own_data=OwnData(train_img='train', val_img='val'), max_pictures=0))
+    assert 'trained on as well' not in capsys.readouterr().out

@@ -67,7 +67,10 @@ class ClassificationData(TaskData):
         return pictures
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
-        return DataReport.of(survey_classification(dataset)) if self._looks_at(dataset) else None
+        if not self._looks_at(dataset):
+            return None
+        survey, root = survey_classification(dataset), os.path.expanduser(dataset['data_root'])
+        return DataReport.of(survey, [os.path.join(root, name) for name, _ in survey.samples])
 
     def metainfo_of(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """As of the base class; classes that the config does not name are those of the folders or the list."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.datasets.checks.coco import classes_of
-from saga_mm.datasets.checks.coco_config import check_dataset_cfg, type_name
+from saga_mm.datasets.checks.coco_config import check_dataset_cfg, coco_paths, type_name
 from saga_mm.datasets.checks.coco_survey import survey_coco
 from saga_mm.datasets.coco_reader import CocoFile, use_coco_file
 from saga_mm.datasets.picture_loader import use_own_pictures
@@ -64,7 +64,10 @@ class DetectionData(TaskData):
         if type_name(dataset) != 'CocoDataset':
             return None
         survey = survey_coco(dataset, need_annotations=split != 'test')
-        return survey and DataReport.of(survey)
+        if survey is None:
+            return None
+        folder = coco_paths(dataset)[1]
+        return DataReport.of(survey, [os.path.join(folder, sample.image.name) for sample in survey.samples])
 
 
 def _point(cfg: Config, loader: str, own: OwnData, part: str, classes: Sequence[str]) -> None:

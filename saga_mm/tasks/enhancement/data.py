@@ -60,7 +60,8 @@ class EnhancementData(TaskData):
         def draw(folder: Path, most: int) -> list[Path]:
             return [] if survey.problems else plot_pairs(dataset, folder / 'pairs.png', most)
 
-        return DataReport(str(survey).splitlines()[0], survey.warnings.lines(), survey.problems.lines(), draw)
+        first, pictures = str(survey).splitlines()[0], list(map(str, survey.pictures))
+        return DataReport(first, survey.warnings.lines(), survey.problems.lines(), draw, pictures)
 
 
 def _point(cfg: Config, loader: str, own: OwnData, part: str, hold_out: bool, split: str) -> None:

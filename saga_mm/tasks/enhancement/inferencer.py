@@ -72,8 +72,9 @@ class LowLightInferencer:
     ) -> None:
         memory = memory_size(max_memory)
         if is_onnx(weights):
-            if engine != 'auto' or precision != 'f32':
-                raise ArgumentError('engine', engine, f'{weights} runs under ONNX Runtime; leave it out')
+            for name, value, usual in (('engine', engine, 'auto'), ('precision', precision, 'f32')):
+                if value != usual:
+                    raise ArgumentError(name, value, f'{weights} runs under ONNX Runtime; leave it out')
             self.model = ExportedEnhancer(weights, device)
             self.budget = MemoryBudget(torch.device('cpu'), memory)
             return

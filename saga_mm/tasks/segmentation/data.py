@@ -62,7 +62,7 @@ class SegmentationData(TaskData):
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
         survey = survey_segmentation(dataset)
-        return survey and DataReport.of(survey)
+        return survey and DataReport.of(survey, [str(pair.image) for pair in survey.samples])
 
 
 def _point(cfg: Config, loader: str, own: OwnData, part: str, classes: Sequence[str]) -> None:
