@@ -8,7 +8,7 @@ from saga_mm.datasets.checks.shared import shared_pictures, shared_text
 
 @pytest.fixture
 def files(tmp_path):
-    """Three trained pictures of one size; evaluated ones: one of them, a link, a copy, one of that size, and another."""
+    """Three trained pictures of one size; evaluated ones: one of them, a link, a copy, one of that size, another."""
     for name, content in {
         'train/a': b'a' * 9000,
         'train/b': b'b' * 9000,
