@@ -42,6 +42,7 @@ class BandParallel(nn.Module):
             losses = self.losses(data['inputs'], data['data_samples'])
         total, shown = model.parse_losses(losses)
         optim_wrapper.backward(optim_wrapper.scale_loss(total))
+        # summed once for all batches whose gradients are accumulated
         if optim_wrapper.should_update():
             sum_gradients(model.parameters(), self.mesh)
             optim_wrapper.step()
@@ -106,6 +107,7 @@ def as_replica(runner: Any) -> Iterator[None]:
     if not isinstance(runner, BandTrainingRunner):
         yield
         return
+    # bands of an image load the same samples: for the stack, processes of one band are the world
     found = dist_utils.get_default_group
     dist_utils.get_default_group = lambda: runner.mesh.across
     try:

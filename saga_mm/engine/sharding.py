@@ -34,6 +34,7 @@ class ShardRunner(Runner):
         # parts cannot be initialised as wholes are
         if hasattr(model, 'init_weights'):
             model.init_weights()
+        # each process has drawn its own numbers
         for value in model.state_dict().values():
             broadcast(value)
         return shard(model)
@@ -45,6 +46,7 @@ class ShardRunner(Runner):
         wrapper = super().build_optim_wrapper(optim_wrapper)
         self.register_hook(_ShardHook())
         if getattr(wrapper, 'clip_grad_kwargs', None):
+            # the norm of all parts is itself divided, and the log takes whole numbers
             clip = wrapper.clip_func
             wrapper.clip_func = lambda *args, **options: _whole(clip(*args, **options))
         return wrapper
@@ -52,6 +54,7 @@ class ShardRunner(Runner):
     def save_checkpoint(self, *args: Any, **options: Any) -> None:
         """As of mmengine, by all processes: each gives its part."""
         whole = {'state_dict': self.model.state_dict(), 'optimizer': self.optim_wrapper.state_dict()}
+        # before mmengine's saving, which the first process does alone: to gather needs all of them
         self.whole = pytree.tree_map(_whole, whole)
         try:
             super().save_checkpoint(*args, **options)
@@ -65,6 +68,7 @@ def shard(model: nn.Module) -> nn.Module:
     for stage in model.modules():
         for block in stage.blocks if isinstance(stage, Stage) else ():
             fully_shard(block, mesh=mesh)
+    # blocks first: what is divided already stays out of the outer part
     return fully_shard(model, mesh=mesh)
 
 

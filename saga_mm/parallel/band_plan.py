@@ -85,6 +85,7 @@ def plan_bands(
     own = []
     for part in parts:
         start, stop = bands.own(part.height)
+        # this band's rows, and states of the tokens of all bands
         own.append(part._replace(height=stop - start, tokens=part.height * part.width))
     return BandRunner(bands, budget.plan(own, image, held, folder))
 

@@ -51,6 +51,7 @@ def count_bytes(
         bands: Processes.
         unit: As of :class:`Bands`.
     """
+    # shapes alone: an image may be larger than any memory
     model.to('meta').eval()
     states = halos = maps = outputs = calls = most = 0
     for index in range(bands):

@@ -38,6 +38,7 @@ def _polygon_problem(polygon: object, height: int, width: int) -> str | None:
         return 'has a polygon with something else than numbers'
     if len(points) % 2:
         return f'has a polygon of {len(points)} numbers, an odd count'
+    # one pass: a single NaN or infinity makes the sum one
     if not math.isfinite(sum(points)):
         return 'has a polygon with NaN or infinity'
     # pycocotools allocates by the length of the outline
@@ -74,16 +75,19 @@ def _decode_counts(counts: str) -> np.ndarray | None:
     if not counts or not counts.isascii():
         return None
     codes = np.frombuffer(counts.encode('ascii'), np.uint8).astype(np.int64) - 48
+    # a last character that says that more follow has pycocotools read beyond the string
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         return None
     ends = np.flatnonzero(codes & 32 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
+    # seven groups of five bits are more than any image has
     if lengths.max() > 7:
         return None
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
     runs = np.add.reduceat((codes & 31) << shifts, starts)
     runs -= np.where(codes[ends] & 16, 1 << (5 * lengths), 0)
+    # differences to the last but one: odd and even places are summed by themselves
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs

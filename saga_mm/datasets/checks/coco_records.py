@@ -88,6 +88,7 @@ def check_annotations(
     """Check every annotation against the images and categories, in one pass."""
     counts = AnnotationCounts()
     unknown: dict[str, list[tuple[str, object]]] = {'image_id': [], 'category_id': []}
+    # guesses need some hundreds of annotations, and there may be millions
     step = max(1, len(records) // LOOKED_AT)
     bar = progress_bar(records, len(records), 'checking annotations', is_speaker(), delay=2, unit=' annotations')
     for index, record in enumerate(bar):
@@ -157,6 +158,7 @@ def _with_id(records: list, kind: str, problems: Problems) -> Iterator[tuple[str
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             problems.add(f'{kind} that is no object', CORRECT, f'entry {index} ({reprlib.repr(record)})')
+        # larger ones do not fit into the arrays of pycocotools
         elif type(record.get('id')) is not int or not -(2**63) <= record['id'] < 2**63:
             problems.add(f'{kind} without an integer id', CORRECT, f'entry {index} ({reprlib.repr(record.get("id"))})')
         elif record['id'] in seen:
@@ -167,6 +169,7 @@ def _with_id(records: list, kind: str, problems: Problems) -> Iterator[tuple[str
 
 
 def _hashable(value: object) -> int | None:
+    # of another type it may have no hash, and True equals 1
     return value if type(value) is int else None
 
 

@@ -141,9 +141,11 @@ class WindowAttention(TokenMixer):
         bias = self.relative_position_bias_table[self.relative_index].view(tokens, tokens, -1).permute(2, 0, 1)
         mask = bias[None].to(q.dtype)
         if visible is None:
+            # without masks all windows of all images are one batch
             fold = (0, 1)
         else:
             mask = torch.where(visible.unsqueeze(1), mask, float('-inf')).flatten(0, 1)[None]
+            # masks differ between windows and heads: these are what the mask broadcasts over
             fold = (1, 2)
         out = F.scaled_dot_product_attention(q.flatten(*fold), k.flatten(*fold), v.flatten(*fold), attn_mask=mask)
         return out.reshape(q.shape).transpose(2, 3).flatten(3)

@@ -70,6 +70,7 @@ class Exposure(RowStep, nn.Module):
 
     def measure(self, image: torch.Tensor) -> ExposureState:
         """State of an image ``(B, 3, H, W)``."""
+        # a mean needs few pixels; rows of strips start at multiples of it, so that all strips take the same
         x = wide(image[:, :, ::SPARSE, ::SPARSE]).contiguous()
         one, gains = x.new_ones(()), [2.0**stops for stops in STOPS]
         # those of `expose`, with few passes over the pixels
@@ -82,6 +83,7 @@ class Exposure(RowStep, nn.Module):
 
     def predict(self, state: ExposureState) -> torch.Tensor:
         """The mean luminance, ``(B,)``, that a picture of this state should have."""
+        # in stops, as light is seen; black stays finite
         facts = (state.levels + 1e-3).log().to(self.fc1.weight.dtype)
         return self.fc2(self.act(self.fc1(facts))).sigmoid().squeeze(1).to(state.levels.dtype)
 
@@ -104,6 +106,7 @@ class Exposure(RowStep, nn.Module):
         """
         wanted = self.brightness(state, wanted)
         low, high = state.levels[:, :-1], state.levels[:, 1:]
+        # levels rise with the gain: intervals below the wanted one count in full, the one that holds it in part
         shares = ((wanted[:, None] - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
         return 2.0 ** (FIRST + shares.sum(1) / EACH).view(-1, 1, 1, 1)
 

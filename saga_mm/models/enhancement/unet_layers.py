@@ -144,6 +144,7 @@ class GlobalTone(RowStep, nn.Module):
         self.fc1 = nn.Linear(2 * embed_dims, hidden_dims)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, 2 * embed_dims)
+        # the identity at first, so that a global layer does not stir what local ones learn
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
         self.peak_floats_per_token = 3.0 * embed_dims
@@ -170,6 +171,7 @@ class GlobalTone(RowStep, nn.Module):
         return self._toned(x, carried(self.write(x, grid)))
 
     def _toned(self, x: torch.Tensor, state: ToneState) -> torch.Tensor:
+        # a difference of means of squares may round below zero; its root needs a slope
         deviation = (state.square - state.mean.square()).clamp(min=1e-6).sqrt()
         facts = torch.cat([state.mean, deviation], dim=1).to(x.dtype)
         scale, shift = self.fc2(self.act(self.fc1(facts))).unsqueeze(1).chunk(2, dim=2)
