@@ -48,6 +48,15 @@ def map_to_tokens(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def repeat_edges(x: torch.Tensor, grid: Grid, times: int) -> tuple[torch.Tensor, Grid]:
+    """Tokens with the outermost rows and columns of their strip repeated beyond it, and the grid of all of them."""
+    plane = x.unflatten(1, (grid.rows, grid.width))
+    # as tokens lie: the channels are a third side to pad, by nothing
+    padded = F.pad(plane[None], (0, 0, *[times] * 4), mode='replicate')[0]
+    more = 2 * times
+    return padded.flatten(1, 2), Grid(grid.height + more, grid.width + more, grid.start, grid.stop + more)
+
+
 def contiguous_map(x: torch.Tensor) -> torch.Tensor:
     """A map ``(B, C, H, W)`` in this order in memory: itself, or a copy."""
     if x.is_contiguous() or x.requires_grad or captures_graph():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from saga_mm.models.init import init_weights
-from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
+from saga_mm.ops import Grid, map_to_tokens, repeat_edges, tokens_to_map
 from saga_mm.registry import MODELS
 
 from .blocks import FeedForward
@@ -26,16 +26,28 @@ VARIANTS = variants('PVTv2', 'pvt_v2', {'b0': 0.1, 'b1': 0.1, 'b2': 0.1, 'b3': 0
 
 
 class ConvFeedForward(FeedForward):
-    """A feed-forward with a depthwise 3 x 3 convolution before its GELU, which tells tokens where they stand."""
+    """A feed-forward with a depthwise 3 x 3 convolution before its GELU, which tells tokens where they stand.
+
+    Attributes:
+        repeats_edges: Whether the convolution sees the outermost rows and columns of a map beyond its edges, not zeros.
+    """
 
     halo = 1
+    repeats_edges: bool = False
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__(embed_dims, hidden_dims)
         self.dwconv = nn.Conv2d(hidden_dims, hidden_dims, 3, padding=1, groups=hidden_dims)
         init_weights(self.dwconv)
 
+    def repeat_edges(self) -> None:
+        """Repeat the edges of maps from now on."""
+        self.repeats_edges, self.dwconv.padding = True, (0, 0)
+
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+        if self.repeats_edges:
+            # before the layer that makes more channels of each token: fewer numbers are copied
+            x, grid = repeat_edges(x, grid, 1)
         # before it is tokens again: compiled graphs then make one layer of both
         plane = self.act(self.dwconv(tokens_to_map(self.fc1(x), grid)))
         return self.fc2(map_to_tokens(plane))

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
+
 
 class EdgeConv2d(nn.Conv2d):
     """A convolution that repeats the edges of a map as it lies in memory as tokens, channels last.
@@ -22,7 +24,9 @@ class EdgeConv2d(nn.Conv2d):
 def repeat_edges(module: nn.Module) -> None:
     """Have all convolutions inside a module repeat the edges of maps."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and any(layer.padding):
+        if isinstance(layer, ConvFeedForward):
+            layer.repeat_edges()
+        elif isinstance(layer, nn.Conv2d) and any(layer.padding):
             layer.padding_mode = 'replicate'
             # a subclass has its own way
             if type(layer) is nn.Conv2d:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from saga_mm.images.background import Background
 from saga_mm.images.photo import is_grey
 from saga_mm.images.video_reader import Frame, VideoReader, stated_size
 from saga_mm.images.video_writer import VideoWriter
@@ -224,20 +225,34 @@ def enhance_video(
         kind, count = reader.kind, 0
         held = codec_bytes(kind.height, kind.width, kind.bits) + drawn
         enhance = VideoEnhancer(model, finish, decay, max_memory, held, Path(target).parent)
-        for frame in reader.read(writer.copy):
-            answer = enhance(frame.pixels)
-            writer.write(answer, frame.time)
-            count += 1
-            if show is not None:
-                show(frame, answer)
-            if tell is not None and reader.frames:
-                tell(min(count / reader.frames, 1.0))
+        # of sound and subtitles, since the last frame
+        packets: list[Any] = []
+        # a frame is encoded while the next one is computed
+        with Background() as background:
+            for frame in reader.read(packets.append):
+                answer = enhance(frame.pixels)
+                background(_write, writer, packets.copy(), answer, frame.time)
+                packets.clear()
+                count += 1
+                if show is not None:
+                    show(frame, answer)
+                if tell is not None and reader.frames:
+                    tell(min(count / reader.frames, 1.0))
+            for packet in packets:
+                background(writer.copy, packet)
         notes = '; '.join([*writer.changes, *reader.left_out])
         return EnhancedVideo(kind.height, kind.width, count, enhance.scenes, reader.missing, notes)
 
 
 def _writer(target: str | Path, reader: VideoReader) -> VideoWriter:
     return VideoWriter(target, reader.kind, reader.sounds, reader.subtitles)
+
+
+def _write(writer: VideoWriter, packets: Sequence[Any], answer: np.ndarray, time: int) -> None:
+    """Add a frame, after the packets of sound and subtitles that come before it."""
+    for packet in packets:
+        writer.copy(packet)
+    writer.write(answer, time)
 
 
 def follow(level: float, newest: float, decay: float) -> float:

@@ -1,10 +1,14 @@
 """Convolutions that repeat the edges of maps."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
 from saga_mm.models.enhancement.edges import EdgeConv2d, repeat_edges
+from saga_mm.ops import Grid
 
 OPTIONS = [
     {'kernel_size': 3, 'padding': 1, 'groups': 4},
@@ -41,3 +45,21 @@ def test_all_layers_that_look_beyond_edges_repeat_them():
     for size in ((5, 9), (1, 1)):
         out = net(torch.full((1, 3, *size), 0.3))
         torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
+
+
+def test_a_feed_forward_repeats_edges_of_tokens():
+    mlp = ConvFeedForward(4, 8).double()
+    wanted = copy.deepcopy(mlp)
+    wanted.dwconv.padding_mode = 'replicate'
+    repeat_edges(mlp)
+    for rows, width in ((5, 7), (1, 6), (3, 1)):
+        # a strip of a map
+        x, grid = torch.randn(2, rows * width, 4, dtype=torch.float64, requires_grad=True), Grid(9, width, 2, 2 + rows)
+        made, want = mlp(x, grid), wanted(x, grid)
+        torch.testing.assert_close(made, want)
+        weights = torch.randn_like(want)
+        grads = [
+            torch.autograd.grad((out * weights).sum(), [x, *net.parameters()])
+            for out, net in ((made, mlp), (want, wanted))
+        ]
+        torch.testing.assert_close(*grads)
