@@ -20,7 +20,7 @@ OF_TRAINING = {
 }
 OF_LOADERS = {'batch_size': 1, 'num_workers': 0}
 # rates, which are finite and not below zero
-RATES = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay')
+RATES = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay', 'optim_wrapper.clip_grad.max_norm')
 MOST_SEED = 2**32 - 1
 
 

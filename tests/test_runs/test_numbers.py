@@ -37,6 +37,7 @@ def config(**change):
         ('optim_wrapper.optimizer.lr', 'abc', 'a number from 0 on'),
         ('optim_wrapper.optimizer.lr', float('nan'), 'a number from 0 on'),
         ('optim_wrapper.optimizer.weight_decay', -1, 'a number from 0 on'),
+        ('optim_wrapper.clip_grad.max_norm', -1, 'a number from 0 on'),
         ('randomness.seed', -1, 'a whole number from 0 to 4294967295'),
         ('randomness.seed', 'x', 'a whole number from 0 to 4294967295'),
     ],
@@ -49,5 +50,5 @@ def test_the_option_is_named(path, value, wanted):
 
 def test_a_test_reads_numbers_of_its_own():
     check_numbers(config(**{'train_cfg.val_interval': 0, 'train_dataloader.batch_size': 0}), training=False)
-    with pytest.raises(SagaError, match='test_dataloader.batch_size is 0'):
+    with pytest.raises(SagaError, match=r'test_dataloader\.batch_size is 0'):
         check_numbers(config(**{'test_dataloader.batch_size': 0}), training=False)
