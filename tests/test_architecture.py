@@ -92,7 +92,7 @@ TESTED_BY = {
     'test_tools/test_check_dataset': 'datasets.checks.survey_report datasets.checks.pair_report',
     'test_tools/test_get_flops': 'analysis.flops',
     'test_tools/test_classification': 'tasks.classification.data tasks.classification.evaluation',
-    'test_tools/test_enhance': 'display.outcome tasks.enhancement.photographs',
+    'test_tools/test_enhance': 'tasks.enhancement.photographs',
     'test_tools/test_enhance_video': 'tasks.enhancement.clips',
     'test_tools/test_lowlight': 'tasks.enhancement.data tasks.enhancement.evaluation',
     'test_tools/test_predict': 'tasks.detection.detector tasks.detection.evaluation tasks.predictor runs.together',
@@ -100,7 +100,6 @@ TESTED_BY = {
     'tasks.segmentation.segmenter',
     'test_tools/test_export': 'tasks.detection.export tasks.segmentation.export tasks.enhancement.export '
     'tasks.classification.export tasks.export export.subject',
-    'test_tools/test_train': 'engine.progress_hook',
     'test_cli/test_main': 'cli.doctor cli.extras runs.doctor version registry',
     'test_cli/test_options': 'cli.parser',
     'test_cli/test_required': 'loading.named_files',
@@ -126,11 +125,9 @@ TESTED_BY = {
     'test_models/test_backbones/test_rows': 'models.backbones.blocks models.backbones.stage',
     'test_models/test_enhancement/test_enhancer': 'models.enhancement.enhancement_head models.enhancement.rows '
     'models.enhancement.enhancer_rows',
-    'test_models/test_enhancement/test_saga_unet': 'models.enhancement.unet_layers',
     'test_models/test_enhancement/test_weight_files': 'shipped',
     'test_models/test_necks/test_fpn': 'models.necks.pyramid',
-    'test_models/test_openmmlab/test_segmentor': 'models.openmmlab.heads models.openmmlab.layer_steps '
-    'models.openmmlab.necks',
+    'test_models/test_openmmlab/test_segmentor': 'models.openmmlab.heads models.openmmlab.necks',
     'test_onnx/test_model': 'tasks.classification.exported tasks.classification.prediction tasks.exported_pictures '
     'tasks.segmentation.exported',
     'test_operators/test_answers': 'operators.extension',

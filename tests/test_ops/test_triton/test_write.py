@@ -54,13 +54,13 @@ def test_head_sizes_and_types(device, assert_near, sizes, dtype):
 @pytest.mark.parametrize('gates', ['none', 'key', 'value', 'both', 'shared'])
 @pytest.mark.parametrize('gate_act', ['identity', 'sigmoid'])
 def test_gates(device, assert_near, gates, gate_act):
-    check(draw(device, tokens=50, sizes=(32, 16), gates=gates), assert_near, gate_act)
+    check(draw(device, tokens=50, sizes=(32, 16), gates=gates, batch=1), assert_near, gate_act)
 
 
 @pytest.mark.parametrize('normalizer', ['plain', 'gated', 'none'])
 @pytest.mark.parametrize('feature_map', ['relu', 'elu+1', 'identity'])
 def test_maps_and_normalizers(device, assert_near, feature_map, normalizer):
-    tensors = draw(device, tokens=40, sizes=(24, 32), batch=1)
+    tensors = draw(device, tokens=40, sizes=(24, 32), batch=1, heads=1)
     check(tensors, assert_near, feature_map=feature_map, normalizer=normalizer)
 
 
