@@ -182,6 +182,15 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_val_epoch(self, runner: Any) -> None:
         share_statistics(_models(runner))
 
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        named = [key for key in getattr(self, 'key_indicators', ()) if key != 'auto']
+        if self.save_best is not None and metrics and (absent := [key for key in named if key not in metrics]):
+            raise SagaError(
+                f'default_hooks.checkpoint.save_best is {absent[0]!r}, and the evaluation gives {", ".join(metrics)}; '
+                "name one of these, or 'auto', and go on with --resume"
+            )
+        super().after_val_epoch(runner, metrics)
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         share_statistics(_models(runner))
         if not isinstance(self.file_backend, _LateRemoval):

@@ -23,7 +23,7 @@ from saga_mm.loading.quiet import silence_noise
 from saga_mm.loading.stack import require_stack, require_stack_for
 from saga_mm.loading.weight_match import check_match
 from saga_mm.runs.config_options import set_launcher, set_work_dir
-from saga_mm.runs.numbers import check_numbers
+from saga_mm.runs.values import check_values
 from saga_mm.tasks import task_of
 from saga_mm.tasks.data import TaskData
 from saga_mm.tasks.own_data import OwnData, class_counts, use_own_data
@@ -117,7 +117,7 @@ def check(cfg: Config, model: nn.Module | None, training: bool, launcher: str = 
     Raises:
         SagaError: Something is missing or wrong; nothing was started.
     """
-    check_numbers(cfg, training)
+    check_values(cfg, training)
     if training:
         check_optimizer(cfg)
         check_pretrained(model)

@@ -224,3 +224,16 @@ def test_published_files_are_whole(tmp_path, toy_runner):
     toy_runner(str(tmp_path), epochs=1, published_keys=['meta', 'state_dict']).train()
     files = [name for name in names(tmp_path) if name.startswith('epoch_1-')]
     assert len(files) == 1 and load_checkpoint(tmp_path / files[0]).keys() == {'meta', 'state_dict'}
+
+
+def test_a_best_result_that_no_evaluation_gives_is_named(tmp_path):
+    """mmengine ends with the name alone, as a KeyError, after the first epoch."""
+
+    def hook(**options):
+        return AtomicCheckpointHook(**{**options, 'save_best': 'coco/acc'})
+
+    runner = toy_runner(str(tmp_path), hook=hook)
+    with pytest.raises(SagaError, match=r"checkpoint\.save_best is 'coco/acc', and the evaluation gives acc; name one"):
+        runner.train()
+    # and the epoch is not lost
+    assert (tmp_path / 'epoch_1.pth').is_file()

@@ -1,8 +1,9 @@
-"""Check numbers in a config that libraries would refuse late, or without the name of the option."""
+"""Check values in a config that libraries would refuse late, or without the name of the option."""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +22,22 @@ OF_TRAINING = {
 OF_LOADERS = {'batch_size': 1, 'num_workers': 0}
 # rates, which are finite and not below zero
 RATES = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay', 'optim_wrapper.clip_grad.max_norm')
+CHOICES = {
+    'log_level': ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG'),
+    'env_cfg.mp_cfg.mp_start_method': tuple(multiprocessing.get_all_start_methods()),
+}
 MOST_SEED = 2**32 - 1
 
 
-def check_numbers(cfg: Config, training: bool) -> None:
-    """Refuse numbers that make no run.
+def check_values(cfg: Config, training: bool) -> None:
+    """Refuse values that make no run.
 
     Args:
         cfg: The config.
         training: Whether it is for a training, or for a test.
 
     Raises:
-        SagaError: One is none, or too small.
+        SagaError: One is none, or out of range.
     """
     for path, least in _whole_numbers(training):
         value = _at(cfg, path)
@@ -43,6 +48,17 @@ def check_numbers(cfg: Config, training: bool) -> None:
         raise SagaError(
             f'config {cfg.filename}: randomness.seed is {seed!r}; it must be a whole number from 0 to {MOST_SEED}'
         )
+    for path, names in CHOICES.items():
+        value = _at(cfg, path)
+        if value is not None and value not in names:
+            raise SagaError(f'config {cfg.filename}: {path} is {value!r}; it must be one of {", ".join(names)}')
+    for number, scheduler in enumerate(cfg.get('param_scheduler') or () if training else ()):
+        # both divide by it
+        for name in ('start_factor', 'factor'):
+            if isinstance(scheduler, Mapping) and scheduler.get(name) == 0 and 'Plateau' not in str(scheduler.type):
+                raise SagaError(
+                    f'config {cfg.filename}: param_scheduler.{number}.{name} is 0; it must be more, such as 1e-6'
+                )
     for path in RATES if training else ():
         value = _at(cfg, path)
         if value is not None and not _is_rate(value):
