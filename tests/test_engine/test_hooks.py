@@ -226,7 +226,7 @@ def test_published_files_are_whole(tmp_path, toy_runner):
     assert len(files) == 1 and load_checkpoint(tmp_path / files[0]).keys() == {'meta', 'state_dict'}
 
 
-def test_a_best_result_that_no_evaluation_gives_is_named(tmp_path):
+def test_a_best_result_that_no_evaluation_gives_is_named(tmp_path, toy_runner):
     """mmengine ends with the name alone, as a KeyError, after the first epoch."""
 
     def hook(**options):
