@@ -105,6 +105,13 @@ def golden() -> Callable[[str], GoldenCase]:
     return partial(load_case, GOLDEN)
 
 
+@pytest.fixture
+def without_first_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are built without random weights, which takes long of large ones: for tests that load all of them."""
+    for name in ('trunc_normal_', 'kaiming_uniform_', 'normal_', 'uniform_'):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 class NotingActivation(nn.Module):
     """An activation that notes how many numbers it is given at once."""
 

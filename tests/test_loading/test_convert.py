@@ -75,6 +75,7 @@ def with_constants(case):
     return {t['key']: state.get(t['key'], torch.zeros(t['shape'])) for t in case.manifest['tensors']}
 
 
+@pytest.mark.usefixtures('without_first_weights')
 @pytest.mark.parametrize('case_name', CASES)
 def test_converted_weights_give_the_published_outputs(case_name, golden, save, tmp_path, capsys):
     case, (name, layout) = golden(case_name), CASES[case_name]

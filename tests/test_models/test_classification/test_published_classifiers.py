@@ -18,6 +18,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures('without_first_weights')
 @pytest.mark.parametrize('name', CASES)
 def test_logits_are_the_published_ones(golden, name):
     host, variant, channels, options, head = CASES[name]
