@@ -21,6 +21,8 @@ from .pictures import open_picture, open_tiff
 
 SAMPLINGS = {0: '4:4:4', 1: '4:2:2', 2: '4:2:0'}
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+# modes that are converted to sRGB
+CONVERTED = {'CMYK': 'CMYK', 'LAB': 'Lab'}
 REDUCED_PAGE = 1
 # bytes in which such a file says how deep it is
 HEAD = 2**16
@@ -46,6 +48,7 @@ class PhotoKind:
         scale: Samples of this value are 1: more than 1 only in floating point files that hold higher values.
         bits: Of a sample as JPEG 2000 and AVIF files hold it, which Pillow may decode to fewer; 0 for other formats.
         notes: XMP, IPTC, comment, density, texts and georeference.
+        colours: ``CMYK`` or ``Lab`` where the file's are read as RGB; else empty.
     """
 
     height: int
@@ -63,6 +66,7 @@ class PhotoKind:
     scale: float = 1.0
     bits: int = 0
     notes: Notes = field(default_factory=Notes)
+    colours: str = ''
 
 
 def photo_size(path: str | Path) -> tuple[int, int]:
@@ -142,8 +146,8 @@ def _kind_of(image: Image.Image) -> PhotoKind:
         alpha=image.mode.endswith(('A', 'a')) or 'transparency' in image.info,
         orientation=orientation,
         exif=upright_exif(raw or kept_exif(tags), (width, height)),
-        # these are converted to sRGB
-        icc=b'' if image.mode in ('CMYK', 'LAB') else image.info.get('icc_profile') or b'',
+        colours=CONVERTED.get(image.mode, ''),
+        icc=b'' if image.mode in CONVERTED else image.info.get('icc_profile') or b'',
         **facts,
     )
 

@@ -118,6 +118,8 @@ class PhotoWriter(RowWriter):
     def lost(self) -> str:
         """What of the source the file does not hold, in a few words; empty if it holds all."""
         source, told = self.photo.kind, []
+        if source.colours:
+            told.append(f'{source.colours} became RGB')
         bits = max(source.depth, source.bits)
         if bits > self.kind.depth:
             told.append(f'{"floating point" if source.depth == 32 else f"{bits} bits"} became {self.kind.depth} bits')

@@ -183,3 +183,12 @@ def test_what_is_more_than_a_segment_of_jpeg_is_named(tmp_path):
     photo = read_photo(tmp_path / 'a.png')
     said = [lost(tmp_path / name, photo) for name in ('b.png', 'b.jpg')]
     assert said == ['', 'XMP was left out, which is more than JPEG holds']
+
+
+@pytest.mark.parametrize(('mode', 'said'), [('CMYK', 'CMYK became RGB'), ('LAB', 'Lab became RGB'), ('RGB', '')])
+def test_other_colours_than_rgb_are_named(tmp_path, mode, said):
+    Image.new('RGB', (20, 10), (20, 30, 40)).convert(mode).save(tmp_path / 'a.tif')
+    photo = read_photo(tmp_path / 'a.tif')
+    assert lost(tmp_path / 'b.tif', photo) == said
+    assert Image.open(tmp_path / 'b.tif').mode == 'RGB'
+    assert np.abs(photo.pixels * 255 - (20, 30, 40)).max() < 2
