@@ -163,13 +163,13 @@ def _changed_schedule(schedulers: list[Any], states: list[dict[str, Any]]) -> li
     for scheduler, state in zip(schedulers, states):
         own, other = _facts(scheduler.state_dict()), _facts(state)
         names = [name for name in own if name in other and _plain(own[name]) != _plain(other[name])]
-        # the start of each value is among the options of the optimizer
         kind = type(scheduler).__name__
+        if any(name not in other for name in own):
+            changed.append(f'{kind} instead of another scheduler')
+            continue
+        # the start of each value is among the options of the optimizer
         changed += [f'{kind} {n} {_text(own[n])} instead of {_text(other[n])}' for n in names if n != 'base_values']
-        lacking = [name for name in own if name not in other]
-        if lacking:
-            changed.append(f'another scheduler than {kind}')
-        elif not names and not _progress_fits(scheduler.state_dict(), state):
+        if not names and not _progress_fits(scheduler.state_dict(), state):
             changed.append(f'{kind} counts in another way')
     return changed
 
