@@ -23,6 +23,11 @@ def say(text: str) -> None:
         print(f'{time.strftime("%H:%M:%S")}  {text}', flush=True)
 
 
+def one_line(text: str) -> str:
+    """A text with its control characters, which names of files may have, written as Python does."""
+    return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def command(words: str) -> str:
     """A command for the user to type, the way this program was called: ``saga-mm VERB ...`` or ``python tools/...``."""
     verb, _, rest = words.partition(' ')

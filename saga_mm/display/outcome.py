@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saga_mm.display.console import one_line
+
 
 def print_failed(reason: str) -> None:
     """Print a line for a file that could not be done."""
-    print(f'failed   {reason}', flush=True)
+    print(one_line(f'failed   {reason}'), flush=True)
 
 
 def print_outcome(done: int, skipped: int, failed: Sequence[str]) -> None:
@@ -15,4 +17,4 @@ def print_outcome(done: int, skipped: int, failed: Sequence[str]) -> None:
     again = failed if done + skipped + len(failed) > 1 else []
     print(f'{done} done, {skipped} skipped, {len(failed)} failed{":" if again else ""}')
     for reason in again:
-        print(f'  {reason}')
+        print(one_line(f'  {reason}'))

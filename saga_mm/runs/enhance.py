@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from saga_mm.display.console import one_line
 from saga_mm.display.outcome import print_failed, print_outcome
 from saga_mm.display.progress import Lines, progress_meter, shows_bars
 from saga_mm.engines import explain
@@ -88,7 +89,7 @@ def enhance(options: EnhanceOptions) -> int:
     for reason in failed:
         print_failed(reason)
     for job in skipped:
-        print(f'skipped  {job.source}: {job.target} exists already; --overwrite replaces it', flush=True)
+        print(one_line(f'skipped  {job.source}: {job.target} exists already; --overwrite replaces it'), flush=True)
     sheets = name_sheets(jobs) if options.compare else {}
     with _Screen([_megapixels(job) for job in jobs]) as screen:
         for job in jobs:
@@ -144,7 +145,7 @@ def _enhance_together(
     lines = [(kind, line) for record in records.values() for kind, line in record.items()]
     lines += [('failed', str(error)) for error in refused]
     for kind, line in lines:
-        print(f'{kind:8} {line}')
+        print(one_line(f'{kind:8} {line}'))
     counts = {kind: sum(other == kind for other, _ in lines) for kind in ('done', 'skipped', 'failed')}
     print(', '.join(f'{count} {kind}' for kind, count in counts.items()), flush=True)
     return counts['failed']
@@ -197,6 +198,7 @@ class _Screen:
         """The job at hand is over: say so, and go on to the next."""
         self.tell(1)
         self.job += 1
+        line = one_line(line)
         if self.bar is None:
             print(line, flush=True)
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.display.console import say
+from saga_mm.display.console import one_line, say
 from saga_mm.display.progress import progress_bar
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
@@ -123,7 +123,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
         listed = '\n  '.join(left_out)
         say(f'left out ({len(left_out)}):\n  {shell_text(SagaError(listed))}')
     if failed:
-        listed = '\n  '.join(entry['reason'] for entry in failed)
+        listed = '\n  '.join(one_line(entry['reason']) for entry in failed)
         raise SagaError(f'{len(failed)} of {len(pictures)} pictures could not be done:\n  {listed}')
     return result
 

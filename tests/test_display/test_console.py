@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from saga_mm.display.console import command, is_speaker, say
+from saga_mm.display.console import command, is_speaker, one_line, say
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_one_process_speaks(monkeypatch, capsys, variables, speaks):
         monkeypatch.setenv(name, value)
     say('trained')
     assert is_speaker() == speaks and capsys.readouterr().out.endswith('  trained\n') == speaks
+
+
+def test_a_name_with_control_characters_is_one_line():
+    assert one_line('done  夜\n\t😀 a\x1b[31m.jpg') == 'done  夜\\n\\t😀 a\\x1b[31m.jpg'
+    assert one_line('b\udcff.jpg') == 'b\\udcff.jpg'
