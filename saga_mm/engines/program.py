@@ -14,7 +14,8 @@ import numpy as np
 
 from .cache import StepCache
 from .library import core, tensor
-from .openvino_step import ConversionError
+from .openvino_step import ConversionError, refusals
+from .simplify import simplify
 
 if TYPE_CHECKING:
     import openvino
@@ -225,6 +226,8 @@ class Program:
             if sizes is not None:
                 model = model.clone()
                 model.reshape({port: list(shape) for port, shape in zip(model.inputs, sizes, strict=True)})
+                with refusals():
+                    simplify(model)
             compiled = core().compile_model(model, 'CPU', self._settings.options)
         except RuntimeError as error:
             raise ConversionError(
