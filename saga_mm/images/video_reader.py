@@ -181,6 +181,7 @@ class VideoReader:
             'cover picture': len(streams.video) - pictures,
             'track of data': data,
             'attached file': len(streams.attachments),
+            'track of subtitles in an unknown codec': len(streams.subtitles) - len(self.subtitles),
         }
         for what, count in counts.items():
             if count > 0:

@@ -139,8 +139,9 @@ def _start(options: PredictOptions) -> tuple[Prediction, Config | None]:
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
-    others = ('test_evaluator', 'test_cfg') if cfg.get('test_dataloader') else ()
-    tell_unused(options.cfg_options, (*OF_TRAINING, *OF_VALIDATION, *others))
+    # pictures are prepared as those of the test, or else of the validation
+    others = OF_VALIDATION if cfg.get('test_dataloader') else ()
+    tell_unused(options.cfg_options, (*OF_TRAINING, *others, 'test_evaluator', 'test_cfg'))
     return start_verb(cfg, 'predict', options.task_options), cfg
 
 
