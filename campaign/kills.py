@@ -33,9 +33,9 @@ LENGTH = {
     'classification': ['train_cfg.max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=1'],
 }
 WORKERS = (0, 2)
-# how trainings are ended: killed at a moment, inside a write, around a rename; told to end, with their workers or alone
 # seconds in which a tool has begun to hear signals; before that they end it as any program
 START = 0.5
+# how trainings are ended: killed at a moment, inside a write, around a rename; told to end, with their workers or alone
 WAYS = ('moment', 'write', 'rename', 'SIGINT', 'SIGTERM', 'SIGTERM of all')
 # facts of a checkpoint that differ from run to run
 TIMED = ('time', 'data_time', 'eta', 'memory', 'experiment_name', 'cfg')
