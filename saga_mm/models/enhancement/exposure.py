@@ -83,7 +83,7 @@ class Exposure(RowStep, nn.Module):
 
     def predict(self, state: ExposureState) -> torch.Tensor:
         """The mean luminance, ``(B,)``, that a picture of this state should have."""
-        # in stops, as light is seen; black stays finite
+        # logarithms, as light is seen; black stays finite
         facts = (state.levels + 1e-3).log().to(self.fc1.weight.dtype)
         return self.fc2(self.act(self.fc1(facts))).sigmoid().squeeze(1).to(state.levels.dtype)
 
