@@ -42,7 +42,7 @@ def enhance_shared(
         facts: What has to be the same on all processes, by what users call it.
 
     Returns:
-        Its size, for the screen.
+        Its size, and what the file does not hold of the photograph, for the screen; of the first process.
 
     Raises:
         SagaError: It cannot be done in bands, processes disagree, or one is lost.
@@ -52,6 +52,7 @@ def enhance_shared(
     start_processes(inferencer.device)
     mesh = make_mesh()
     check_agreement(mesh, facts)
+    lost = ''
     with PhotoRows(job.source) as photo:
         part = Draft(job.target)
         # 16 bits hold what any file of 8 or 16 is rounded from
@@ -60,14 +61,14 @@ def enhance_shared(
             _write_band(inferencer, photo, finish, mesh, part.temporary, kind)
             parts = gather_objects(mesh, part.temporary)
             if mesh.index == 0:
-                _join(photo, parts, kind, job.target, compared, bool(finish.strength))
+                lost = _join(photo, parts, kind, job.target, compared, bool(finish.strength))
             # bands stay until the first process has read them
             gather_objects(mesh, None)
         except OSError as error:
             raise write_error(job.target, error) from error
         finally:
             part.discard()
-        return f'{photo.width} x {photo.height}'
+        return f'{photo.width} x {photo.height}{lost and f"; {lost}"}'
 
 
 def _write_band(
@@ -93,7 +94,8 @@ def _stored(rows: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 def _join(
     photo: PhotoRows, parts: list[Path], kind: np.dtype, target: Path, compared: Path | None, changed: bool
-) -> None:
+) -> str:
+    """Write the photograph of the bands; what its file does not hold, in a few words."""
     sheet = BeforeAfter(photo.height, photo.width) if compared is not None else None
     grey = changed and photo.is_grey
     row_bytes = 3 * photo.width * kind.itemsize
@@ -116,3 +118,4 @@ def _join(
     # a TIFF file says itself where a map lies
     if photo.kind.notes.geo and writer.kind.format != 'TIFF':
         write_world_file(target, photo.kind.notes.geo)
+    return writer.lost
