@@ -133,7 +133,7 @@ TESTED_BY = {
     'test_operators/test_answers': 'operators.extension',
     'test_ops/test_triton/test_write': 'ops.triton.tiles',
     'test_parallel/test_bands': 'engine.statistics parallel.band_plan parallel.band_runner parallel.detection '
-    'parallel.enhancer_losses parallel.gradients parallel.mesh parallel.padded_pictures parallel.segmentor_losses '
+    'parallel.enhancer_losses parallel.gradients parallel.padded_pictures parallel.segmentor_losses '
     'parallel.states tasks.enhancement.bands tasks.segmentation.bands',
     'test_parallel/test_trainings': 'engine.band_training engine.sharding',
     'test_tasks/test_task': 'tasks.data tasks.evaluation tasks.prediction tasks.detection.data',

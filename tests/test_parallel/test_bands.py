@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from saga_mm.errors import SagaError
-from saga_mm.parallel import Bands, Mesh, make_mesh
+from saga_mm.parallel import Bands, Mesh
 
 HERE = Path(__file__).parent
 PROCESSES = runpy.run_path(str(HERE / 'processes.py'))
@@ -33,13 +33,6 @@ def test_processes_together(name, world, outcomes):
 
 def test_each_check_runs_on_some_number_of_processes():
     assert {name for names in NAMES.values() for name in names} == {*PROCESSES['CHECKS'], *PROCESSES['LAST']}
-
-
-def test_without_processes_a_mesh_is_one_band():
-    mesh = make_mesh()
-    assert (mesh.index, mesh.bands, mesh.replicas) == (0, 1, 1)
-    with pytest.raises(SagaError, match='bands=2: must divide the number of processes, 1'):
-        make_mesh(2)
 
 
 @pytest.mark.parametrize('height', [160, 161, 170, 191])
