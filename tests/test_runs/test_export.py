@@ -80,7 +80,7 @@ def run_export(folder: Path, name: str, out: str, **more):
 @pytest.fixture(scope='module')
 def enhancer(folder):
     # any map would run in chunks, were it not for the graph that is being captured
-    with limit_chunks(40000):
+    with limit_chunks(200_000):
         return run_export(folder, 'small.npz', 'new/enhancer.onnx', opset=23)
 
 
