@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # what changes the order or the sides of a tensor, and no number
 MOVES = ('Reshape', 'Transpose')
+# what brings heads before tokens, and how many are multiplied at once: what is computed of a head and another costs
+# less than a copy of each
+HEADS_FIRST, TOGETHER = (0, 2, 1, 3), 4
 
 
 def simplify(model: openvino.Model) -> None:
@@ -34,6 +37,9 @@ def simplify(model: openvino.Model) -> None:
             _fold_norm(node)
     while sum(_moved_up(node) for node in model.get_ordered_ops()):
         model.validate_nodes_and_infer_types()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == 'MatMul':
+            _multiply_together(node)
     model.validate_nodes_and_infer_types()
 
 
@@ -107,6 +113,34 @@ def _moved_up(node: openvino.Node) -> bool:
         moved = opset13.transpose(earlier, first.input_value(1))
     node.output(0).replace(moved.output(0))
     return True
+
+
+def _multiply_together(product: openvino.Node) -> None:
+    """Sum over the tokens of all heads in one product, of which what is of one head and another is left out."""
+    from openvino import opset13
+
+    heads_first = [_source(product, i) for i in range(2)]
+    divided = [_source(node, 0) if _is_heads_first(node) else None for node in heads_first]
+    if product.get_attributes() != {'transpose_a': True, 'transpose_b': False} or None in divided:
+        return
+    tokens = [node.input_value(0) for node in divided]
+    (_, heads, rows, columns), ranks = product.get_output_shape(0), [len(x.get_shape()) for x in tokens]
+    if not 1 < heads <= TOGETHER or ranks != [3, 3] or [x.get_shape()[2] // heads for x in tokens] != [rows, columns]:
+        return
+    pairs, parts = opset13.matmul(*tokens, True, False), []
+    for i in range(heads):
+        start, stop = (np.array([(i + j) * rows, (i + j) * columns]) for j in range(2))
+        part = opset13.slice(pairs, start, stop, np.array([1, 1]), np.array([1, 2]))
+        parts.append(opset13.unsqueeze(part, np.array([1])))
+    product.output(0).replace(opset13.concat(parts, 1).output(0))
+
+
+def _is_heads_first(node: openvino.Node) -> bool:
+    """Whether a node brings heads before tokens, which were divided into them just before."""
+    if node.get_type_name() != 'Transpose' or _source(node, 0).get_type_name() != 'Reshape':
+        return False
+    order = _constant(node, 1)
+    return order is not None and tuple(order) == HEADS_FIRST
 
 
 def _move(node: openvino.Node) -> tuple:

@@ -67,7 +67,7 @@ def test_a_layer_without_bias_keeps_its_norm():
     assert after['Multiply'] == 1 and after['Add'] == 1
 
 
-@pytest.mark.parametrize('heads', [1, 2])
+@pytest.mark.parametrize('heads', [1, 2, 4])
 @pytest.mark.parametrize('edges', [False, True])
 def test_a_block_moves_tokens_less_often(heads, edges):
     block = Block(16, build_attention('saga', 16, heads), ConvFeedForward(16, 32), 0.0).eval()
@@ -79,6 +79,8 @@ def test_a_block_moves_tokens_less_often(heads, edges):
 
     before, after = both(run, [block], torch.randn(1, 7, 9, 16))
     assert after['Transpose'] < before['Transpose'] and after['Reshape'] < before['Reshape']
+    # heads are brought before tokens to be read alone
+    assert after['Transpose'] == 2 + 2 * (heads > 1) + 2
     # gates of keys and of values alone: both norms are in linear layers
     assert after['Multiply'] == 2 < before['Multiply']
 
