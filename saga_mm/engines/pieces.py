@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
     def plain(self, piece: Piece) -> Any:
         """What PyTorch makes of a piece."""
-        x, grid, keep, _ = piece
+        x, grid, keep = piece
         if keep is None:
             return self.step.write(x, grid, self.state)
         answer = self.step.read(x, grid, self.state, keep)
@@ -75,17 +75,17 @@ class RunningPiece:
     def __init__(
         self, engine: OpenVINOEngine, part: Compiled, work: Work, piece: Piece, leaves: Sequence[np.ndarray]
     ) -> None:
-        x, grid, keep, into = piece
-        if engine.ahead and into is None:
+        x, grid, keep = piece
+        if engine.ahead:
             # the map that it was read from may be written over meanwhile
             x = x.detach().clone(memory_format=torch.contiguous_format)
-        self.engine, self.part, self.work, self.piece = engine, part, work, Piece(x, grid, keep, into)
+        self.engine, self.part, self.work, self.piece = engine, part, work, Piece(x, grid, keep)
         x = x.detach().unflatten(1, (grid.rows, grid.width)).contiguous().numpy()
         places = [tensor.detach().contiguous().numpy() for tensor in part.phase.tensors(grid, keep)]
         self.inputs = [x, _frame(*frame_of(grid, keep, work.step.stride)), *leaves, *places]
         self.call = None
         with self._failing():
-            self.call = part.program.start(self.inputs, None if into is None else into.numpy())
+            self.call = part.program.start(self.inputs)
 
     def answer(self) -> Any:
         """What is made of it; tokens are lost with :meth:`drop`."""

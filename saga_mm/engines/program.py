@@ -121,12 +121,8 @@ class Program:
         finally:
             call.drop()
 
-    def start(self, inputs: Sequence[np.ndarray], into: np.ndarray | None = None) -> RunningCall | None:
+    def start(self, inputs: Sequence[np.ndarray]) -> RunningCall | None:
         """Begin to compute the results for inputs, which must not change meanwhile.
-
-        Args:
-            inputs: The inputs.
-            into: Where the first result may be written.
 
         Returns:
             None where the program is lean and holds nothing for inputs of these sizes: PyTorch computes the results,
@@ -138,7 +134,7 @@ class Program:
             # whole images of two sizes would take twice the memory
             self._last.model.release_memory()
         self._last = found
-        return None if found is None else RunningCall(self, sizes, found, inputs, into)
+        return None if found is None else RunningCall(self, sizes, found, inputs)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
         """Count what inputs of these sizes took, where nothing is compiled for them alone."""
@@ -284,7 +280,6 @@ class RunningCall:
         sizes: Of the inputs.
         compiled: What runs them.
         inputs: The inputs.
-        into: Where the first result may be written.
     """
 
     def __init__(
@@ -293,16 +288,11 @@ class RunningCall:
         sizes: Sizes,
         compiled: _Compiled,
         inputs: Sequence[np.ndarray],
-        into: np.ndarray | None = None,
     ) -> None:
         self.program, self.sizes, self.compiled, self.inputs = program, sizes, compiled, inputs
         # of what is compiled for any size, OpenVINO does not know beforehand how large the results become
         self.own = program.passing if compiled.fixed else len(compiled.model.outputs)
-        self.made: list[np.ndarray] = []
-        if compiled.fixed:
-            if self.own == 1 and into is not None and into.size == math.prod(compiled.results[0][0]):
-                self.own, self.made = 0, [into.reshape(compiled.results[0][0])]
-            self.made += [np.empty(*result) for result in compiled.results[self.own + len(self.made) :]]
+        self.made = [np.empty(*result) for result in compiled.results[self.own :]]
         idle = compiled.idle.setdefault(self.own, [])
         self._taken = idle.pop() if idle else _Request(compiled.model.create_infer_request())
         self.request = self._taken.request

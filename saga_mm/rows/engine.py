@@ -23,13 +23,11 @@ class Piece(NamedTuple):
         x: Tokens of its input.
         grid: Where they stand.
         keep: The rows of its output that are wanted.
-        into: Where an engine may write those; None where they go elsewhere.
     """
 
     x: torch.Tensor
     grid: Grid
     keep: Grid
-    into: torch.Tensor | None = None
 
 
 class Engine:
@@ -44,8 +42,7 @@ class Engine:
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
         chunk: Bytes that the computation on pieces takes that run together, if nothing asks for less or more.
         lanes: Pieces that run together.
-        compiles: Whether it is worth memory to give compiled steps what they like: strips of one size as far as they
-            can be, and a second map to write instead of overwriting the first.
+        compiles: Whether strips are of one size as far as they can be.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
         shape: Of the batch that a backbone or enhancer was last given; None before.
@@ -81,9 +78,9 @@ class Engine:
     def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
         """``step.read`` of pieces, in their order; an engine may ask for some of them ahead.
 
-        What comes out may be written over as soon as the next is asked for. It is ``into`` itself where it is there.
+        What comes out may be written over as soon as the next is asked for.
         """
-        for x, grid, keep, _ in pieces:
+        for x, grid, keep in pieces:
             answer = self.read(step, x, grid, state, keep)
             del x
             yield answer

@@ -17,7 +17,7 @@ from .engine import Engine, Piece
 from .passes import Pass, reading_pass, sweep_pass, with_next
 from .row_progress import Progress
 from .steps import RowStep, StepRows, round_up
-from .storage import MemoryRows, Rows, Span, Storage
+from .storage import Rows, Span, Storage
 
 if TYPE_CHECKING:
     from .budget import MemoryBudget
@@ -59,8 +59,6 @@ class RowRunner:
         self.limit, self.rows = limit, rows
         self.chunk = bytes_of_chunks() if chunk is None else chunk
         self.number, self.budget = number, budget
-        # a map of the same size as the one that is read, which no step reads any more
-        self._spare: MemoryRows | None = None
 
     def gradients(self) -> AbstractContextManager:
         """Gradients where this runner trains and they are enabled, and none elsewhere."""
@@ -75,11 +73,8 @@ class RowRunner:
                 # the states of single strips are merged: free them before the next map is made
                 states.clear()
                 # maps that this runner made may be overwritten, the caller's map may not
-                made, states = self._pass(step, after, x, state, x is not source)
-                self._spare = x if isinstance(x, MemoryRows) and x is not source and x is not made else None
-                x = made
-                del state, made
-        self._spare = None
+                x, states = self._pass(step, after, x, state, x is not source)
+                del state
         return x
 
     def state(self, step: RowStep, x: Rows) -> Any:
@@ -163,8 +158,7 @@ class RowRunner:
         before = _Before(x, step.halo)
         made, out, states = StepRows(step, before, state, self.engine), None, []
         # a step that keeps the shape needs no second map: it overwrites its input strip by strip
-        second = self.engine.compiles and (self._like_spare(x) or self.storage.fits(x))
-        in_place = owned and step.stride == 1 and not second
+        in_place = owned and step.stride == 1
         run = reading_pass(step, after, x.batch, x.width, self.number)
         sweep = sweep_pass(after, x.batch, made.width, self.number) if after is not None and after.sweeps else None
         # the next step may need other rows of this map than this process makes: then it writes in a pass of its own
@@ -173,20 +167,15 @@ class RowRunner:
         self._prepare(made)
         cuts = self._strips(run, made.height, self._span(made.height), ceil_div(step.halo, step.stride))
 
-        def pieces() -> Iterator[Piece]:
-            for cut in cuts:
-                into = out.view(*cut) if isinstance(out, MemoryRows) else None
-                yield Piece(*made.piece(*cut), into)
-
+        pieces = (Piece(*made.piece(*cut)) for cut in cuts)
         if sweep is None:
-            answers = ((tokens, None) for tokens in self.engine.read_each(step, pieces(), state))
+            answers = ((tokens, None) for tokens in self.engine.read_each(step, pieces, state))
         else:
-            answers = self.engine.read_write_each(step, after, pieces(), state)
+            answers = self.engine.read_write_each(step, after, pieces, state)
         for (tokens, written), (start, stop) in zip(answers, cuts):
             if out is None:
-                out = before if in_place and x.holds(tokens) else self._target(tokens, made)
-            if not (self.engine.compiles and isinstance(out, MemoryRows) and out.has(start, tokens)):
-                out.write(start, tokens)
+                out = before if in_place and x.holds(tokens) else self._new(tokens, made.height, made.width)
+            out.write(start, tokens)
             # before the budget looks at the memory in use
             del tokens
             if sweep is not None:
@@ -194,17 +183,6 @@ class RowRunner:
                 self.progress.add(sweep.row * (stop - start))
             self._done(run, start, stop)
         return (x if out is before else out), states
-
-    def _like_spare(self, rows: Rows) -> bool:
-        spare = self._spare
-        return spare is not None and (spare.batch, spare.height, spare.width) == (rows.batch, rows.height, rows.width)
-
-    def _target(self, tokens: torch.Tensor, made: Rows) -> Any:
-        """Where a map goes: to one that no step reads any more, or to a new one."""
-        if self._like_spare(made) and self._spare.holds(tokens):
-            return self._spare
-        self._spare = None
-        return self._new(tokens, made.height, made.width)
 
     def _done(self, run: Pass, start: int, stop: int) -> None:
         self.progress.add(run.row * (stop - start))

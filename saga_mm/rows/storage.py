@@ -117,18 +117,9 @@ class MemoryRows(Rows):
         rows = tokens.unflatten(1, (-1, self.width))
         self.tensor[:, start : start + rows.shape[1]] = rows
 
-    def has(self, start: int, tokens: torch.Tensor) -> bool:
-        """Whether tokens lie in the map's own memory where row ``start`` begins."""
-        return self.tensor[:, start:].data_ptr() == tokens.data_ptr()
-
     def holds(self, tokens: torch.Tensor) -> bool:
         """Whether tokens ``(B, N, C)`` are of the map's C and type."""
         return (tokens.shape[2], tokens.dtype) == (self.tensor.shape[3], self.tensor.dtype)
-
-    def view(self, start: int, stop: int) -> torch.Tensor | None:
-        """Rows ``[start, stop)`` as tokens ``(B, N, C)``, to be written; None where they do not lie in one piece."""
-        rows = self.tensor[:, start:stop]
-        return rows.view(self.batch, -1, rows.shape[3]) if rows.is_contiguous() else None
 
 
 class FileRows(Rows):
@@ -199,10 +190,6 @@ class Storage:
 
     def __init__(self, memory: float = math.inf, folder: str | Path | None = None) -> None:
         self.free, self.folder, self.filed, self.held = memory, folder, 0, 0
-
-    def fits(self, rows: Rows) -> bool:
-        """Whether there is memory for a second map like one in memory."""
-        return isinstance(rows, MemoryRows) and rows.tensor.nbytes <= self.free
 
     def new(self, like: torch.Tensor, height: int, width: int) -> MemoryRows | FileRows:
         """A map without content, of the type, device, B and C of the tokens ``like``, ``(B, N, C)``."""

@@ -134,7 +134,7 @@ class Ahead(Engine):
         waiting, memory = collections.deque(), torch.empty(0, dtype=torch.float64)
 
         def answer():
-            x, grid, keep, _ = waiting.popleft()
+            x, grid, keep = waiting.popleft()
             tokens = step.read(x, grid, state, keep)
             return memory.resize_(tokens.shape).copy_(tokens)
 
