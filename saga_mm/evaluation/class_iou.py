@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,21 @@ from saga_mm.registry import METRICS
 class ClassIoUMetric(IoUMetric):
     """mmseg's ``IoUMetric``, which puts the figures of single classes into its log and not into its result.
 
-    Args: those of ``IoUMetric``. The result has ``'IoU NAME'`` in percent for every class besides the means, NaN for a
-    class that neither occurs nor is predicted.
+    The result has ``'IoU NAME'`` in percent for every class besides the means, NaN for a class that neither occurs nor
+    is predicted.
+
+    Args:
+        *args: Of ``IoUMetric``.
+        image_root: Folder of the images, below which class maps lie in ``output_dir`` as the images do in it; without
+            it they have the names of the images alone.
+        **options: Of ``IoUMetric``.
     """
 
     _per_class: np.ndarray | None = None
+
+    def __init__(self, *args: Any, image_root: str | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.image_root = Path(os.path.abspath(image_root)) if image_root is not None else None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """As in mmseg; class maps appear when they are complete."""
@@ -33,8 +44,15 @@ class ClassIoUMetric(IoUMetric):
             self.output_dir = folder
         for sample in data_samples if folder is not None else ():
             ids = sample['pred_sem_seg']['data'].squeeze().cpu().numpy() + bool(sample.get('reduce_zero_label'))
-            path = Path(folder, f'{Path(sample["img_path"]).stem}.png')
+            path = Path(folder, self._name(sample['img_path']))
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, Image.fromarray(ids.astype(np.uint8)).save)
+
+    def _name(self, image: str) -> Path:
+        source = Path(os.path.abspath(image))
+        # equal names in several folders
+        known = self.image_root is not None and source.is_relative_to(self.image_root)
+        return (source.relative_to(self.image_root) if known else Path(source.name)).with_suffix('.png')
 
     def total_area_to_metrics(self, *areas: Any) -> dict[str, np.ndarray]:
         """As in mmseg, where it is static; the figures of the classes are kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 
 from saga_mm.display.drawing import draw_maps
 from saga_mm.errors import SagaError
+from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.models.openmmlab import segmentor_parts
 from saga_mm.models.openmmlab.labels import label_by_rows
 from saga_mm.parallel import Bands, BandTrainer, segmentor_losses, unit_in_training
@@ -46,6 +48,15 @@ class BySize:
         return [sample for one in ones for sample in self.step(one)]
 
 
+def image_root(dataset: dict[str, Any]) -> str:
+    """The folder that holds the images of a data set, or of all inside it."""
+    folders = []
+    for leaf in leaf_datasets(dataset):
+        prefix = leaf.get('data_prefix') or {}
+        folders.append(os.path.abspath(os.path.join(leaf.get('data_root') or '', prefix.get('img_path') or '')))
+    return os.path.commonpath(folders)
+
+
 class SegmentationEvaluation(Evaluation):
     """IoU of each class, class maps, and maps drawn over the images.
 
@@ -80,6 +91,7 @@ class SegmentationEvaluation(Evaluation):
                 evaluator['type'] = 'saga_mm.ClassIoUMetric'
                 if out is not None:
                     evaluator['output_dir'] = str(out.with_suffix(''))
+                    evaluator['image_root'] = image_root(cfg.test_dataloader.dataset)
 
     def results(self, out: Path) -> list[str]:
         folder = out.with_suffix('')
