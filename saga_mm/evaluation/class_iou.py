@@ -43,7 +43,7 @@ class ClassIoUMetric(IoUMetric):
         finally:
             self.output_dir = folder
         for sample in data_samples if folder is not None else ():
-            ids = sample['pred_sem_seg']['data'].squeeze().cpu().numpy() + bool(sample.get('reduce_zero_label'))
+            ids = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy() + bool(sample.get('reduce_zero_label'))
             path = Path(folder, self._name(sample['img_path']))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, Image.fromarray(ids.astype(np.uint8)).save)
