@@ -63,9 +63,9 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
 
 
 def text_width(text: str) -> int:
-    """How many columns a text takes on a terminal: letters of East Asia take two, combining marks none."""
+    """How many columns a text takes on a terminal: letters of East Asia take two, marks above and below none."""
     wide = sum(unicodedata.east_asian_width(letter) in 'WF' for letter in text)
-    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+    return len(text) + wide - sum(unicodedata.category(letter) in ('Mn', 'Me', 'Cf') for letter in text)
 
 
 def pad(text: str, width: int) -> str:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from saga_mm.display.metrics import is_error, is_metric, metric_line, metric_name, metric_table
+from saga_mm.display.metrics import is_error, is_metric, metric_line, metric_name, metric_table, text_width
 
 METRICS = {
     'coco/bbox_mAP': 0.5,
@@ -48,3 +48,8 @@ def test_enhanced_images_and_what_needs_no_model():
     logged = [*metrics, 'loss_ssim', 'LPIPS', 'input/loss', 'NIQE']
     assert [key for key in logged if is_metric(key)] == [*metrics, 'LPIPS', 'NIQE']
     assert [key for key in logged if is_error(key)] == ['MAE', 'LPIPS', 'NIQE']
+
+
+def test_columns_of_letters_of_any_script():
+    widths = {'road': 4, 'Fu\u0308r': 3, '天空': 4, 'เพนกวิน': 6, 'नमस्ते': 4, '😀': 2, 'a\u200bb': 2}
+    assert {text: text_width(text) for text in widths} == widths
