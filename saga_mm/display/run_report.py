@@ -91,7 +91,7 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
         left.plot(*zip(*points, strict=True), label=name, linewidth=2.5 if name == 'loss' else 1)
     left.set(title='training loss', xlabel='iteration', ylim=(0, None))
     for name, points in series.items():
-        if name.endswith(('mAP', 'mAP_50', 'mIoU', 'PSNR')):
+        if name.endswith(('mAP', 'mAP_50', 'mIoU', 'PSNR', 'top1')):
             right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
     # percent, shares, or decibels, which have no end
     above_one = any(line.get_ydata().max() > 1 for line in right.lines)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -84,3 +85,14 @@ def test_class_maps_are_not_shown(tmp_path):
     assert [path.name for path in find_drawn(tmp_path)] == ['a.jpg', 'b.png']
     with pytest.raises(SagaError, match='nowhere: has no pictures'):
         find_drawn(tmp_path / 'nowhere')
+
+
+def test_the_figure_of_a_classification_is_drawn(tmp_path):
+    losses = {'loss': [(1, 2.0), (4, 1.0)]}
+    drawn = [
+        np.array(Image.open(plot_curves({**losses, **more}, tmp_path / f'{len(more)}.png')))
+        for more in ({}, {'accuracy/top1': [(2, 40.0), (4, 60.0)]})
+    ]
+    # axes and their numbers are grey, curves are not
+    right = [picture[:, picture.shape[1] // 2 :, :3].astype(int) for picture in drawn]
+    assert [bool((np.ptp(half, axis=2) > 60).any()) for half in right] == [False, True]
