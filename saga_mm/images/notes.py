@@ -95,7 +95,7 @@ def _others(image: Image.Image, xmp: bytes) -> Iterator[str]:
     """What cameras put behind a picture in its file."""
     if b'hdrgm:Version' in xmp:
         yield 'its HDR gain map'
-    elif image.format == 'MPO' or 'mpoffset' in image.info:
+    elif image.format == 'MPO':
         yield 'a further picture (a preview, depth or a gain map)'
     if b'HasExtendedXMP' in xmp:
         yield 'the second part of its XMP'
