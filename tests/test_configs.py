@@ -220,7 +220,7 @@ def test_is_what_its_name_says(file):
 
 
 @pytest.mark.usefixtures('stack')
-@pytest.mark.parametrize('file', ['saga_maskrcnn_320.py', 'saga_fasterrcnn_320.py'])
+@pytest.mark.parametrize('file', ['saga_maskrcnn_320.py', 'saga_fasterrcnn_320.py', 'saga_rtmdet_256.py'])
 def test_recipe_for_own_photographs_needs_no_weights(file):
     from mmcv.cnn import ConvModule
 
@@ -232,7 +232,8 @@ def test_recipe_for_own_photographs_needs_no_weights(file):
     assert not cfg.get('needs_pretrained') and cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
     model = build_model(cfg)
     assert model.with_mask == (file == 'saga_maskrcnn_320.py')
-    parts = [part for part in (*model.neck.modules(), *model.roi_head.modules()) if isinstance(part, ConvModule)]
+    head = getattr(model, 'roi_head', None) or model.bbox_head
+    parts = [part for part in (*model.neck.modules(), *head.modules()) if isinstance(part, ConvModule)]
     assert len(parts) >= 10 and all(part.with_norm for part in parts)
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
     load = cfg.train_dataloader.dataset.pipeline[1]
