@@ -82,7 +82,7 @@ class OpenVINOEngine(Engine):
     usual_image: float = 2.0
     large_image: float = 2**23
     known_seconds: float = 0.02
-    ahead: int = 1
+    ahead: int = 0
 
     def __init__(
         self,
