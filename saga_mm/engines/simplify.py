@@ -13,10 +13,10 @@ from .library import import_openvino
 if TYPE_CHECKING:
     import openvino
 
-# what changes the order or the sides of a tensor, and no number
+# layers that change the order or the shape of a tensor and none of its values
 MOVES = ('Reshape', 'Transpose')
-# what brings heads before tokens, and how many are multiplied at once: what is computed of a head and another costs
-# less than a copy of each
+# HEADS_FIRST is the order that puts heads before tokens. Up to TOGETHER heads are multiplied in one product: it also
+# computes the products of two different heads, which nobody needs, but that costs less than to copy each head
 HEADS_FIRST, TOGETHER = (0, 2, 1, 3), 4
 
 
@@ -27,7 +27,8 @@ def simplify(model: openvino.Model) -> None:
         model: A model for one set of sizes; it is changed.
     """
     import_openvino()
-    # of which constants are computed; OpenVINO would do so when it compiles
+    # this replaces what depends on constants alone by its value, so that more layers match below; OpenVINO does the
+    # same later, when it compiles
     with suppress(ImportError):
         from openvino._offline_transformations import apply_moc_transformations
 
