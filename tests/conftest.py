@@ -16,6 +16,8 @@ from benchmarks.parity import GoldenCase, load_case
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / 'golden'
 QUICK = runpy.run_path(str(TESTS / 'quick_runners.py'))
+Forker = runpy.run_path(str(TESTS / 'forked.py'))['Forker']
+FORKER = pytest.StashKey[Forker]()
 # files that take longest, longest first
 LONGEST = [
     'test_engines/test_openvino.py',
@@ -60,6 +62,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Nothing that was imported for the tests is looked at again for garbage."""
     QUICK['keep_what_is_loaded']()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Processes are forked from one that has imported all tests, and run none."""
+    if any('forker' in getattr(item, 'fixturenames', ()) for item in session.items):
+        session.stash[FORKER] = Forker()
+
+
+@pytest.fixture(scope='session')
+def forker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    """Starts programs without their imports; see ``forked.py``."""
+    forker = request.session.stash[FORKER]
+    forker.folder = tmp_path_factory.mktemp('forked')
+    yield forker
+    forker.close()
 
 
 @pytest.fixture(autouse=True, scope='session')

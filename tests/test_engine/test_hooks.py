@@ -1,8 +1,6 @@
 import itertools
 import runpy
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,15 +35,14 @@ def _safe() -> Iterator[None]:
 
 
 @pytest.fixture(scope='module')
-def killed(tmp_path_factory) -> dict[tuple[str, int], Path]:
+def killed(tmp_path_factory, forker) -> dict[tuple[str, int], Path]:
     """Folders of trainings that were killed during a write. Each epoch writes its checkpoint, the best one, and its
     checkpoint again: 4 to 6 are the writes of the second epoch."""
     folders = {
         case: tmp_path_factory.mktemp('killed') for case in [('Runner', 4), ('FlexibleRunner', 5), ('Runner', 6)]
     }
     cases = [f'{folder},{runner},{number}' for (runner, number), folder in folders.items()]
-    done = subprocess.run([sys.executable, str(TOY), *cases], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    forker.run(TOY, *cases)
     return folders
 
 

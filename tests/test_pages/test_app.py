@@ -5,8 +5,6 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -219,26 +217,27 @@ def test_each_part_has_a_name_for_screen_readers_and_keys_reach_it(page):
         assert button in reached
 
 
-def test_app_py_runs_as_it_is(tmp_path):
+def test_app_py_runs_as_it_is(tmp_path, forker):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     root = Path(app.__file__).parents[2]
-    env = {**os.environ, 'SAGA_MM_DEMO': f'--port {port}', 'PYTHONUNBUFFERED': '1', 'TMPDIR': str(tmp_path)}
-    with subprocess.Popen([sys.executable, 'app.py'], cwd=root, env=env, stdout=subprocess.PIPE, text=True) as page:
-        try:
-            assert page.stdout.readline().startswith(f'http://0.0.0.0:{port} ')
-            for _ in range(600):
-                try:
-                    with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=30) as answer:
-                        assert answer.status == 200 and b'saga_mm' in answer.read()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                pytest.fail('it does not answer')
-        finally:
-            page.send_signal(signal.SIGINT)
+    env = {**os.environ, 'SAGA_MM_DEMO': f'--port {port}', 'TMPDIR': str(tmp_path)}
+    page = forker.start(root / 'app.py', cwd=root, env=env)
+    try:
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=30) as answer:
+                    assert answer.status == 200 and b'saga_mm' in answer.read()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail('it does not answer')
+        assert page.written('out').startswith(f'http://0.0.0.0:{port} ')
+    finally:
+        page.send_signal(signal.SIGINT)
+    page.wait()
     # what visitors sent is gone
     assert not list(tmp_path.glob('saga_mm-page-*'))
 

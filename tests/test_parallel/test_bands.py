@@ -2,8 +2,6 @@
 
 import json
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,9 @@ NAMES = {1: PROCESSES['ALONE']} | {world: PROCESSES['names_of'](world) for world
 
 
 @pytest.fixture(scope='module')
-def outcomes(tmp_path_factory):
+def outcomes(tmp_path_factory, forker):
     folder = tmp_path_factory.mktemp('outcomes')
-    done = subprocess.run([sys.executable, str(HERE / 'processes.py'), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    forker.run(HERE / 'processes.py', folder)
     return {path.stem: json.loads(path.read_text()) for path in folder.glob('*.json')}
 
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,9 @@ from saga_mm.loading.checkpoint import load_checkpoint, state_of
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, forker):
     folder = tmp_path_factory.mktemp('trainings')
-    script = Path(__file__).with_name('trainings.py')
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    forker.run(Path(__file__).with_name('trainings.py'), folder)
     return folder
 
 

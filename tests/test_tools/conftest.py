@@ -109,12 +109,22 @@ def run() -> Callable[..., int]:
 def start_tool() -> Callable[..., subprocess.Popen]:
     """Start a tool as a user does."""
 
-    def start(name: str, *words: object, cwd: Path, before: tuple[str, ...] = ()) -> subprocess.Popen:
-        command = [sys.executable, *before, str(ROOT / 'tools' / name), *map(str, words)]
+    def start(name: str, *words: object, cwd: Path) -> subprocess.Popen:
+        command = [sys.executable, str(ROOT / 'tools' / name), *map(str, words)]
         environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'}
         return subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+    return start
+
+
+@pytest.fixture(scope='session')
+def fork_tool(forker) -> Callable[..., object]:
+    """The same without imports; see ``forked.py``."""
+
+    def start(name: str, *words: object, cwd: Path) -> object:
+        return forker.start(ROOT / 'tools' / name, *words, cwd=cwd, env={**os.environ, 'COLUMNS': '200'})
 
     return start
 

@@ -59,10 +59,10 @@ def add_bad(folder: Path) -> None:
     frames[0].save(folder / 'moving.gif', save_all=True, append_images=frames[1:])
 
 
-def test_a_folder_as_a_user_does_it(photos, weights, tmp_path, start_tool):
+def test_a_folder_as_a_user_does_it(photos, weights, tmp_path, fork_tool):
     add_bad(photos)
     before = {path: path.read_bytes() for path in photos.rglob('*') if path.is_file()}
-    process = start_tool('enhance.py', photos, '-o', 'out', '--weights', weights, '--device', 'cpu', cwd=tmp_path)
+    process = fork_tool('enhance.py', photos, '-o', 'out', '--weights', weights, '--device', 'cpu', cwd=tmp_path)
     out, err = process.communicate()
     assert process.returncode == 1, err
     assert {path: path.read_bytes() for path in photos.rglob('*') if path.is_file()} == before
@@ -153,9 +153,9 @@ def test_skipped_unless_overwritten(photos, weights, capsys, run):
 
 
 @pytest.mark.slow
-def test_two_at_once_into_one_folder(photos, weights, tmp_path, start_tool, run):
+def test_two_at_once_into_one_folder(photos, weights, tmp_path, fork_tool, run):
     words = [photos, '-o', tmp_path / 'out', '--overwrite', '--weights', weights, '--device', 'cpu']
-    process = start_tool('enhance.py', *words, cwd=tmp_path)
+    process = fork_tool('enhance.py', *words, cwd=tmp_path)
     while process.poll() is None and not list((tmp_path / 'out').rglob('*.*')):
         time.sleep(0.02)
     assert run(weights, photos, out=str(tmp_path / 'out'), overwrite=True) == 0

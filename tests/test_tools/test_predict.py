@@ -119,14 +119,14 @@ def test_mistakes(inside, tiny, pictures, planted, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_what_it_found(trained, tiny, pictures, tmp_path, start_tool):
+def test_a_killed_run_leaves_what_it_found(trained, tiny, pictures, tmp_path, fork_tool):
     for number in range(100):
         shutil.copy(pictures / 'a.png', pictures / f'{number:03}.png')
     out = tmp_path / 'out'
     results = out / 'predictions.json'
     out.mkdir()
     results.write_text('earlier')
-    process = start_tool('predict.py', tiny, CHECKPOINT, pictures, '--out', out, '--score-thr', 0, cwd=trained)
+    process = fork_tool('predict.py', tiny, CHECKPOINT, pictures, '--out', out, '--score-thr', 0, cwd=trained)
     while results.read_text() == 'earlier' and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

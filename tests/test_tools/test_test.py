@@ -107,8 +107,8 @@ def test_a_payload_is_refused_by_the_tool(inside, tiny, planted, run_here):
 
 
 @pytest.mark.slow
-def test_as_a_user_runs_it(trained, tiny, start_tool):
-    fine = start_tool('test.py', tiny, CHECKPOINT, cwd=trained)
+def test_as_a_user_runs_it(trained, tiny, fork_tool):
+    fine = fork_tool('test.py', tiny, CHECKPOINT, cwd=trained)
     out, err = fine.communicate(timeout=200)
     assert fine.returncode == 0 and err == '' and re.search(r'box AP50 +\d\.\d{3}', out)
     assert Path(trained, CHECKPOINT).exists()
