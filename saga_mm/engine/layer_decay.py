@@ -44,6 +44,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
         """Add the groups of ``module`` to ``params``; called for the model, and by mmengine for each part of it."""
         super().add_params(params, module, prefix, **kwargs)
+        # mmengine calls this for each part of the model too; behind the call for the whole, all groups are there
         if not prefix:
             params[:] = self._decayed(params, module)
 
@@ -51,6 +52,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         above = _layers_above(model)
         merged: dict[tuple, dict] = {}
         for group in groups:
+            # mmengine makes a group of each parameter; hundreds of groups would slow down every step of the optimizer
             (parameter,) = group['params']
             scale = self.rate ** above.get(id(parameter), 0)
             settings = {key: value for key, value in group.items() if key != 'params'}

@@ -79,6 +79,7 @@ def use_engine(model: Model, engine: str | Engine = 'auto', precision: str = 'f3
     model.engine = engine
     backbone = getattr(model, 'backbone', None)
     if hasattr(type(model), 'extract_feat') and hasattr(backbone, 'forward_rows'):
+        # on the instance: other models of its class stay as they are
         model.extract_feat = MethodType(_extract_feat, model)
     return model
 

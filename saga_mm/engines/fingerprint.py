@@ -76,7 +76,10 @@ def _options(module: nn.Module) -> Iterator[tuple[str, Any]]:
 def _content(value: Any, name: str) -> Any:
     if isinstance(value, SCALARS):
         return value
-    if isinstance(value, (tuple, list, set, frozenset)):
+    if isinstance(value, (set, frozenset)):
+        # a set of texts has another order in each process
+        return sorted((_content(item, name) for item in value), key=repr)
+    if isinstance(value, (tuple, list)):
         return [_content(item, name) for item in value]
     if isinstance(value, dict):
         return [(str(key), _content(item, name)) for key, item in value.items()]
@@ -112,7 +115,7 @@ def _source(kind: type) -> str:
 def _package_code() -> str:
     """A checksum of the code that steps are made of, which changes without a new version while it is developed."""
     digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for folder in ('ops', 'models', 'engines'):
+    for folder in ('ops', 'rows', 'models', 'engines'):
         for path in sorted((root / folder).rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -37,16 +37,18 @@ class ClassIoUMetric(IoUMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """As in mmseg; class maps appear when they are complete."""
+        # mmseg would write in place, two pictures of one name over each other, and ids from 256 on modulo 256
         folder, self.output_dir = self.output_dir, None
         try:
             super().process(data_batch, data_samples)
         finally:
             self.output_dir = folder
+        deep = len(self.dataset_meta['classes']) > 255
         for sample in data_samples if folder is not None else ():
             ids = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy() + bool(sample.get('reduce_zero_label'))
             path = Path(folder, self._name(sample['img_path']))
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, Image.fromarray(ids.astype(np.uint8)).save)
+            write_image(path, Image.fromarray(ids.astype(np.uint16 if deep else np.uint8)).save)
 
     def _name(self, image: str) -> Path:
         source = Path(os.path.abspath(image))

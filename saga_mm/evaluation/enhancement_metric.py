@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,9 @@ def _load_lpips() -> Measure:
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
     if path.suffix == '.json':
-        write_file(path, json.dumps(rows, indent=1, ensure_ascii=False))
+        # JSON has no infinity, which the PSNR of equal images is
+        figures = [{name: None if value == math.inf else value for name, value in row.items()} for row in rows]
+        write_file(path, json.dumps(figures, indent=1, ensure_ascii=False))
         return
     text = io.StringIO(newline='')
     writer = csv.DictWriter(text, list(rows[0]))

@@ -38,6 +38,7 @@ class ExportGraph(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         # in a tuple, so that it is no part of the graph
+        # the model is kept beside its replacement, to be compared with
         self.original = (copy.deepcopy(model).cpu().float().eval(),)
         self.model = exportable(self.original[0])
         self.eval()

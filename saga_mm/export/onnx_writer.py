@@ -122,10 +122,12 @@ def _lower_reduction(node: NodeProto, constants: Mapping) -> bool:
 
 
 def _lower_pad(node: NodeProto, constants: Mapping) -> bool:
+    # 18 takes the axes as a fourth input
     return len(node.input) < 4 or not node.input[3]
 
 
 def _lower_resize(node: NodeProto, constants: Mapping) -> bool:
+    # 18 has axes, antialiasing and a policy for the ratio of the sides
     has_axes = any(attribute.name == 'axes' for attribute in node.attribute)
     return not has_axes and _without(node, antialias=0, keep_aspect_ratio_policy=b'stretch')
 
@@ -136,6 +138,7 @@ def _lower_split(node: NodeProto, constants: Mapping) -> bool:
 
 
 def _lower_scatter(node: NodeProto, constants: Mapping) -> bool:
+    # 18 has the largest and the smallest as well
     return all(each.s in (b'none', b'add', b'mul') for each in node.attribute if each.name == 'reduction')
 
 

@@ -80,6 +80,7 @@ class SegmentorGraph(PictureGraph):
 
     def __init__(self, model: nn.Module, output: str = LABELS) -> None:
         name = type(model).__name__
+        # of a shallow copy, since it replaces a method of the model
         if not label_by_rows(copy.copy(model)):
             raise SagaError(f'{name} or its head predicts in a way of its own, which is not exported')
         if model.test_cfg.get('mode', 'whole') != 'whole':

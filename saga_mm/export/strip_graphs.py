@@ -168,6 +168,7 @@ def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any
     """
     plan = StripPlan(exportable(model))
     description, files = plan.describe(), {}
+    # two sides that differ, so that the exporter takes neither for the other
     example = {name: (2 + index) * 2 for index, name in enumerate(('rows', 'columns'))}
     units = {name: torch.export.Dim(name, min=1, max=2**16) for name in example}
 

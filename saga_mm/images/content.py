@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -35,11 +36,13 @@ _HEADS = {
     b'\xff\xd8\xff': PICTURE,
     b'\x89PNG\r\n\x1a\n': PICTURE,
     b'GIF8': PICTURE,
+    # JPEG 2000, in a container and bare; BigTIFF of both byte orders; Photoshop
     b'\x00\x00\x00\x0cjP  ': PICTURE,
     b'\xff\x4f\xff\x51': PICTURE,
     b'II+\0': PICTURE,
     b'MM\0+': PICTURE,
     b'8BPS': PICTURE,
+    # Matroska and WebM; Flash; MPEG in packets and bare; ASF, of which WMV is one; MXF; uncompressed frames
     b'\x1aE\xdf\xa3': VIDEO,
     b'FLV\x01': VIDEO,
     b'\x00\x00\x01\xba': VIDEO,
@@ -47,6 +50,7 @@ _HEADS = {
     b'0&\xb2u\x8ef\xcf\x11': VIDEO,
     b'\x06\x0e\x2b\x34': VIDEO,
     b'YUV4MPEG2': VIDEO,
+    # Fuji, Sigma, Minolta, Olympus, Panasonic
     b'FUJIFILMCCD-RAW': RAW,
     b'FOVb': RAW,
     b'\0MRM': RAW,
@@ -137,7 +141,9 @@ def refusal_of(path: Path, folder: Path) -> str | None:
     except OSError as error:
         if not path.is_symlink():
             return f'cannot be read ({error.strerror})'
-        return 'a link to itself' if error.errno == 40 else f'a link to {os.readlink(path)}, which is not there'
+        if error.errno == errno.ELOOP:
+            return 'a link to itself'
+        return f'a link to {os.readlink(path)}, which is not there'
     if path.is_symlink() and leads_out(path, folder):
         return f'a link that leads out of the data, to {os.path.realpath(path)}; name the folder it leads to as well'
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

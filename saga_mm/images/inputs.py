@@ -16,9 +16,9 @@ from .large import any_size
 from .metadata import DAMAGE
 from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
 
-# beside those of pictures in a folder: what can be named, as input or output
 # endings of files that are not written, and that nobody gives a folder
 FOREIGN_SUFFIXES = (*UNREAD_SUFFIXES, *('.pdf', '.psd', '.svg', '.eps', '.tga', '.pcx', '.sgi', '.ico'))
+# what can be named, as input or output: more than what is looked for in a folder
 PICTURE_SUFFIXES = (*SUFFIXES, '.jpe', '.avif', '.pnm')
 # of the name of a result, and of before and after side by side
 ENDING, COMPARED = '_enhanced', '_compare'
@@ -170,9 +170,9 @@ def _require_free(job: Job, sources: set[str], taken: dict[str, Path]) -> None:
     real = os.path.realpath(job.target)
     if real in sources or (job.target.exists() and job.target.samefile(job.source)):
         what = 'the output would be the input' if real == os.path.realpath(job.source) else 'the output is an input'
-        raise SagaError(f'{job.source}: {what}, {job.target}; name another with -o')
+        raise SagaError(f'{job.source}: {what}, {job.target}; name another output')
     if job.target.is_dir():
-        raise SagaError(f'{job.source}: its output {job.target} is a folder; name another with -o')
+        raise SagaError(f'{job.source}: its output {job.target} is a folder; name another output')
     first = taken.setdefault(real, job.source)
     if first != job.source:
         raise SagaError(f'{job.source}: its output {job.target} is also that of {first}; name their folders instead')

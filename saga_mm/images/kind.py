@@ -200,6 +200,7 @@ def jpeg_quality(tables: dict[int, list[int]]) -> int:
     """Quality, 1 to 100, at which the common encoder quantises brightness most nearly as these tables do."""
     if not tables:
         return PhotoKind.quality
+    # the table of brightness is the first; of others, the encoder's quality is that which comes nearest
     coarseness = sum(tables[min(tables)])
     scale = _coarseness()
     return min(range(100, 0, -1), key=lambda quality: abs(scale[quality - 1] - coarseness))

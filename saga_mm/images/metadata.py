@@ -195,7 +195,9 @@ def complete_tiff(file: BinaryIO, exif: bytes, icc: bytes, notes: Notes) -> None
     if icc:
         kept.tagtype[ICC_TAG] = 7
         kept[ICC_TAG] = icc
+    # at the end of the file, where it may have any length; the old directory stays as bytes that nothing refers to
     end = file.seek(0, 2)
+    # TIFF wants directories at even places
     end += file.write(bytes(end % 2))
     data = kept.tobytes(end)
     (count,) = struct.unpack_from(f'<{number}', data)

@@ -149,6 +149,7 @@ def set_jfif_density(data: bytes, notes: Notes) -> bytes:
     """The data of a JFIF segment with the density of a picture."""
     if notes.dpi is None or not data.startswith(b'JFIF\0') or len(data) < 12:
         return data
+    # after name and version: the unit, 1 for an inch, and two densities; behind them the size of a thumbnail
     return data[:7] + struct.pack('>B2H', 1, *(min(max(round(side), 1), 65_535) for side in notes.dpi)) + data[12:]
 
 
@@ -156,6 +157,7 @@ def png_chunks(notes: Notes) -> list[tuple[bytes, bytes]]:
     """Chunks of a PNG file that hold notes, for after its header."""
     found = list(notes.chunks)
     if notes.dpi is not None:
+        # PNG counts pixels to a metre
         found.insert(0, (b'pHYs', struct.pack('>2IB', *(round(side / 0.0254) for side in notes.dpi), 1)))
     if notes.comment:
         found.append((b'tEXt', b'Comment\0' + notes.comment.decode('utf-8', 'replace').encode('latin-1', 'replace')))
@@ -191,6 +193,7 @@ def world_transform(geo: dict[int, Any]) -> tuple[float, ...] | None:
     """The six numbers of a world file: steps in x and y of a column, of a row, and the centre of the first pixel."""
     keys = tuple(geo.get(GEO_KEYS) or ())
     entries = {keys[i]: keys[i + 3] for i in range(4, len(keys) - 3, 4)}
+    # a world file names the centre of the first pixel, GeoTIFF its corner unless its pixels are points
     half = 0.0 if entries.get(RASTER_TYPE) == PIXEL_IS_POINT else 0.5
     if len(matrix := geo.get(TRANSFORMATION) or ()) == 16:
         a, b, c, d, e, f = matrix[0], matrix[1], matrix[3], matrix[4], matrix[5], matrix[7]

@@ -334,6 +334,7 @@ def _screen(frame: Any) -> dict[str, str]:
     parts = {part.type.name: bytes(part) for part in frame.side_data if len(bytes(part)) in (8, 88)}
     found = {}
     if data := parts.get('MASTERING_DISPLAY_METADATA'):
+        # of FFmpeg's AVMasteringDisplayMetadata: ten fractions, and two flags for what is known
         values = struct.unpack('=22i', data)
         if all(values[1:20:2]) and values[20] and values[21]:
             red, green, blue, white, light = (
@@ -352,6 +353,7 @@ def _orientation(frame: Any) -> tuple[bool, bool, bool]:
     matrix = next((part for part in frame.side_data if part.type.name == 'DISPLAYMATRIX'), None)
     if matrix is None:
         return False, False, False
+    # fixed point numbers, of which signs and the larger pair say the turn, a multiple of 90 degrees
     a, b, _, c, d, *_ = struct.unpack('=9i', bytes(matrix))
     if abs(b) > abs(a):
         return True, c < 0, b < 0

@@ -99,7 +99,7 @@ class VideoWriter:
         if kind.is_hdr and not self._deep:
             raise SagaError(
                 f'{path}: the source is HDR (HLG or PQ), which needs 10 bits, and files of this kind get 8; name a '
-                '.mp4, .mov or .mkv file with -o'
+                '.mp4, .mov or .mkv file as the output'
             )
         options = {}
         if self._encoder.container in ('mp4', 'mov', '3gp'):
@@ -166,6 +166,7 @@ class VideoWriter:
         picture = picture.reformat(format=self._stream.pix_fmt)
         base = self._stream.codec_context.time_base
         shown = time * self.kind.time_base
+        # of a place in the source's unit of time: two frames that round to one place would not be written
         self._last = max(round(shown / base), self._last + 1)
         self._is_uneven |= self._encoder.steady and abs(self._last * base - shown) > base
         picture.pts, picture.time_base = self._last, base
@@ -245,12 +246,12 @@ class VideoWriter:
                 raise write_error(self.path, error) from error
             size = f'{self.kind.width} x {self.kind.height}'
             raise SagaError(
-                f'{self.path}: {size} pixels cannot be encoded ({error.strerror}); name a .mkv file with -o'
+                f'{self.path}: {size} pixels cannot be encoded ({error.strerror}); name a .mkv file for it'
             ) from error
 
     def _no_sound(self, sounds: Sequence[Any]) -> SagaError:
         names = ', '.join(dict.fromkeys(sound.codec_context.name for sound in sounds))
-        return SagaError(f'{self.path}: files of this kind cannot hold the sound ({names}); name a .mkv file with -o')
+        return SagaError(f'{self.path}: files of this kind cannot hold the sound ({names}); name a .mkv file for it')
 
     def _mux(self, packets: Sequence[Any]) -> None:
         try:

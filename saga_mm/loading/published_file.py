@@ -21,6 +21,7 @@ from saga_mm.models.backbones import create_backbone, named
 from saga_mm.models.backbones.named import VARIANTS
 from saga_mm.models.names import first_broken
 
+# by names of weights, the first that fits: PVTv2 has those of PVT as well
 SIGNS = {
     'ravlt': r'layers\.\d+\.blocks\.\d+\.attn\.qkvo\.',
     'cswin': r'stage1_conv_embed\.',

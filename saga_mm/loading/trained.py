@@ -59,6 +59,7 @@ class Trained:
             SagaError: The config describes no model, or the checkpoint is of another one.
         """
         model, state = build_model(self.cfg), state_of(self._loaded)
+        # before torch would refuse them, with a list of every key
         check_match(model, state, self.checkpoint)
         model.load_state_dict(state)
         model.cfg, model.dataset_meta = self.cfg, dict(self.meta.get('dataset_meta') or {})

@@ -19,6 +19,7 @@ def without_wrappers(state: Mapping[str, Value]) -> dict[str, Value]:
     """Weights by name, without the prefixes of wrappers, in any order and number, where all names have them."""
     names = [name for name in state if name not in COUNTS]
     prefix = ''
+    # in any order: a compiled model inside of a parallel one, or the reverse
     while found := next((w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)), None):
         prefix += found
     return {name if name in COUNTS else name[len(prefix) :]: value for name, value in state.items()}

@@ -97,6 +97,7 @@ class BatchNormStep(RowStep):
         norm = self.norm
         if norm.running_mean is None or (self._counted is not None and self._counted() is state.mean):
             return
+        # strips read one state many times; a weak reference, since the state is to be freed behind its last strip
         self._counted = weakref.ref(state.mean)
         norm.num_batches_tracked += 1
         factor = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
@@ -123,5 +124,6 @@ def merge_moments(states: Sequence[Moments]) -> Moments:
     count = sum(state.count for state in states)
     shares = [state.count / count for state in states]
     mean = sum(state.mean * share for state, share in zip(states, shares))
+    # about each strip's own mean (Chan, Golub and LeVeque, 1983): sums of squares cancel where a mean is large
     parts = (share * (state.variance + (state.mean - mean).square()) for state, share in zip(states, shares))
     return Moments(count, mean, sum(parts))

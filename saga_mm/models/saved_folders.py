@@ -48,7 +48,8 @@ class Savable:
             name = type(self).__name__
             raise SagaError(f'saga_mm.save: this {name} was built by itself; name what of, config=dict(type=...)')
         description, state = describe(self.kind, plain_config(config)), state_for(folder, self)
-        build_known(folder / CONFIG, json.loads(json.dumps(description)), state)
+        # what is written has to come back: built here from what a reader would find, before any file is
+        build_known(folder / CONFIG, json.loads(_as_json(folder, description)), state)
         return write_folder(folder, description, state, f'saga_mm.load({folder.name!r})')
 
 
@@ -81,12 +82,7 @@ def write_folder(folder: Path, description: Mapping[str, Any], state: Mapping[st
     Raises:
         SagaError: The description has no form in JSON, or a file cannot be written.
     """
-    try:
-        text = json.dumps(description, indent=2, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise SagaError(
-            f'{folder / CONFIG}: not written, since the config has other than plain values ({error})'
-        ) from error
+    text = _as_json(folder, description)
     # tensors that share memory are stored each
     content = _safetensors().save({name: value.clone() for name, value in state.items()}, {'format': 'pt'})
     write_file(folder / WEIGHTS, content)
@@ -179,6 +175,16 @@ def stored_as(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> dict
     if (broken := first_broken(state)) is not None:
         raise SagaError(f'{path.with_name(WEIGHTS)}: {broken} holds NaN or infinity')
     return state
+
+
+def _as_json(folder: Path, description: Mapping[str, Any]) -> str:
+    try:
+        # JSON has no NaN: Python alone would read it again
+        return json.dumps(description, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SagaError(
+            f'{folder / CONFIG}: not written, since the config has other than plain values ({error})'
+        ) from error
 
 
 def _require_size(path: Path) -> None:

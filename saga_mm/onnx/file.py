@@ -26,7 +26,7 @@ OPSETS = range(17, 24)
 IMAGE, STRENGTH, BRIGHTNESS = 'image', 'strength', 'brightness'
 ENHANCED, LABELS, SCORES, PROBABILITIES = 'enhanced', 'labels', 'scores', 'probabilities'
 # what is said to whoever names more than the file
-SELF_CONTAINED = 'has its weights and options in it; name neither a checkpoint nor --cfg-options'
+SELF_CONTAINED = 'has its weights and options in it; name neither a checkpoint nor values of a config'
 # protobuf itself ends at 2 GiB; the largest model of the package takes a fifth of a GiB
 MOST_BYTES, MOST_PARTS = 2**30, 2_000_000
 # types of weights by ONNX's numbers: float32, float16, float64

@@ -10,6 +10,7 @@ FeatureMap = Callable[[torch.Tensor], torch.Tensor]
 
 def elu_plus_one(x: torch.Tensor) -> torch.Tensor:
     """``elu(x) + 1`` (Katharopoulos et al., 2020), also the kernel of RALA."""
+    # in place: the gradient of elu is computed from its input, not from this result
     return F.elu(x).add_(1)
 
 

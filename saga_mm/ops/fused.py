@@ -19,6 +19,7 @@ from .triton import available
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAPS = ('relu', 'elu+1', 'identity')
 GATES = ('identity', 'sigmoid')
+# TILES of triton/launch.py has none for wider heads
 MAX_HEAD_DIM = 128
 
 _enabled = os.environ.get('SAGA_MM_FUSED', '1') != '0'

@@ -29,8 +29,8 @@ class Gates(NamedTuple):
     """How each token is weighed when it is written; None leaves it as it is.
 
     Attributes:
-        key: ``a``, which multiplies ``phi(k)``; anything that broadcasts to its shape.
-        value: ``b``, which multiplies ``v``; anything that broadcasts to its shape.
+        key: ``a``, which multiplies ``phi(k)``; four dimensions that broadcast to its shape.
+        value: ``b``, which multiplies ``v``; four dimensions that broadcast to its shape.
         log_weights: Logarithms of the weights ``w`` of the tokens, ``(B, N, heads)``: all means become
             ``sum_j w_j (...) / sum_j w_j``.
         act: ``'sigmoid'`` if ``key`` and ``value`` are given as logits, ``'identity'`` if as they are.
@@ -135,16 +135,17 @@ def write_state(
             total = logs.logsumexp(dim=1)
             # relative to these tokens; merging multiplies by the share of their total weight
             keys = keys * logs.softmax(dim=1).unsqueeze(-1)
-        gated = keys if key_gate is None else keys * wide(key_gate)
-        key = (gated if normalizer == 'gated' else keys).sum(dim=1)
         # the normaliser has its sum of keys before the rotation, which could make products negative
         if rotate is not None:
-            gated = rotate(gated)
-        elif key_gate is not None:
+            gated = keys if key_gate is None else keys * wide(key_gate)
+            key = (gated if normalizer == 'gated' else keys).sum(dim=1)
+            gated = rotate(gated).transpose(1, 2)
+        else:
             # heads before tokens, then gates: so a compiler leaves the last transpose to the product
-            gated = keys.transpose(1, 2) * wide(key_gate).transpose(1, 2)
-        if rotate is not None or key_gate is None:
-            gated = gated.transpose(1, 2)
+            gated = keys.transpose(1, 2)
+            if key_gate is not None:
+                gated = gated * wide(key_gate).transpose(1, 2)
+            key = gated.sum(dim=2) if normalizer == 'gated' else keys.sum(dim=1)
         if value_gate is not None:
             values = values * wide(value_gate)
         # the product itself sums over tokens: (d_k, N) by (N, d_v)
@@ -170,6 +171,7 @@ def merge_states(states: Sequence[KVState]) -> KVState:
         raise ValueError('nothing to merge: no states were given')
     if len({state.log_weight is None for state in states}) > 1:
         raise ValueError('states with and without token weights do not add')
+    # counts are Python's integers: float32 would stop to count at 2 ** 24 tokens, 4096 x 4096
     count = sum(state.count for state in states)
     kvs, keys = [state.kv for state in states], [state.key for state in states]
     if states[0].log_weight is None:
@@ -205,6 +207,7 @@ def read_state(
         out = turned @ state.kv.to(queries.dtype)
         if normalizer != 'none':
             out = out / (queries @ state.key.to(queries.dtype).unsqueeze(-1) + eps)
+        # wide up to here; the answer has the type of the queries, which is that of the layers behind it
         return out.transpose(1, 2).to(q.dtype)
 
 

@@ -85,9 +85,11 @@ class Recorder:
     def call(self, function: Callable[..., Any], args: tuple) -> Any:
         """The answer to a call with these arguments."""
         if self._open is not None:
+            # by order: whatever its grid, a step calls these functions in the same one
             kind = next(self._open).kind
             return next(self._given) if kind is None else kind(*(next(self._given) for _ in kind._fields))
         index = next(i for i, arg in enumerate(args) if isinstance(arg, Grid))
+        # sides round up at each stride, so the quotient of the widths is not a whole number
         ratio = round(self.grid.width / args[index].width)
         if args[index] != Grid(*(ceil_div(side, ratio) for side in self.grid)):
             raise ValueError(f'{function.__name__} is asked about other rows than those that the step is given')

@@ -42,6 +42,7 @@ def resize_rows(
     if rows == out_size[0]:
         return F.interpolate(plane, out_size, mode='bilinear', align_corners=align_corners)
     source = _sources(height, out_size[0], start, stop, plane, align_corners)
+    # towards zero, which is down: sources are not negative
     above = source.long()
     below = (above + 1).clamp(max=height - 1)
     share = (source - above).to(plane.dtype).view(-1, 1)
@@ -93,6 +94,7 @@ def resize_table(table: torch.Tensor, size: tuple[int, int], grid: Grid) -> torc
         ``(1, rows * width, C)``.
     """
     if known_equal(size, grid[:2]):
+        # nothing to compute: a view, so that weights of the table's own size are neither copied nor rounded
         return table if grid.rows == grid.height else table[:, grid.start * grid.width : grid.stop * grid.width]
     plane = table.unflatten(1, size).permute(0, 3, 1, 2)
     return map_to_tokens(resize_rows(lambda i, j: plane[:, :, i:j], size, grid[:2], grid.start, grid.stop))

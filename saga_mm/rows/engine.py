@@ -73,6 +73,7 @@ class Engine:
         """``step.write`` of pieces ``x, grid``, in their order; an engine may ask for some of them ahead."""
         for x, grid in pieces:
             yield self.write(step, x, grid, state)
+            # a generator keeps its names while it waits: without this, two strips would be in memory
             del x
 
     def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
@@ -82,6 +83,7 @@ class Engine:
         """
         for x, grid, keep in pieces:
             answer = self.read(step, x, grid, state, keep)
+            # as above: neither the input nor the answer may outlive its use
             del x
             yield answer
             del answer

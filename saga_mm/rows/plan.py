@@ -59,6 +59,7 @@ def plan_runner(
     smallest = states + max(part.strip_bytes(batch, 0, chunk, number) for part in parts)
     if memory < smallest:
         raise MemoryTooSmallError(memory, smallest)
+    # the other half is left to maps, which otherwise go to scratch files
     limit = (memory - states) / 2
     strips = max(part.strip_bytes(batch, limit, chunk, number) for part in parts)
     work = sum(run.row * height for part in parts for run, height in part.passes(batch, number))

@@ -167,6 +167,7 @@ class RowRunner:
         self._prepare(made)
         cuts = self._strips(run, made.height, self._span(made.height), ceil_div(step.halo, step.stride))
 
+        # made when they are asked for, strip by strip: the map that they are read from is being overwritten
         pieces = (Piece(*made.piece(*cut)) for cut in cuts)
         if sweep is None:
             answers = ((tokens, None) for tokens in self.engine.read_each(step, pieces, state))

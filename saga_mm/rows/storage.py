@@ -166,6 +166,7 @@ class FileRows(Rows):
         return (tokens.shape[2], tokens.dtype) == (self.channels, self.dtype)
 
     def _move(self, call: Callable[..., int], image: torch.Tensor, index: int, start: int) -> None:
+        # bytes, and no copy: NumPy has no bfloat16
         data = memoryview(image.view(torch.uint8).numpy()).cast('B')
         at = (index * self.height + start) * self.row_bytes
         while data:

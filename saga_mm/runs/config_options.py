@@ -102,6 +102,7 @@ def use_atomic_checkpoints(cfg: Config) -> None:
     for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
         kind = hook.get('type') if isinstance(hook, dict) else None
         if isinstance(kind, str):
+            # names are looked up as mmengine will, so that a class of the user's own called CheckpointHook stays
             with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
                 kind = HOOKS.get(kind)
         if kind is CheckpointHook:

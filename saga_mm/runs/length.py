@@ -237,7 +237,8 @@ def _hooks(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
 def _set_rate(cfg: Config, rate: float) -> None:
     """Set the learning rate, and with it the rates that a schedule ends at."""
     optimizer = cfg.optim_wrapper.get('optimizer')
-    if not isinstance(optimizer, dict) or 'lr' not in optimizer:
+    # rates of 0 cannot be multiplied to another
+    if not isinstance(optimizer, dict) or not optimizer.get('lr'):
         raise SagaError(f'--lr: config {cfg.filename} has no optim_wrapper.optimizer.lr; set its rates in the config')
     times = rate / optimizer['lr']
     optimizer['lr'] = rate

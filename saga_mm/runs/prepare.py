@@ -66,10 +66,12 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     Raises:
         SagaError: The stack or the config is not in order.
     """
+    # before the stack reads any file
     make_files_safe()
     require_stack()
     cfg = load_config(options.config, options.cfg_options)
     require_stack_for(cfg)
+    # after the stack was imported, since functions of its modules are replaced
     silence_noise()
     _refuse_swallowed(cfg, options.cfg_options)
     task_of(cfg).load_data().prepare()
@@ -124,6 +126,7 @@ def check(cfg: Config, model: nn.Module | None, training: bool, launcher: str = 
     if cfg.get('demo_data'):
         ensure_demo_data(cfg.demo_data.to_dict())
     _check_data(cfg, training)
+    # last: a process that finds a mistake ends before the others wait for it
     set_launcher(cfg, launcher)
 
 

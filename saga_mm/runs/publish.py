@@ -83,6 +83,7 @@ def publish_weights(
     model.load_state_dict(state)
     facts = {'data': data} if data else {}
     header = save_weights(path, parts, model.state_dict(), torch.float32 if full else torch.float16, licence, **facts)
+    # dark, as the pictures are that an enhancer is given
     image = 0.3 * torch.rand(TRIED, generator=torch.Generator().manual_seed(0))
     change = (load_weights(path).enhance(image) - model.enhance(image)).abs().max().item() * 255
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -140,9 +140,10 @@ def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Pa
     out = Path(options.out)
     if out.suffix != '.json':
         return []
-    # JSON has no NaN
+    # JSON has neither NaN nor the infinity that the PSNR of equal images is
     figures = {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in metrics.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in metrics.items()
     }
     summary = {'config': options.config, 'checkpoint': str(checkpoint), 'metrics': figures, 'results': results}
     write_file(out, json.dumps(summary, indent=2, default=float) + '\n')

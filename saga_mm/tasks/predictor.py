@@ -81,6 +81,7 @@ class Predictor:
                 f'config {self.cfg.filename}: is for {task_of(self.cfg).name}, and {type(self).__name__} runs models '
                 f'for {self.task.name}'
             )
+        # before the model is built: it may change how many classes the config's heads have
         self.metainfo = self._metainfo(config.meta)
         self.classes: tuple[str, ...] = tuple(self.metainfo['classes'])
         self.model = use_engine(config.build().to(self.device).eval(), engine, precision)
@@ -98,6 +99,7 @@ class Predictor:
 
     def predict(self, image: Any) -> Any:
         """The stack's data sample for a picture, as :func:`saga_mm.images.given.rgb_picture` takes it."""
+        # BGR, as the stack loads the files that pipelines are made for
         data = self._pipeline({'img': np.ascontiguousarray(rgb_picture(image)[..., ::-1]), 'img_id': 0})
         batch = {'inputs': [data['inputs']], 'data_samples': [data['data_samples']]}
         with torch.no_grad():

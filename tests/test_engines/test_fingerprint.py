@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from saga_mm.engines import fingerprint
 from saga_mm.engines.fingerprint import UnknownPartError, in_place_version, step_key
 from saga_mm.models.attention import SAGAAttention
 
@@ -36,6 +37,28 @@ def test_code_of_a_function_is_part_of_the_key():
     second = copy.deepcopy(first)
     second.feature_map = lambda x: x.clamp(min=1)
     assert step_key([first]) != step_key([second])
+
+
+def test_sets_have_no_order():
+    keys = []
+    # 1 and 9 share a place in a small table, so that the first to come stands first
+    for odd in ({1, 9}, {9, 1}):
+        mixer = SAGAAttention(16, 2)
+        mixer.load_state_dict({name: torch.zeros_like(value) for name, value in mixer.state_dict().items()})
+        mixer.odd = odd
+        keys.append(step_key([mixer]))
+    assert list({1, 9}) != list({9, 1}) and keys[0] == keys[1]
+
+
+@pytest.mark.parametrize('room', ['ops', 'rows', 'models', 'engines'])
+def test_code_that_steps_run_is_part_of_the_key(room, tmp_path, monkeypatch):
+    for name in ('ops', 'rows', 'models', 'engines'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'a.py').write_text('')
+    monkeypatch.setattr(fingerprint, '__file__', str(tmp_path / 'engines' / 'fingerprint.py'))
+    before = fingerprint._package_code.__wrapped__()
+    (tmp_path / room / 'a.py').write_text('1')
+    assert fingerprint._package_code.__wrapped__() != before
 
 
 def test_what_cannot_be_told_has_no_key():

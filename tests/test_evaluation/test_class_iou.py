@@ -56,6 +56,16 @@ def test_class_maps_of_equal_names_in_several_folders(tmp_path):
     assert [np.array(Image.open(tmp_path / 'maps' / name)).item() for name in sorted(found)] == [2, 0, 1]
 
 
+@pytest.mark.parametrize('zero', [False, True])
+def test_maps_of_more_classes_than_a_byte_holds(zero, tmp_path):
+    metric = METRICS.build(dict(type='saga_mm.ClassIoUMetric', output_dir=str(tmp_path)))
+    metric.dataset_meta = {'classes': [str(number) for number in range(300)]}
+    label = {'data': torch.tensor([[[255, 299]]])}
+    sample = {'pred_sem_seg': label, 'gt_sem_seg': label, 'img_path': 'a.jpg', 'reduce_zero_label': zero}
+    metric.process({}, [sample])
+    assert np.array(Image.open(tmp_path / 'a.png')).tolist() == [[255 + zero, 299 + zero]]
+
+
 def test_the_folder_of_all_images():
     def leaf(root, folder):
         return {'data_root': root, 'data_prefix': {'img_path': folder}}

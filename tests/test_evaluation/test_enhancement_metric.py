@@ -109,6 +109,13 @@ def test_figures_of_each_image_are_written(suffix, tmp_path):
     assert np.mean([float(row['PSNR']) for row in rows]) == pytest.approx(found['PSNR'])
 
 
+def test_equal_images_in_json(tmp_path):
+    same = {**sample(), 'pred_img': sample()['gt_img']}
+    assert evaluate([same], metrics=['PSNR', 'MAE'], out_file=tmp_path / 'a.json') == {'PSNR': math.inf, 'MAE': 0}
+    (row,) = json.loads((tmp_path / 'a.json').read_text(), parse_constant=pytest.fail)
+    assert row['PSNR'] is None and row['MAE'] == 0
+
+
 def test_niqe_needs_no_ground_truth(tmp_path):
     natural = fit_niqe([data.gravel(), data.grass()])
     save_niqe(natural, tmp_path / 'model.npz')

@@ -184,6 +184,9 @@ def test_what_is_not_there_or_not_to_be_saved(tmp_path, monkeypatch):
     model = type(saga_mm.create_backbone('saga_pvt_tiny'))(arch='tiny')
     with pytest.raises(SagaError, match='this PVT was built by itself; name what of'):
         model.save(tmp_path / 'pvt')
+    with pytest.raises(SagaError, match=r'config\.json: not written, since the config has other than plain values'):
+        model.save(tmp_path / 'pvt', {'type': 'PVT', 'arch': 'tiny', 'attention': type(model)})
+    assert not (tmp_path / 'pvt').exists()
     assert (
         saga_mm.load(model.save(tmp_path / 'pvt', {'type': 'saga_mm.PVT', 'arch': 'tiny'})).built_of['arch'] == 'tiny'
     )

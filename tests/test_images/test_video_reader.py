@@ -311,7 +311,7 @@ def test_ten_bits_and_their_label_are_kept(tmp_path, pix_fmt, transfer, ending, 
 def test_ten_bits_in_files_of_eight(tmp_path):
     with VideoReader(write_deep(tmp_path / 'a.mov', 'yuv420p10le', 18)) as reader:
         kind = reader.kind
-    with pytest.raises(SagaError, match=r'the source is HDR .* name a \.mp4, \.mov or \.mkv file with -o'):
+    with pytest.raises(SagaError, match=r'the source is HDR .* name a \.mp4, \.mov or \.mkv file as the output'):
         VideoWriter(tmp_path / 'b.avi', kind)
     source = write_deep(tmp_path / 'c.mov', 'yuv422p10le', 1)
     with VideoReader(source) as reader, VideoWriter(tmp_path / 'd.avi', reader.kind) as writer:

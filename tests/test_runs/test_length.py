@@ -161,6 +161,7 @@ def test_other_loops_and_optimizers_are_named():
     cfg.train_cfg.type = 'MyLoop'
     with pytest.raises(SagaError, match=r'train_cfg\.type is MyLoop'):
         fit_length(cfg, Length(epochs=1))
-    cfg.optim_wrapper = dict(constructor='Mine')
-    with pytest.raises(SagaError, match=r'has no optim_wrapper\.optimizer\.lr'):
-        fit_length(cfg, Length(lr=1.0))
+    for wrapper in (dict(constructor='Mine'), dict(optimizer=dict(type='SGD', lr=0.0))):
+        cfg.optim_wrapper = wrapper
+        with pytest.raises(SagaError, match=r'has no optim_wrapper\.optimizer\.lr'):
+            fit_length(cfg, Length(lr=1.0))

@@ -267,6 +267,7 @@ def test_options_that_do_not_go_together_are_named(inside, tmp_path):
         (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file'),
         (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
         (dict(task_options={'max_memory': 'much'}), 'max_memory=much: is no size'),
+        (dict(task_options={'sizes': '96,0'}), 'sizes=96,0: name longest sides in pixels'),
     ]:
         with pytest.raises(SagaError, match=said):
             compare(replace(options, **change))

@@ -62,6 +62,7 @@ class CrossWindowAttention(TokenMixer):
         self.lying = num_heads // 2 if stripe_width else 0
         self.upright = num_heads - self.lying
         self.row_multiple = self.halo = stripe_width if self.lying else 1
+        # a strip has all of its lying stripes; of the upright ones, the keys and values of all rows are kept
         self.state_floats_per_channel = 2 * self.upright / num_heads
         self.add_projections(embed_dims, num_heads, qkv_bias)
         self.apply(init_weights)

@@ -69,6 +69,7 @@ class FocusedLinearAttention(LinearAttention):
             init_cfg=init_cfg,
         )
         self.focusing_factor = focusing_factor
+        # as published: softplus keeps it positive, and log 2 at the start
         self.scale = nn.Parameter(torch.zeros(1, 1, embed_dims))
         self.lepe = self.depthwise('lepe_kernel', lepe_kernel, embed_dims)
         if self.lepe is not None:

@@ -86,6 +86,7 @@ class OuterProductGates(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
+        # of more than one product, each starts as the first does: their mean is as open as one alone
         for layer in last:
             nn.init.constant_(layer.bias, bias)
 

@@ -102,6 +102,7 @@ class RotaryMixer(TokenMixer):
         self.lepe = nn.Conv2d(embed_dims, embed_dims, local_kernel, padding=self.halo, groups=embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.apply(init_weights)
+        # after the others: RAVLT draws this kernel as it draws linear layers, not by its fan
         nn.init.trunc_normal_(self.lepe.weight, std=0.02)
 
     def project(self, x: torch.Tensor, grid: Grid | None) -> Projected:
@@ -116,6 +117,7 @@ class RotaryMixer(TokenMixer):
         """Local branch, gate and last projection around what was mixed, ``(B, N, heads, d)`` like ``v``."""
         if grid is None:
             return self.proj(mixed.flatten(2).to(v.dtype) * self.gate(x))
+        # a state answers in at least float32; what follows runs in the type of the layers
         local = map_to_tokens(self.lepe(tokens_to_map(v.flatten(2), grid)))
         return self.proj((mixed.flatten(2).to(local.dtype) + local) * self.gate(x))
 

@@ -68,4 +68,5 @@ class SAGAAttention(LinearAttention):
         act = 'sigmoid' if logits else 'identity'
         pairs = self.gates(source, keys, values, logits)
         terms = [write_state(k, v, Gates(a, b, act=act), **self.op) for a, b in pairs]
+        # terms are means over the same tokens: merged, they give the mean of the terms, and count tokens once for each
         return merge_states(terms)._replace(count=k.shape[1]) if len(terms) > 1 else terms[0]

@@ -114,6 +114,7 @@ def resolve_attention(attention: str | dict | type[TokenMixer]) -> tuple[type[To
     name = options.pop('type', None)
     mixer = MODELS.get(name) if isinstance(name, str) else name
     if not (isinstance(mixer, type) and issubclass(mixer, TokenMixer)):
+        # each is registered twice; the names in lower case are those that users write
         names = [key for key, cls in MODELS.module_dict.items() if issubclass(cls, TokenMixer) and key.islower()]
         raise ValueError(f'unknown attention {name!r}; choose one of {", ".join(sorted(names))}')
     return mixer, options
@@ -133,6 +134,7 @@ def build_attention(
             ``attention`` take precedence.
     """
     mixer, options = resolve_attention(attention)
+    # also of a class: a backbone's published attention is what 'softmax' means in it
     if mixer is resolve_attention('softmax')[0]:
         mixer = resolve_attention(softmax)[0]
     taken = {name: value for name, value in offers.items() if name in mixer.takes}

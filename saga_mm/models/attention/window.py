@@ -67,6 +67,7 @@ class WindowAttention(TokenMixer):
         # masks differ between heads and windows
         self.peak_floats_per_channel += 3 * num_heads * window_size**2 / embed_dims
         self.add_projections(embed_dims, num_heads, qkv_bias)
+        # named as in the published files, whose weights load by it
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
         self.register_buffer('relative_index', relative_index(window_size), persistent=False)
         self.apply(init_weights)
@@ -144,6 +145,7 @@ class WindowAttention(TokenMixer):
             # without masks all windows of all images are one batch
             fold = (0, 1)
         else:
+            # every token sees itself, so that no row of the mask is all infinite, which softmax would make NaN
             mask = torch.where(visible.unsqueeze(1), mask, float('-inf')).flatten(0, 1)[None]
             # masks differ between windows and heads: these are what the mask broadcasts over
             fold = (1, 2)

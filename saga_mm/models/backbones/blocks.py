@@ -27,6 +27,7 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
+        # what is kept is enlarged: its expectation while training is what evaluation computes
         return x * x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep).div_(keep)
 
     def extra_repr(self) -> str:
@@ -196,6 +197,7 @@ class PatchEmbed(nn.Module):
 
     @property
     def reach(self) -> int:
+        # overlapping patches reach p - 1 rows above; below they end with their own
         return self.proj.kernel_size[0] - self.stride
 
     @property

@@ -133,7 +133,9 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if key.startswith('head.'):
             continue
         if key.startswith('norm.'):
+            # one convolution between two stages: one more is the number of stages, whose last norm it is
             key = f'norm{sum(name.endswith(".conv.weight") for name in state) + 1}.{key[5:]}'
+        # of the embedding's three parts, the second rearranges and has no weights
         key = key.replace('stage1_conv_embed.0.', 'stages.0.embed.proj.')
         key = key.replace('stage1_conv_embed.2.', 'stages.0.embed.norm.')
         key = re.sub(r'^norm(\d)\.', lambda match: f'out_norms.{int(match[1]) - 1}.', key)
@@ -143,6 +145,7 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         branch = re.search(r'attns\.(\d)\.', key)
         key = published_name(key.replace(branch[0], 'attn.') if branch else key)
         if branch and branch[1] == '1':
+            # the first branch is of the upright stripes, whose heads come first in ours too
             value = torch.cat([ours[key], value])
         ours.update(split_qkv(key, value))
     return ours

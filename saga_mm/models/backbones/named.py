@@ -27,7 +27,7 @@ def create_backbone(name: str, **overrides: Any) -> BaseModule:
         overrides: Arguments of the backbone that replace the variant's own, such as ``out_indices`` or ``with_cp``.
 
     Returns:
-        A module from images ``(B, 3, H, W)`` to a tuple of maps at strides 4, 8, 16 and 32.
+        A module from images ``(B, 3, H, W)`` to a tuple of maps: at strides 4, 8, 16 and 32, and of a ViT one at 16.
 
     Raises:
         ValueError: If the name is unknown.

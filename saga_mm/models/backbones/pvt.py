@@ -126,9 +126,8 @@ class PVT(PyramidBackbone):
             embed = PatchEmbed(in_channels, dims, patch_size, self.overlap)
             self.stages.append(Stage(embed, blocks, with_cp=with_cp, **self.stage_parts(dims, (side, side))))
             in_channels = dims
-        self.class_token = class_token
         if class_token:
-            self.stages[-1].add_class_token()
+            self.add_class_token(len(self.stages) - 1)
         self.freeze()
 
     @staticmethod
@@ -146,6 +145,7 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ours = rename_stages(state, {'pos_embed': 'position.table', 'patch_embed': 'embed', 'block': 'blocks'})
     last = max((key for key in ours if key.endswith('position.table')), default=None)
     if last is not None and 'cls_token' in state:
+        # the first row is of the class token
         ours[last] = ours[last][:, 1:]
     return ours
 

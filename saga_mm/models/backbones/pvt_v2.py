@@ -64,7 +64,7 @@ class PVTv2(PVT):
         arch: ``'b0'`` to ``'b5'``, or a dict with ``embed_dims``, ``depths``, ``num_heads``, ``mlp_ratios`` and
             ``sr_ratios``, one number a stage each.
         attention: One for all stages, or one for each stage, as in :class:`PVT`.
-        options: Other arguments of :class:`PVT`.
+        options: Other arguments of :class:`PVT`, but ``class_token``: the feed-forwards look at neighbours.
 
     Raises:
         ValueError: If ``arch`` or ``attention`` is unknown or an argument does not fit the number of stages.

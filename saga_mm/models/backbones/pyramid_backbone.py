@@ -78,6 +78,23 @@ class PyramidBackbone(Savable, BaseModule):
         for i in sorted(self.out_indices):
             self.out_norms[str(i)] = nn.LayerNorm(self.embed_dims[i], eps=eps)
 
+    def add_class_token(self, stage: int) -> None:
+        """Have a class token from a stage on.
+
+        Raises:
+            ValueError: If a block from there on does not take it, or no map is returned of these stages.
+        """
+        if max(self.out_indices) < stage:
+            raise ValueError(f'class_token=True: out_indices={self.out_indices} end before its stage, {stage}')
+        for block in (block for later in self.stages[stage:] for block in later.blocks):
+            if not block.attn.takes_class_token:
+                raise ValueError(f'class_token=True: {type(block.attn).__name__} does not take a class token')
+            if block.feed_forward.halo:
+                kind = type(block.feed_forward).__name__
+                raise ValueError(f'class_token=True: {kind} looks at neighbours, and a class token has none')
+        self.class_token = True
+        self.stages[stage].add_class_token()
+
     def forward(self, x: torch.Tensor, sizes: Sequence[Size] | None = None) -> tuple[torch.Tensor, ...]:
         """Maps ``(B, embed_dims[i], ceil(H / stride), ceil(W / stride))`` of an image batch ``(B, 3, H, W)``.
 
@@ -220,6 +237,7 @@ class PyramidBackbone(Savable, BaseModule):
     def train(self, mode: bool = True) -> 'PyramidBackbone':
         """Switch between training and evaluation; what is frozen stays in evaluation."""
         super().train(mode)
+        # loops call train() before every epoch, which reaches what is frozen as well
         self.freeze()
         return self
 

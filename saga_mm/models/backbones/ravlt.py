@@ -212,6 +212,7 @@ def _published_block(name: str, value: torch.Tensor) -> list[tuple[str, torch.Te
     if name.startswith('gamma_'):
         return [(name, value.flatten())]
     name = re.sub(r'^(norm\d)\.norm\.', r'\1.', name)
+    # their 1 x 1 convolutions are linear layers here
     if value.ndim == 4 and re.match(r'attn\.(qkvo|proj)|ffn\.fc', name):
         value = value.flatten(1)
     if not name.startswith('attn.qkvo'):

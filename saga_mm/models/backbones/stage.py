@@ -172,14 +172,7 @@ class Stage(nn.Module):
         return block(x, grid)
 
     def add_class_token(self) -> None:
-        """Have a class token from this stage on.
-
-        Raises:
-            ValueError: If an attention of the stage does not take it.
-        """
-        for block in self.blocks:
-            if not block.attn.takes_class_token:
-                raise ValueError(f'class_token=True: {type(block.attn).__name__} does not take a class token')
+        """Have a class token from this stage on; see :meth:`PyramidBackbone.add_class_token`."""
         self.class_token = nn.Parameter(torch.zeros(1, 1, self.blocks[0].norm1.weight.numel()))
         nn.init.trunc_normal_(self.class_token, std=0.02)
 

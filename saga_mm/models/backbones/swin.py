@@ -133,6 +133,7 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     The fused ``qkv`` is split, a classifier's norm becomes that of the last output, and its head and the buffers that
     are computed rather than learned are left out.
     """
+    # each stage but the last ends in a downsampling: their number is the index of the last
     last = sum(key.endswith('downsample.norm.weight') for key in state)
     ours = {}
     for key, value in state.items():

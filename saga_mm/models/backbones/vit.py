@@ -111,9 +111,8 @@ class ViT(PyramidBackbone):
                 embed, position = PlainPatchEmbed(in_channels, dims, patch_size), PositionTable(dims, (side, side))
                 stage = Stage(embed, [block], position, with_cp=with_cp)
             self.stages.append(stage)
-        self.class_token = class_token
         if class_token:
-            self.stages[0].add_class_token()
+            self.add_class_token(0)
         self.add_out_norms(1e-6)
         self.freeze()
 

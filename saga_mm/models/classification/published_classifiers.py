@@ -24,6 +24,7 @@ def published_classifier(state: dict[str, Tensor], backbone: ModuleType) -> dict
     if 'cls_token' in state:
         stage, position = ('3', 'pos_embed4') if 'pos_embed4' in state else ('0', 'pos_embed')
         ours[f'backbone.stages.{stage}.class_token'] = state['cls_token'] + state[position][:, :1]
+        # of a ViT the backbone has this norm: it is that of its last output
         if position == 'pos_embed4':
             ours.update(_moved(state, 'norm.', 'head.norm.'))
     return {**ours, **fc}

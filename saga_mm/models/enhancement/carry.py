@@ -55,6 +55,7 @@ class CarryingRunner(RowRunner):
             )
         if self._next < len(self._kept):
             past = self._kept[self._next]
+            # with so many tokens behind it, its share in the merged mean is the decay
             past = past._replace(count=state.count * self.decay / (1 - self.decay))
             self._kept[self._next] = step.merge([state, past])._replace(count=state.count)
         else:

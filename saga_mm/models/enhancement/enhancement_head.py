@@ -122,4 +122,5 @@ class EnhancedRows(Rows):
 def apply_gain(image: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     """``image * (1 + gain) + residual``; ``gain`` is ``(B, 6, H, W)``, the residual its second half."""
     gain, residual = gain.chunk(2, dim=1)
+    # image * gain + image + residual, in one pass fewer over all pixels
     return torch.addcmul(image + residual, image, gain)

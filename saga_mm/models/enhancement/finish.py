@@ -65,6 +65,7 @@ class Brightness(RowStep):
         # by square roots, so that dark values, which a gain moves most, have more classes; 0 has one of its own
         classes = (x.clamp(0, 1).sqrt() * BINS).ceil().long().transpose(1, 2).flatten(0, 1)
         counts = torch.stack([torch.bincount(one, minlength=BINS + 1) for one in classes])
+        # shares, so that pictures of all sizes add; in float64, as a class may hold one pixel of a billion
         return BrightnessState(counts.view(len(x), 3, -1).double() / x.shape[1], x.shape[1])
 
     def merge(self, states: Sequence[BrightnessState]) -> BrightnessState:

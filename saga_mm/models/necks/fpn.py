@@ -90,6 +90,7 @@ class SAGAFPN(BaseModule):
 
     def init_weights(self) -> None:
         """Do what ``init_cfg`` says; only a checkpoint reaches the shared state, which starts as it was built."""
+        # mmengine's would draw the convolutions of the shared state as those of the FPN
         shared = {name: value.clone() for name, value in self.shared.state_dict().items()}
         super().init_weights()
         given = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]

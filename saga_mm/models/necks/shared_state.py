@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saga_mm.foundation import BaseModule
-from saga_mm.models.attention import CrossWindowAttention, WindowAttention, build_attention
+from saga_mm.models.attention import CrossWindowAttention, build_attention
 from saga_mm.models.init import init_weights
 from saga_mm.models.padding import Size, by_size, level_sizes, watch_stack
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
@@ -54,7 +54,8 @@ class SharedState(BaseModule):
         self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-6) for channels in in_channels)
         self.enter = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
         self.attn = build_attention(attention, embed_dims, num_heads)
-        if isinstance(self.attn, WindowAttention | CrossWindowAttention):
+        # stripes do write a state, but one of columns of a single map, which those of another size do not join
+        if not self.attn.sweeps or isinstance(self.attn, CrossWindowAttention):
             raise ValueError(f'attention={attention!r} has no state for levels to share; choose another, such as saga')
         self.leave = nn.ModuleList(nn.Linear(embed_dims, channels) for channels in in_channels)
         for module in (self.norms, self.enter):

@@ -59,9 +59,11 @@ def _uper_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows
     keep = keep_step(head.channels)
     for i in range(len(laterals) - 1, 0, -1):
         summed = SumRows(laterals[i - 1], resized(laterals[i], laterals[i - 1]))
+        # kept: a sum that is computed on reading would resize all coarser levels again for each finer one
         laterals[i - 1] = runner.run([keep], summed)
     outs = [runner.run(conv_steps(conv), x) for conv, x in zip(head.fpn_convs, laterals)]
     outs.append(laterals[-1])
+    # the memory of the laterals is free while the levels are joined
     del laterals
     joined = JoinedRows(outs[0], *(resized(x, outs[0]) for x in outs[1:]))
     return runner.run(conv_steps(head.fpn_bottleneck), joined)
@@ -73,6 +75,7 @@ def _pooling_rows(head: nn.Module, x: Rows, runner: RowRunner) -> Rows:
     levels: list[Rows] = [x]
     for plane, module in zip(runner.state(step, x), head.psp_modules):
         # each is a pooling layer and a 1 x 1 convolution
+        # the sums of a pool are float32, whatever type the layers have
         pooled = module[1](plane.to(head.conv_seg.weight.dtype))
         small = MemoryRows(pooled.permute(0, 2, 3, 1))
         levels.append(ResizedRows(small, (x.height, x.width), align_corners=head.align_corners))
@@ -83,6 +86,7 @@ def _fcn_rows(head: nn.Module, maps: Sequence[Rows], runner: RowRunner) -> Rows:
     if len(maps) > 1:
         raise ValueError(f'the head {type(head).__name__} runs in strips with one map alone, and in_index names more')
     x = maps[0]
+    # of no convolutions, mmseg makes an identity, which is no sequence
     for conv in head.convs if head.num_convs else ():
         x = runner.run(conv_steps(conv), x)
     return runner.run(conv_steps(head.conv_cat), JoinedRows(maps[0], x)) if head.concat_input else x

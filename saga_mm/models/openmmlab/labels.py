@@ -15,6 +15,7 @@ from . import ResizedRows, label_rows, segment_rows, segmentor_parts
 
 MODEL_METHODS = ('predict', 'inference', 'whole_inference', 'encode_decode', '_forward', 'postprocess_result')
 HEAD_METHODS = ('predict', 'predict_by_feat')
+# by direction, the dimension of (B, C, H, W) that a flip reverses
 FLIPPED = {'horizontal': 3, 'vertical': 2}
 # pixels of an image beyond which a model that cannot run in strips says so
 LARGE_PIXELS = 2048**2
@@ -45,6 +46,7 @@ def label_by_rows(model: nn.Module, budget: MemoryBudget | None = None) -> bool:
     done = isinstance(model, EncoderDecoder) and isinstance(model.decode_head, BaseDecodeHead)
     if done:
         parts = ((model, EncoderDecoder, MODEL_METHODS), (model.decode_head, BaseDecodeHead, HEAD_METHODS))
+        # by the methods, not the class: a subclass may replace any of them, and is then left to mmseg
         done = all(getattr(type(part), name) is getattr(base, name) for part, base, names in parts for name in names)
     if done:
         model.predict = RowPrediction(model, budget)

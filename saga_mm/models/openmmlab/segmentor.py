@@ -99,6 +99,7 @@ class Planner(RowRunner):
 
     def state(self, step: RowStep, x: Rows) -> Any:
         self.parts.append(Part([step], x.height, x.width))
+        # one row of zeros: what is pooled has the same shape for any rows
         return step.merge([step.write(torch.zeros(x.batch, x.width, step.channels), x.grid(0, 1))])
 
     def share(self, steps: Sequence[RowStep], maps: Sequence[Rows]) -> list[Rows]:

@@ -65,7 +65,7 @@ class DetectionEvaluation(Evaluation):
             cfg.test_evaluator = [*evaluators, {'type': dump, 'out_file_path': str(out)}]
             return
         for evaluator in evaluators:
-            if evaluator.get('type') == 'CocoMetric':
+            if evaluator.get('type') in ('CocoMetric', 'mmdet.CocoMetric'):
                 evaluator['outfile_prefix'] = str(out.with_suffix(''))
 
     def results(self, out: Path) -> list[str]:

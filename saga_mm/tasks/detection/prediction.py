@@ -89,6 +89,7 @@ def _listed(sample: DetDataSample, classes: tuple[str, ...], score_thr: float) -
             'box': [round(float(value), 2) for value in box],
         }
         if 'masks' in predicted:
+            # pycocotools takes masks column by column
             rle = coco_mask.encode(np.asfortranarray(predicted.masks[index].numpy(), dtype=np.uint8))
             entry['mask'] = {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
         listed.append(entry)

@@ -52,7 +52,7 @@ def enhance_moving(
     if isinstance(inferencer.model, ExportedEnhancer):
         raise SagaError(
             f'{job.source}: an exported enhancer carries no tone from frame to frame, so that a video would flicker; '
-            'enhance it with weights, such as --weights tiny'
+            'enhance it with weights, such as tiny'
         )
     options = {'finish': finish, 'max_memory': inferencer.budget}
     if compared is not None and finish.strength and (size := stated_size(job.source)) is not None:

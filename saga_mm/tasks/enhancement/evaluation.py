@@ -44,7 +44,7 @@ class EnhancementEvaluation(Evaluation):
         if out.suffix != '.json':
             raise SagaError(f'--out {out}: name a .json file for the figures; those of each picture go beside it')
         for evaluator in evaluators_of(cfg, 'test'):
-            if evaluator.get('type') == 'saga_mm.EnhancementMetric':
+            if evaluator.get('type') in ('EnhancementMetric', 'saga_mm.EnhancementMetric'):
                 evaluator['out_file'] = str(_figures(out))
 
     def results(self, out: Path) -> list[str]:

@@ -43,8 +43,11 @@ def save_photos(
     sheets = name_sheets(jobs) if compare else {}
     cause: Exception | None = None
     for job in jobs:
+        if (sheet := sheets.get(job)) is not None and sheet.exists() and not overwrite:
+            failed.append(f'{job.source}: {sheet} exists already; save(..., overwrite=True) replaces it')
+            continue
         try:
-            run_job(inferencer, job, finish, sheets.get(job), overwrite)
+            run_job(inferencer, job, finish, sheet, overwrite)
         except Exception as error:
             failed.append(reason_of_failure(job, error))
             cause = cause or error

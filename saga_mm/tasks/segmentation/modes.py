@@ -94,7 +94,9 @@ class Modes:
         try:
             self.sizes = [int(side) for side in sizes.split(',')] if sizes else []
         except ValueError:
-            raise ArgumentError('sizes', sizes, 'name longest sides in pixels, such as 512,1024') from None
+            self.sizes = [0]
+        if any(side < 1 for side in self.sizes):
+            raise ArgumentError('sizes', sizes, 'name longest sides in pixels, such as 512,1024')
 
     def run(self, model: Trained, place: Place) -> Comparison:
         """Segment all images in every mode and size.
@@ -115,6 +117,7 @@ class Modes:
         jobs = [(size, mode, i) for size in self.sizes or (None,) for mode in self.modes for i in range(len(images))]
         for size, mode, i in progress_bar(jobs, len(jobs), 'segmenting'):
             image, mask = _resized(*images(i), size)
+            # so that the peak is that of this picture alone
             release_memory()
             start = time.perf_counter()
             labels = run[mode](segmenter.model, image)
@@ -124,6 +127,7 @@ class Modes:
         rows = []
         for (size, mode), results in found.items():
             areas, seconds, peaks = zip(*results)
+            # areas of all pictures are summed before they are divided, as by mmseg
             figures = IoUMetric.total_area_to_metrics(*(sum(parts) for parts in zip(*areas)), metrics=['mIoU'])
             miou = 100 * float(np.nanmean(figures['IoU']))
             rows.append(Row(size, mode, miou, float(np.median(seconds)), max(peaks) / 2**30))
@@ -161,7 +165,8 @@ class _Images:
         leaf = next(leaf_datasets(cfg.test_dataloader.dataset))
         with DefaultScope.overwrite_default_scope('mmseg'):
             self.dataset = DATASETS.build(leaf)
-            self.load = Compose([step for step in leaf['pipeline'] if step['type'] in LOADERS])
+            steps = [step for step in leaf['pipeline'] if str(step['type']).rpartition('.')[2] in LOADERS]
+            self.load = Compose(steps)
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -35,6 +35,7 @@ def read_classes(file: str | Path, most: int = MOST) -> tuple[str, ...]:
     odd = next((name for name in names if any(unicodedata.category(letter) == 'Cc' for letter in name)), None)
     if odd is not None:
         raise SagaError(f'--classes {file}: {odd!r} holds a tab or another control character; a line is one name')
+    # a list with ids or colours in it would otherwise train, and show them as names
     if reason := _no_names(names):
         raise SagaError(f'--classes {file}: {reason}; a line is one name, the first that of id 0')
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -74,6 +75,7 @@ def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:
         if not Path(folder).is_dir():
             raise SagaError(f'{folder}: no such folder')
     pictures = find_images(images, leave_out=masks)
+    # mmseg's data set finds its files by one suffix, case and all
     kinds = Counter(picture.suffix for picture in pictures)
     if len(kinds) > 1:
         counted = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())

@@ -171,6 +171,7 @@ class SegmentationWriter(Writer):
                 maps.write(labels)
                 pixels += np.bincount(labels.ravel(), minlength=count)[:count]
                 shown = again.read(start, start + len(labels))
+                # every step-th row of the picture is drawn, counted from its top, wherever strips begin
                 first = -start % step
                 drawing.add(shown[first::step, ::step, ::-1], labels[first::step, ::step], -(-start // step))
                 start += len(labels)

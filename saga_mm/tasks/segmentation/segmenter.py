@@ -64,6 +64,7 @@ class Segmenter(Predictor):
         if isinstance(config, Trained) or not is_onnx(config):
             super().__init__(config, checkpoint, device, cfg_options, engine, precision)
             steps = [type(step).__name__ for step in self._pipeline.transforms]
+            # nothing else than these changes no pixel, so that rows of the file are rows of what the model is given
             self.keeps_size = steps == ['LoadImageFromNDArray', 'PackSegInputs']
             return
         if checkpoint is not None or cfg_options or engine != 'auto' or precision != 'f32':

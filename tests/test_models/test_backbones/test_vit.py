@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from saga_mm import create_backbone
-from saga_mm.models.backbones import PVT, ViT
+from saga_mm.models.backbones import PVT, PVTv2, ViT
 from saga_mm.models.backbones.vit import published_state
 from saga_mm.rows import MemoryRows, RowRunner
 
@@ -82,11 +82,24 @@ def test_published_names_and_class_token():
         ({'attention': ['saga']}, 'attention lists 1 entries for 3 stages'),
         ({'out_indices': (3,)}, 'must name some of the stages 0 to 2'),
         ({'attention': 'window', 'class_token': True}, 'WindowAttention does not take a class token'),
+        ({'attention': ['saga', 'saga', 'window'], 'class_token': True}, 'WindowAttention does not take a class token'),
     ],
 )
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         ViT(**{'arch': SMALL, **options})
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'options', 'message'),
+    [
+        (PVTv2, {}, 'ConvFeedForward looks at neighbours, and a class token has none'),
+        (PVT, {'out_indices': (0, 2)}, r'out_indices=\(0, 2\) end before its stage, 3'),
+    ],
+)
+def test_class_token_that_a_backbone_cannot_have(backbone, options, message):
+    with pytest.raises(ValueError, match=f'class_token=True: {message}'):
+        backbone(class_token=True, **options)
 
 
 @pytest.mark.parametrize('net', [ViT(SMALL, class_token=True), PVT('tiny', class_token=True)], ids=['ViT', 'PVT'])

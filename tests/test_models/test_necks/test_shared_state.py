@@ -5,11 +5,24 @@ import torch
 from torch import nn
 
 from saga_mm.analysis.cost import measure_cost
+from saga_mm.models.attention import TokenMixer
 from saga_mm.models.necks import SAGAPyramid, SharedState
 from saga_mm.ops import Gates, Grid, linear_attention_reference, map_to_tokens
 
 SIZES = [(9, 14), (5, 7), (3, 4)]
 CHANNELS = [12, 16, 20]
+
+
+class OwnTokens(TokenMixer):
+    """A user's mixer without a state."""
+
+    sweeps = 0
+
+    def __init__(self, embed_dims, num_heads, qkv_bias=True):
+        super().__init__()
+
+    def read(self, x, grid, state=None):
+        return x
 
 
 def build(attention='saga', **options):
@@ -128,6 +141,8 @@ def test_mistakes_are_named():
     for name in ('window', 'cross_window'):
         with pytest.raises(ValueError, match=f'{name}.* has no state for levels to share'):
             SharedState(CHANNELS, attention=name)
+    with pytest.raises(ValueError, match='no state for levels to share'):
+        SharedState(CHANNELS, attention=OwnTokens)
     with pytest.raises(ValueError, match='2 maps were given where in_channels names 3'):
         build()(pyramid()[:2])
     with pytest.raises(ValueError, match=r'maps of \[20, 16, 12\] channels were given where in_channels says \[12, 16'):

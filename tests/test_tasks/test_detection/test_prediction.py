@@ -1,4 +1,5 @@
 import pytest
+from mmengine.config import Config
 
 from saga_mm.errors import ArgumentError
 from saga_mm.tasks.detection.evaluation import DetectionEvaluation
@@ -19,3 +20,11 @@ def test_a_prediction_without_objects_says_how_far_it_was_from_them():
 def test_what_is_no_score(verb, score):
     with pytest.raises(ArgumentError, match=f'score_thr={score}: must be a number from 0 to 1'):
         verb(score)
+
+
+@pytest.mark.parametrize('name', ['CocoMetric', 'mmdet.CocoMetric'])
+def test_results_in_coco_format_whatever_the_scope(name, tmp_path):
+    loader = dict(dataset=dict(type='CocoDataset', pipeline=[]))
+    cfg = Config(dict(test_dataloader=loader, test_evaluator=dict(type=name)))
+    DetectionEvaluation().set_up(cfg, tmp_path / 'found.json')
+    assert cfg.test_evaluator.outfile_prefix == str(tmp_path / 'found')

@@ -345,6 +345,14 @@ def test_a_brightness_beyond_reach_is_one_line(inferencer):
         inferencer(np.full((16, 16, 3), 255, np.uint8), brightness=0.5)
 
 
+def test_a_comparison_that_exists_is_kept(inferencer, tmp_path):
+    Image.new('RGB', (9, 7)).save(tmp_path / 'a.png')
+    (tmp_path / 'b_compare.jpg').write_text('mine')
+    with pytest.raises(SagaError, match=r'b_compare\.jpg exists already; save\(\.\.\., overwrite=True\) replaces it'):
+        inferencer.save(tmp_path / 'a.png', tmp_path / 'b.png', compare=True)
+    assert (tmp_path / 'b_compare.jpg').read_text() == 'mine' and not (tmp_path / 'b.png').exists()
+
+
 def test_a_bug_keeps_its_cause_and_what_exists_its_cure(inferencer, tmp_path, monkeypatch):
     Image.new('RGB', (9, 7)).save(tmp_path / 'a.png')
     inferencer(tmp_path / 'a.png')

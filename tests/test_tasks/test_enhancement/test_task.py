@@ -126,3 +126,10 @@ def test_drawn_pictures_stand_beside_each_other(tmp_path):
     two, three = (np.array(Image.open(tmp_path / name))[-20:] for name in ('two.png', 'three.png'))
     assert two.shape == (20, 80, 3) and three.shape == (20, 120, 3)
     assert [three[5, x].tolist() for x in (5, 45, 85)] == [[0, 0, 200], [255] * 3, [128] * 3]
+
+
+@pytest.mark.parametrize('name', ['EnhancementMetric', 'saga_mm.EnhancementMetric'])
+def test_figures_of_each_picture_whatever_the_scope(name, tmp_path):
+    cfg = Config(dict(test_evaluator=[dict(type=name)]))
+    EnhancementEvaluation().set_up(cfg, tmp_path / 'found.json')
+    assert cfg.test_evaluator[0].out_file == str(tmp_path / 'found.csv')
