@@ -108,11 +108,6 @@ class Program:
         if key is None or not cache.has(key):
             self._general()
 
-    @property
-    def keeps(self) -> bool:
-        """Whether all results stay as they are."""
-        return not self.passing
-
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results of what is compiled for any size, as arrays that stay."""
         call = RunningCall(self, sizes_of(inputs), self._general(), inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -35,9 +36,15 @@ def strip_in_place(state: dict[str, Any]) -> None:
 def first_broken(state: Mapping[str, Any]) -> str | None:
     """The name of the first weight that holds NaN or infinity, as a diverged training leaves them; else None."""
     for name, value in state.items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(_once(value)).all():
             return name
     return None
+
+
+def _once(value: torch.Tensor) -> torch.Tensor:
+    """The numbers of a tensor, of which a view may repeat some: as many as a file of a few bytes says."""
+    numbers = value.untyped_storage().nbytes() // value.element_size()
+    return value if math.prod(value.shape) <= numbers else value.as_strided((numbers,), (1,), 0)
 
 
 def as_stored_in(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

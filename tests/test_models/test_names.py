@@ -5,7 +5,7 @@ from saga_mm.errors import SagaError
 from saga_mm.loading.checkpoint import load_checkpoint, load_state
 from saga_mm.loading.published_file import read_published
 from saga_mm.models.enhancement import weight_files as weights
-from saga_mm.models.names import without_wrappers
+from saga_mm.models.names import first_broken, without_wrappers
 
 WRAPPED = ['', 'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'module.module._orig_mod.']
 
@@ -49,3 +49,12 @@ def test_prefixes_of_trainers_are_named(tmp_path, head, writer):
 
     with pytest.raises(SagaError, match=rf"without the prefix '{head}\.', as .*{writer}.* saves them"):
         recognise(read_published(tmp_path / 'w.pth'))
+
+
+@pytest.mark.parametrize('number', [1.0, float('nan')])
+def test_views_that_repeat_numbers_are_not_unfolded(number):
+    few = torch.tensor([1.0, number, 1.0])
+    sizes = {'expanded': few[:, None].expand(3, 2**44), 'overlapping': few.as_strided((2**40, 2), (0, 1))}
+    for name, view in sizes.items():
+        assert first_broken({name: view}) == (name if number != number else None)
+    assert first_broken({'part': few[::2]}) is None

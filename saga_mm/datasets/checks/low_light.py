@@ -80,30 +80,12 @@ class PairLook(NamedTuple):
     detail: str = ''
 
 
-def check_low_light(data_root: str, *, decode: int = DECODED, **options: Any) -> PairSurvey:
-    """Check a folder of pairs, or of bright pictures (``low=None``).
-
-    Args:
-        data_root: Folder of the data.
-        decode: How many pairs to decode, evenly spread; of the others heads and tails are read.
-        **options: Of :class:`~saga_mm.datasets.low_light.pairs.PairedLowLightDataset`: ``low``, ``high``, ...
-
-    Returns:
-        What there is; its ``warnings`` are worth printing.
-
-    Raises:
-        SagaError: With all that is wrong.
-    """
-    cfg = {'type': PairedLowLightDataset, 'data_root': data_root, **options}
-    return check_low_light_cfg(cfg, decode=decode)
-
-
 def check_low_light_cfg(cfg: Mapping[str, Any], *, decode: int = DECODED) -> PairSurvey | None:
     """Check the data set of one config.
 
     Args:
         cfg: The config of a ``PairedLowLightDataset`` or an ``UnpairedDataset``, no wrapper such as ``RepeatDataset``.
-        decode: See :func:`check_low_light`.
+        decode: How many pairs to decode, evenly spread; of the others heads and tails are read.
 
     Returns:
         What there is; None if the data set is of another kind.

@@ -45,8 +45,6 @@ class SAGAUNet(BaseModule):
         ValueError: If ``arch`` or ``attention`` is unknown.
     """
 
-    archs = ARCHS
-
     def __init__(
         self, arch: str | Mapping = 'base', attention: Attention = 'saga', init_cfg: dict | list[dict] | None = None
     ) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saga_mm.datasets.checks.low_light import PairSurvey, check_low_light, check_low_light_cfg, survey_low_light
+from saga_mm.datasets.checks.low_light import DECODED, PairSurvey, check_low_light_cfg, survey_low_light
+from saga_mm.datasets.low_light.pairs import PairedLowLightDataset
 from saga_mm.errors import SagaError
 
 HEIGHT, WIDTH = 12, 20
@@ -28,8 +29,9 @@ class Data:
         Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).save(path, **kwargs)
         return path
 
-    def check(self, **options: object) -> PairSurvey:
-        return check_low_light(str(self.root), **options)
+    def check(self, decode: int = DECODED, **options: object) -> PairSurvey:
+        cfg = {'type': PairedLowLightDataset, 'data_root': str(self.root), **options}
+        return check_low_light_cfg(cfg, decode=decode)
 
     def refuse(self, message: str, **options: object) -> str:
         with pytest.raises(SagaError, match=message) as caught:
