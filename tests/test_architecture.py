@@ -114,11 +114,14 @@ TESTED_BY = {
     'datasets.classification.sample',
     'test_datasets/test_demo/test_shapes': 'datasets.demo.draw',
     'test_datasets/test_low_light/test_pairs': 'datasets.low_light.sample',
+    'test_engine/test_hooks': 'engine.late_removal',
     'test_engines/test_cache': 'engines.openvino_step',
     'test_engines/test_openvino': 'engines.pieces engines.program models.enhancement.carried_frames',
     'test_export/test_strip_graphs': 'export.strip_modules onnx.strip_model',
     'test_export/test_graphs': 'export.stack_graphs',
     'test_runs/test_export': 'export.checking tasks.enhancement.exported',
+    'test_images/test_photo_writer': 'images.pipe',
+    'test_images/test_pictures': 'images.picture_folders',
     'test_images/test_video_reader': 'images.video_writer',
     'test_loading/test_convert': 'loading.published_file',
     'test_hub/test_model_folder': 'models.descriptions models.saved_folders',
@@ -127,6 +130,7 @@ TESTED_BY = {
     'models.enhancement.enhancer_rows',
     'test_models/test_enhancement/test_weight_files': 'shipped',
     'test_models/test_necks/test_fpn': 'models.necks.pyramid',
+    'test_models/test_padding': 'models.stack_padding',
     'test_models/test_openmmlab/test_segmentor': 'models.openmmlab.heads models.openmmlab.necks',
     'test_onnx/test_model': 'tasks.classification.exported tasks.classification.prediction tasks.exported_pictures '
     'tasks.segmentation.exported',
@@ -135,6 +139,7 @@ TESTED_BY = {
     'test_parallel/test_bands': 'engine.statistics parallel.band_plan parallel.band_runner parallel.detection '
     'parallel.enhancer_losses parallel.gradients parallel.padded_pictures parallel.segmentor_losses '
     'parallel.states tasks.enhancement.bands tasks.segmentation.bands',
+    'test_parallel/test_mesh': 'parallel.joining',
     'test_parallel/test_trainings': 'engine.band_training engine.sharding',
     'test_tasks/test_task': 'tasks.data tasks.evaluation tasks.prediction tasks.detection.data',
     'test_tasks/test_own_data': 'loading.datasets',

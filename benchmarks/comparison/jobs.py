@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from saga_mm.errors import SagaError
-from saga_mm.images.pictures import find_images
+from saga_mm.images.picture_folders import find_images
 from saga_mm.models.classification import ImageClassifier
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.registry import MODELS

@@ -15,7 +15,8 @@ from torch import nn
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.files import user_path
-from saga_mm.images.pictures import find_images, read_picture
+from saga_mm.images.picture_folders import find_images
+from saga_mm.images.pictures import read_picture
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import load_state
 from saga_mm.loading.config import CONFIG_SUFFIXES, load_config

@@ -65,6 +65,6 @@ def require_pictures(source: str) -> None:
     Raises:
         SagaError: There is neither.
     """
-    from saga_mm.images.pictures import require_there
+    from saga_mm.images.picture_folders import require_there
 
     require_there(source)

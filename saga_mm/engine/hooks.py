@@ -19,11 +19,12 @@ from mmengine.hooks import CheckpointHook
 from torch import nn
 
 from saga_mm.display.console import say
+from saga_mm.engine.late_removal import LateRemoval, WholeWriter
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.engine.schedule import Position, follow_config
 from saga_mm.engine.statistics import share_statistics
 from saga_mm.errors import SagaError
-from saga_mm.files import Draft, remove_leftovers, write_file
+from saga_mm.files import remove_leftovers, write_file
 from saga_mm.loading.checkpoint import load_checkpoint
 from saga_mm.registry import HOOKS
 
@@ -61,7 +62,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         self._take_over_best(runner)
         if type(self.file_backend) is LocalBackend and _saves_files(runner):
-            self.file_backend = _LateRemoval(self.out_dir)
+            self.file_backend = LateRemoval(self.out_dir)
             if is_main_process() and os.path.isdir(self.out_dir):
                 # no later run writes into the log folder of one that was killed
                 for folder in (self.out_dir, *Path(runner.work_dir).glob('*/vis_data')):
@@ -108,7 +109,7 @@ class AtomicCheckpointHook(CheckpointHook):
         Returns:
             The file to go on from; None where checkpoints are no local files.
         """
-        if not isinstance(self.file_backend, _LateRemoval):
+        if not isinstance(self.file_backend, LateRemoval):
             return None
         last = getattr(self, 'last_ckpt', None)
         if last is not None and self._last_iteration == position['iter']:
@@ -121,7 +122,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if self._position is not None:
             checkpoint['meta'].update(self._position)
-        if isinstance(self.file_backend, _LateRemoval):
+        if isinstance(self.file_backend, LateRemoval):
             checkpoint['meta'][SUPERSEDED] = self.file_backend.superfluous()
             checkpoint['meta'][INTERRUPTED] = self._interrupted
         if 'optimizer' in checkpoint and _saves_files(runner):
@@ -193,7 +194,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         share_statistics(_models(runner))
-        if not isinstance(self.file_backend, _LateRemoval):
+        if not isinstance(self.file_backend, LateRemoval):
             super()._save_checkpoint_with_step(runner, step, meta)
             return
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
@@ -231,7 +232,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @master_only
     def _publish_model(self, runner: Any, ckpt_path: str) -> None:
-        if not isinstance(self.file_backend, _LateRemoval):
+        if not isinstance(self.file_backend, LateRemoval):
             super()._publish_model(runner, ckpt_path)
             return
         checkpoint = {key: part for key, part in load_checkpoint(ckpt_path).items() if key in self.published_keys}
@@ -242,74 +243,12 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _safely(self, runner: Any) -> Iterator[Any]:
-        if not isinstance(self.file_backend, _LateRemoval) or isinstance(runner, _Writer):
+        if not isinstance(self.file_backend, LateRemoval) or isinstance(runner, WholeWriter):
             yield runner
             return
-        writer = _Writer(self, runner)
+        writer = WholeWriter(self, runner)
         yield writer
         self.file_backend.remove_superfluous(writer.written)
-
-
-class _LateRemoval(LocalBackend):
-    """Local files, of which removed ones stay until their successors are written.
-
-    Nothing but files that lie directly in one folder is ever removed.
-
-    Args:
-        folder: The folder.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = os.path.abspath(folder)
-        self._superfluous: list[str] = []
-
-    def remove(self, filepath: str | Path) -> None:
-        path = os.path.abspath(filepath)
-        if os.path.dirname(path) == self._folder:
-            self._superfluous.append(path)
-
-    def rmtree(self, dir_path: str | Path) -> None:
-        """Folders are not removed: none of them is a checkpoint of ours."""
-
-    def superfluous(self) -> list[str]:
-        """The names of files that are removed when their successors are written."""
-        return [os.path.basename(path) for path in self._superfluous]
-
-    def remove_superfluous(self, written: set[str]) -> None:
-        for path in self._superfluous:
-            if path not in written and os.path.isfile(path) and is_main_process():
-                os.remove(path)
-        self._superfluous.clear()
-
-
-class _Writer:
-    """A runner whose ``save_checkpoint`` writes whole files or none; in all else the runner itself."""
-
-    def __init__(self, hook: AtomicCheckpointHook, runner: Any) -> None:
-        self._hook = hook
-        self._runner = runner
-        self.written: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runner, name)
-
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict, **kwargs: Any) -> None:
-        final = os.path.join(out_dir, filename)
-        self._hook._position = {key: meta[key] for key in ('epoch', 'iter')}
-        try:
-            # all processes come here, since divided parameters are gathered from them; one writes
-            if is_main_process():
-                with Draft(final) as draft:
-                    self._runner.save_checkpoint(out_dir, draft.temporary.name, *args, meta=meta, **kwargs)
-            else:
-                self._runner.save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
-        except SagaError as error:
-            raise SagaError(
-                f'checkpoint {error}; the earlier ones are whole. Make room and continue with --resume'
-            ) from error
-        finally:
-            self._hook._position = None
-        self.written.add(os.path.abspath(final))
 
 
 def _models(runner: Any) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from saga_mm.errors import ArgumentError
 from saga_mm.models.backbones.chunks import engine_for
-from saga_mm.models.padding import features_by_size
+from saga_mm.models.stack_padding import features_by_size
 from saga_mm.rows import Engine
 
 ENGINES = ('auto', 'torch', 'openvino')

@@ -128,7 +128,8 @@ def fit_niqe_folder(folder: str | Path, out: str | Path) -> NaturalModel:
     Raises:
         SagaError: If there are no photographs or too few, one cannot be read, or the file cannot be written.
     """
-    from saga_mm.images.pictures import find_images, read_picture
+    from saga_mm.images.picture_folders import find_images
+    from saga_mm.images.pictures import read_picture
 
     if Path(out).suffix != '.npz':
         raise SagaError(f'{out}: NIQE parameters are written to a file that ends in .npz')

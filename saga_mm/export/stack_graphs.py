@@ -12,7 +12,7 @@ from torch import nn
 
 from saga_mm.errors import SagaError
 from saga_mm.models.openmmlab.labels import label_by_rows
-from saga_mm.models.padding import runs_by_size
+from saga_mm.models.stack_padding import runs_by_size
 from saga_mm.onnx.file import LABELS, PROBABILITIES, SCORES
 from saga_mm.ops import round_up
 

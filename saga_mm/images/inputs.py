@@ -14,7 +14,8 @@ from saga_mm.files import user_path
 from .content import UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
 from .large import any_size
 from .metadata import DAMAGE
-from .pictures import SUFFIXES, WRITTEN, open_picture, scan_folder
+from .picture_folders import SUFFIXES, scan_folder
+from .pictures import WRITTEN, open_picture
 
 # endings of files that are not written, and that nobody gives a folder
 FOREIGN_SUFFIXES = (*UNREAD_SUFFIXES, *('.pdf', '.psd', '.svg', '.eps', '.tga', '.pcx', '.sgi', '.ico'))

@@ -7,15 +7,8 @@ from .claims import SharedWork
 from .detection import detector_losses, detector_maps, detector_parts
 from .enhancer_losses import enhancer_losses
 from .gradients import sum_gradients
-from .mesh import (
-    Mesh,
-    check_agreement,
-    gather_objects,
-    join_processes,
-    loss_named,
-    make_mesh,
-    start_processes,
-)
+from .joining import join_processes, make_mesh, start_processes
+from .mesh import Mesh, check_agreement, gather_objects, loss_named
 from .process import Process, take_slurm, this_process
 from .segmentor_losses import segmentor_losses
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from saga_mm.errors import SagaError
-from saga_mm.models.padding import by_size, picture_sizes, reads_padding, runs_by_size
+from saga_mm.models.padding import by_size, picture_sizes, reads_padding
+from saga_mm.models.stack_padding import runs_by_size
 
 from .band_runner import BandTrainer
 from .bands import Bands

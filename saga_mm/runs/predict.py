@@ -15,7 +15,7 @@ from saga_mm.engines import explain
 from saga_mm.errors import SagaError, shell_text
 from saga_mm.files import user_path, write_file
 from saga_mm.images.kind import count_pictures
-from saga_mm.images.pictures import find_images, scan_folder
+from saga_mm.images.picture_folders import find_images, scan_folder
 from saga_mm.loading.checkpoint import make_files_safe
 from saga_mm.loading.config import load_config
 from saga_mm.loading.quiet import silence_noise

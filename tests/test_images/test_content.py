@@ -8,7 +8,8 @@ import pytest
 from saga_mm.errors import SagaError
 from saga_mm.images.content import HEIC, PICTURE, RAW, VIDEO, kind_of_content, leads_out, refusal_of
 from saga_mm.images.kind import photo_size
-from saga_mm.images.pictures import read_picture, scan_folder
+from saga_mm.images.picture_folders import scan_folder
+from saga_mm.images.pictures import read_picture
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from saga_mm.errors import SagaError
 from saga_mm.images.kind import photo_size
 from saga_mm.images.large import open_rows
 from saga_mm.images.photo import read_photo
-from saga_mm.images.pictures import find_images, from_deep, read_picture, refuse_programs
+from saga_mm.images.picture_folders import find_images
+from saga_mm.images.pictures import from_deep, read_picture, refuse_programs
 
 PROGRAM = b"""%!PS-Adobe-3.0 EPSF-3.0
 %%BoundingBox: 0 0 20 20

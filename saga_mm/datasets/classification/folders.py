@@ -11,7 +11,7 @@ from saga_mm.datasets.checks.problems import short_list
 from saga_mm.errors import SagaError
 from saga_mm.images.content import PICTURE, VIDEO, is_junk_folder, kind_of_content, leads_out, refusal_of
 from saga_mm.images.headers import leaves_folder
-from saga_mm.images.pictures import ENDINGS, SUFFIXES
+from saga_mm.images.picture_folders import ENDINGS, SUFFIXES
 from saga_mm.registry import DATASETS
 from saga_mm.text_files import read_text
 

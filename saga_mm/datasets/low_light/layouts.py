@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from saga_mm.errors import SagaError
-from saga_mm.images.pictures import SUFFIXES, find_images
+from saga_mm.images.picture_folders import SUFFIXES, find_images
 
 
 class Pair(NamedTuple):

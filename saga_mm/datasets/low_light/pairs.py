@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset
 
 from saga_mm.datasets.checks.problems import Problems, short_list
 from saga_mm.errors import SagaError
-from saga_mm.images.pictures import find_images
+from saga_mm.images.picture_folders import find_images
 from saga_mm.registry import DATASETS
 from saga_mm.text_files import read_json
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from saga_mm.foundation import BaseModule
 from saga_mm.models.attention import TokenMixer, build_attention
-from saga_mm.models.padding import Size, by_size, coarser, picture_sizes, reads_padding, trains_batch_norm, watch_stack
+from saga_mm.models.padding import Size, by_size, coarser, picture_sizes, reads_padding, trains_batch_norm
 from saga_mm.models.saved_folders import Savable
+from saga_mm.models.stack_padding import watch_stack
 from saga_mm.ops import contiguous_map
 from saga_mm.rows import AppliedRows, MemoryRows, Part, RowRunner, Rows
 

@@ -9,7 +9,8 @@ from torch import nn
 from saga_mm.foundation import BaseModule
 from saga_mm.models.attention import CrossWindowAttention, build_attention
 from saga_mm.models.init import init_weights
-from saga_mm.models.padding import Size, by_size, level_sizes, watch_stack
+from saga_mm.models.padding import Size, by_size, level_sizes
+from saga_mm.models.stack_padding import watch_stack
 from saga_mm.ops import Grid, map_to_tokens, tokens_to_map
 from saga_mm.rows import RowRunner, Rows, RowStep, crop_rows
 

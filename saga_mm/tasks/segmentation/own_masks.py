@@ -10,7 +10,7 @@ from pathlib import Path
 
 from saga_mm.datasets.checks.images import spelt_otherwise
 from saga_mm.errors import SagaError
-from saga_mm.images.pictures import find_images
+from saga_mm.images.picture_folders import find_images
 from saga_mm.text_files import read_text
 
 # masks are 8-bit, and 255 is no class
