@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from saga_mm.display.console import say
 from saga_mm.engine.band_training import as_replica, replica_of
+from saga_mm.engine.loader_workers import guard_workers
 from saga_mm.engine.random_streams import (
     PlacedBatches,
     begin_streams,
@@ -25,10 +26,8 @@ from saga_mm.engine.random_streams import (
     set_streams_of_file,
     streams,
 )
-from saga_mm.engine.stopping import outlive_signals
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
-from saga_mm.loading.quiet import silence_noise
 
 RANDOM = 'random'
 # the file of the last validation that was completed, and the fact of a checkpoint that holds what it found
@@ -56,8 +55,7 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
                 _require_batches(loader)
             if training and options.get('seed') is not None:
                 place_samples(loader, options['seed'])
-        if loader.num_workers:
-            loader.worker_init_fn = _Starts(loader.worker_init_fn)
+        guard_workers(loader)
         if training and start is not None and isinstance(loader.batch_sampler, PlacedBatches):
             _begin(loader, runner, *start)
         return loader
@@ -72,24 +70,6 @@ def _require_batches(loader: Any) -> None:
             f'train_dataloader: {len(loader.sampler)} pictures fill no batch of {loader.batch_size}, and drop_last '
             'leaves out what fills none; take a smaller --batch-size, or train_dataloader.drop_last=False'
         )
-
-
-class _Starts:
-    """What a worker of a loader does first.
-
-    Args:
-        first: What it did without us, if anything.
-    """
-
-    def __init__(self, first: Callable[[int], None] | None) -> None:
-        self.first = first
-
-    def __call__(self, worker: int) -> None:
-        outlive_signals(worker)
-        # a worker that was not forked has what it was sent alone
-        silence_noise()
-        if self.first is not None:
-            self.first(worker)
 
 
 def _begin(loader: Any, runner: Any, epoch: int, iteration: int) -> None:

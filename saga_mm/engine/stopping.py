@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
 import signal
 import threading
@@ -17,8 +15,8 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from saga_mm.display.console import say
 from saga_mm.engine.hooks import AtomicCheckpointHook
+from saga_mm.engine.loader_workers import SIGNALS
 
-SIGNALS = ('SIGTERM', 'SIGHUP')
 # iterations after which the processes of a distributed training agree to stop
 AGREED_EVERY = 10
 
@@ -33,9 +31,6 @@ class StopHook(Hook):
         self._before: dict[signal.Signals, Any] = {}
 
     def before_train(self, runner: Any) -> None:
-        # runs before what multiprocessing registered at its import
-        atexit.unregister(end_workers)
-        atexit.register(end_workers)
         if threading.current_thread() is not threading.main_thread():
             return
         for name in SIGNALS:
@@ -104,23 +99,3 @@ class StopHook(Hook):
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before = {}
-
-
-def end_workers() -> None:
-    """End the workers of this process at its exit; Python's own way is a signal that they ignore, and would wait."""
-    if hasattr(signal, 'SIGCHLD'):
-        # of torch, which takes the end of a worker for a failure
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for worker in multiprocessing.active_children():
-        if worker.daemon:
-            worker.kill()
-
-
-def outlive_signals(worker: int) -> None:
-    """Have a worker of a loader ignore the signals of :class:`StopHook`, which a cluster sends to all processes.
-
-    The training needs the worker until its iteration is done, and ends it: see :func:`end_workers`.
-    """
-    for name in SIGNALS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)

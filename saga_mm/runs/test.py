@@ -14,6 +14,7 @@ from mmengine.config import Config
 from saga_mm.display.console import is_speaker, say
 from saga_mm.display.drawing import DrawHook
 from saga_mm.display.metrics import metric_table
+from saga_mm.engine.loader_workers import lost_workers_named
 from saga_mm.engine.stack_runner import build_runner
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError
@@ -88,7 +89,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     say(f'testing {checkpoint} with {cfg.filename}')
     if cfg.get('default_scope') == 'mmdet':
         say(in_use())
-    with config_mistakes(cfg), full_disk_named(cfg.work_dir):
+    with config_mistakes(cfg), full_disk_named(cfg.work_dir), lost_workers_named():
         metrics = runner.test()
     if options.explain:
         model = getattr(runner.model, 'module', runner.model)

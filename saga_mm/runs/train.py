@@ -19,6 +19,7 @@ from torch import nn
 from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
 from saga_mm.engine.band_training import band_training_runner
+from saga_mm.engine.loader_workers import lost_workers_named
 from saga_mm.engine.sharding import ShardRunner
 from saga_mm.engine.stack_runner import build_runner, log_file
 from saga_mm.errors import SagaError
@@ -112,7 +113,7 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
             kind = band_training_runner(mesh, partial(verb.losses_in_bands, mesh=mesh))
         runner = build_runner(cfg, verb.prepare_model, start=start, kind=kind)
         say('reading the data')
-        with config_mistakes(cfg), full_disk_named(cfg.work_dir):
+        with config_mistakes(cfg), full_disk_named(cfg.work_dir), lost_workers_named():
             runner.train()
     _summarise(runner, options)
     return runner
