@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import torch
 from torch import nn
 
-from saga_mm.models.watched import has_hook
 from saga_mm.ops import Grid
 from saga_mm.rows import Engine, Part, Piece, RowStep
 
 from .cache import StepCache
-from .fingerprint import UnknownPartError, in_place_version, step_key
-from .library import core, import_openvino
+from .compiled_parts import Compiled, CompiledParts
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, refusals
 from .pieces import RunningPiece, Work
 from .program import Program, Settings, Usual
+from .torch_threads import Threads
 
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
 TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
@@ -33,20 +28,6 @@ TOLERANCES = {'f32': 1e-4, 'bf16': 0.2}
 COPIES, GRAPHS, SCRATCH = 3.0, 2 * 2**20, 0.5
 # what OpenVINO takes itself
 LIBRARY = 110 * 2**20
-
-
-class Compiled(NamedTuple):
-    """What an engine keeps of a part of a model.
-
-    Attributes:
-        version: Of weights and modules, in memory.
-        program: None where the part runs as PyTorch modules.
-        phase: How its arguments and results are laid out; None for a plain function.
-    """
-
-    version: tuple
-    program: Program | None
-    phase: Phase | None = None
 
 
 class OpenVINOEngine(Engine):
@@ -93,20 +74,9 @@ class OpenVINOEngine(Engine):
     ) -> None:
         super().__init__()
         self.precision, self.patient = precision, patient
-        # seconds for which parts have run in PyTorch that wait to be compiled
-        self._waited: dict[tuple, float] = {}
         self.settings = Settings(precision, threads or torch.get_num_threads())
-        self.cache = cache or StepCache()
-        self._parts: WeakKeyDictionary[nn.Module, dict[tuple, Compiled]] = WeakKeyDictionary()
-        # why modules run in PyTorch, by the first module of a step
-        self._refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        # a compiled step has one set of buffers
-        self._lock = threading.RLock()
-        # parts whose weights were compared in this run
-        self._checked: set[tuple] = set()
-        self._depth = 0
-        # PyTorch's threads, while they are fewer
-        self._threads: int | None = None
+        self._threads = Threads()
+        self.compiled = CompiledParts(self.settings, cache or StepCache(), patient, self._threads, self.reasons)
 
     def write(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any = None) -> Any:
         (written,) = self.write_each(step, [(x, grid)], state)
@@ -140,7 +110,7 @@ class OpenVINOEngine(Engine):
         if not (work.step.step_modules and work.after.step_modules):
             return False
         with self._step(work, x):
-            found = self._parts.get(work.modules[0], {}).get(work.facts(x))
+            found = self.compiled.find(work.modules, work.facts(x))
         return found is None or found.program is not None
 
     def apply(
@@ -173,8 +143,7 @@ class OpenVINOEngine(Engine):
             def convert() -> Any:
                 return convert_function(function, modules, example or inputs)
 
-            made = Program(convert, self.settings, key, self.cache, check, usual)
-            return Compiled((), made)
+            return Compiled((), Program(convert, self.settings, key, self.compiled.cache, check, usual))
 
         with self._part(modules, (label, *(x.ndim for x in inputs)), inputs, make, patience) as part:
             if part is not None:
@@ -185,7 +154,7 @@ class OpenVINOEngine(Engine):
 
     def holds(self, parts: Iterable[Part], batch: int = 1, number: float = 4, chunk: float | None = None) -> float:
         chunk = self.chunk if chunk is None else chunk
-        held = 0.0 if any(self._parts.values()) else LIBRARY
+        held = 0.0 if self.compiled.programs() else LIBRARY
         for part in parts:
             runs = part.passes(batch, number)
             for step in part.steps:
@@ -196,13 +165,13 @@ class OpenVINOEngine(Engine):
                     held += SCRATCH * sum(
                         min(run.bytes(run.rows(math.inf, chunk)), run.bytes(height)) for run, height in passes
                     )
-                    if not any(known.program for known in self._parts.get(modules[0], {}).values()):
+                    if not self.compiled.programs(modules[0]):
                         weights = [weight.nbytes for module in modules for weight in module.parameters()]
                         held += COPIES * sum(weights) + GRAPHS * len(passes)
         return held
 
     def step_reason(self, step: RowStep) -> str | None:
-        return self._refused.get(step.step_modules[0]) if step.step_modules else None
+        return self.compiled.reason(step.step_modules[0]) if step.step_modules else None
 
     def refusal(self, x: torch.Tensor) -> str | None:
         if x.device.type != 'cpu':
@@ -215,27 +184,16 @@ class OpenVINOEngine(Engine):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        with self._lock:
-            before, first = torch.get_num_threads(), not self._depth
-            self._depth += 1
-            # threads of PyTorch that spin while they wait for work would keep the cores from OpenVINO's
-            if first and os.environ.get('OMP_WAIT_POLICY', '').lower() != 'passive':
-                self._threads = before
-                torch.set_num_threads(1)
+        with self._threads.hold() as first:
             try:
                 yield
             finally:
-                self._depth -= 1
                 if first:
-                    torch.set_num_threads(before)
-                    self._threads = None
-                    self._checked.clear()
+                    self.compiled.end_run()
 
     def release(self) -> None:
-        for parts in self._parts.values():
-            for part in parts.values():
-                if part.program:
-                    part.program.release()
+        for program in self.compiled.programs():
+            program.release()
 
     def __deepcopy__(self, memo: dict) -> OpenVINOEngine:
         return self
@@ -252,7 +210,7 @@ class OpenVINOEngine(Engine):
                 lambda: phase.convert(work.modules),
                 self.settings._replace(lanes=self.lanes),
                 key,
-                self.cache,
+                self.compiled.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
                 Usual(self.usual_piece, self.known_seconds),
                 # what is read is copied to a map before the next piece; states stay
@@ -264,7 +222,6 @@ class OpenVINOEngine(Engine):
         # where two steps do not convert as one, each says by itself why
         return self._part(work.modules, work.facts(x), [x], make, self.step_seconds, after is not None)
 
-    @contextmanager
     def _part(
         self,
         modules: Sequence[nn.Module],
@@ -273,92 +230,13 @@ class OpenVINOEngine(Engine):
         make: Callable[[str | None], Compiled],
         patience: float,
         quiet: bool = False,
-    ) -> Iterator[Compiled | None]:
-        """What is compiled of a part of a model; None where it runs in PyTorch, which is timed.
-
-        Args:
-            modules: The modules that it computes with.
-            key: What tells it from others of the same modules.
-            inputs: What it is given.
-            make: Compiles it, given its key in the cache.
-            patience: Seconds that it may run in PyTorch before a patient engine compiles it.
-            quiet: Whether nobody is told why it does not convert.
-        """
+    ) -> AbstractContextManager[Compiled | None]:
+        """As :meth:`CompiledParts.enter`, for ``inputs``."""
         if not modules:
-            yield None
-            return
+            return nullcontext()
         if any(map(self.refusal, inputs)):
-            with self._pytorch():
-                yield None
-            return
-        parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
-        if known not in self._checked:
-            version = in_place_version(modules)
-            if key not in parts or parts[key].version != version:
-                found = self._compiled(modules, key, make, patience, quiet)
-                if found is None:
-                    start = time.perf_counter()
-                    with self._pytorch():
-                        yield None
-                    self._waited[known] = self._waited.get(known, 0.0) + time.perf_counter() - start
-                    return
-                parts[key] = found._replace(version=version)
-            if self._depth:
-                self._checked.add(known)
-        if parts[key].program:
-            yield parts[key]
-        else:
-            with self._pytorch():
-                yield None
-
-    @contextmanager
-    def _pytorch(self) -> Iterator[None]:
-        """While a part runs in PyTorch, with all of its threads."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    def _compiled(
-        self,
-        modules: Sequence[nn.Module],
-        key: tuple,
-        make: Callable[[str | None], Compiled],
-        patience: float,
-        quiet: bool,
-    ) -> Compiled | None:
-        """A part that is new, or whose weights have changed; None while a patient engine waits."""
-        name = ' '.join(map(str, (type(modules[0]).__name__, *key))).replace('  ', ' ')
-        kept = self._key(modules, *key)
-        waited = self._waited.get((id(modules[0]), *key), 0.0)
-        if self.patient and waited < patience and not (kept and self.cache.has(kept)):
-            self._refuse(modules, name, f'it has run for {waited:.1f} s so far, less than it takes to compile')
-            return None
-        self.reasons.pop(name, None)
-        self._refused.pop(modules[0], None)
-        try:
-            if hooked := next((type(m).__name__ for o in modules for m in o.modules() if has_hook(m)), None):
-                raise ConversionError(f'a {hooked} in it has a hook')
-            return make(kept)
-        except ConversionError as error:
-            if not quiet:
-                self._refuse(modules, name, str(error))
-            return Compiled((), None)
-
-    def _refuse(self, modules: Sequence[nn.Module], name: str, reason: str) -> None:
-        self.note(name, reason)
-        self._refused[modules[0]] = f'{type(modules[0]).__name__} runs in PyTorch: {reason}'
-
-    def _key(self, modules: Sequence[nn.Module], *facts: Any) -> str | None:
-        device = core().get_property('CPU', 'FULL_DEVICE_NAME')
-        abilities = sorted(core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
-        try:
-            return step_key(modules, *facts, self.settings, import_openvino().__version__, device, abilities)
-        except UnknownPartError as error:
-            self.cache.problem = f'a compiled step is not kept: {error}'
-            return None
+            return self._threads.pytorch()
+        return self.compiled.enter(modules, key, make, patience, quiet)
 
     def _each(self, work: Work, pieces: Iterable[Piece]) -> Iterator[Any]:
         """What is made of pieces, of which some run while the answer to another is used."""
@@ -408,16 +286,4 @@ class OpenVINOEngine(Engine):
             finally:
                 call.drop()
         except (RuntimeError, ConversionError) as error:
-            raise ConversionError(self.fails(part, arrays, error)) from error
-
-    def fails(self, part: Compiled, inputs: Sequence[Any], error: Exception) -> str:
-        """Have a part run in PyTorch from now on; why."""
-        text = str(error).strip().splitlines()[-1][:120]
-        shapes = [array.shape for array in inputs]
-        reason = text if isinstance(error, ConversionError) else f'OpenVINO fails at {shapes} ({text})'
-        for module, parts in self._parts.items():
-            for key, other in parts.items():
-                if other.program is part.program:
-                    parts[key] = other._replace(program=None)
-                    self._refuse([module], str(key[0]) or 'step', reason)
-        return reason
+            raise ConversionError(self.compiled.fails(part, arrays, error)) from error

@@ -19,7 +19,8 @@ from .openvino_step import ConversionError, frame_of, is_input
 from .program import sizes_of
 
 if TYPE_CHECKING:
-    from .openvino import Compiled, OpenVINOEngine
+    from .compiled_parts import Compiled
+    from .openvino import OpenVINOEngine
 
 
 class Work(NamedTuple):
@@ -108,7 +109,7 @@ class RunningPiece:
         try:
             yield
         except (RuntimeError, ConversionError) as error:
-            self.engine.fails(self.part, self.inputs, error)
+            self.engine.compiled.fails(self.part, self.inputs, error)
 
 
 @lru_cache(64)

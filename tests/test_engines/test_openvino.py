@@ -83,7 +83,7 @@ def test_a_block_is_read_and_the_next_is_written_in_one_step(cache):
     net, engine, image = PVT(arch, out_indices=(0, 1)).eval(), OpenVINOEngine(cache=cache), torch.rand(1, 3, 61, 48)
     with torch.inference_mode():
         assert_equal(run_rows(net, image, engine, 4), net(image))
-    steps = [key for module in engine._parts.values() for key in module]
+    steps = [key for module in engine.compiled._parts.values() for key in module]
     # embedding and first block, of each stage; the two blocks of the second stage; the last block of each stage
     assert sorted('and' in key for key in steps) == [False] * 2 + [True] * 3
 
@@ -149,7 +149,7 @@ def test_pieces_may_run_ahead_on_threads_of_their_own(host, warm_cache):
 
 def compiled(engine: OpenVINOEngine) -> list[bool]:
     """For each set of sizes that ran, whether it was compiled for itself."""
-    programs = [part.program for parts in engine._parts.values() for part in parts.values()]
+    programs = engine.compiled.programs()
     return [not isinstance(use, float) for program in programs for use in program._uses.values()]
 
 
@@ -307,7 +307,7 @@ def test_an_enhancer_whole_and_in_strips(warm_cache):
     assert engine.reasons == {}
     # nothing that computes much is left to PyTorch
     blocks = [module for module in model.modules() if isinstance(module, LocalBlock | Block)]
-    assert set(blocks) <= set(engine._parts)
+    assert all(engine.compiled.programs(block) for block in blocks)
 
 
 def test_whole_enhancers_are_kept_on_disk(cache):
