@@ -16,6 +16,7 @@ from .graphs import ExportGraph
 if TYPE_CHECKING:
     import onnxruntime
 
+# none is the size of the example: a size that tracing froze gives another answer, or an error
 CHECKED = ((96, 136), (75, 61), (160, 40))
 TOLERANCE = 1e-4
 # rows and columns of the image whose memory is measured
@@ -43,6 +44,7 @@ def largest_difference(graph: ExportGraph, content: bytes) -> tuple[float, ...]:
         answers = [torch.from_numpy(answer) for answer in _run(session, graph, image)]
         with torch.no_grad():
             differences.append(graph.difference(answers, graph.reference(image)))
+    # so written, NaN is refused as well
     if not max(differences) <= TOLERANCE:
         sizes = ', '.join(f'{height}x{width}: {each:.2g}' for (height, width), each in zip(CHECKED, differences))
         raise SagaError(

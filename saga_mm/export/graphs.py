@@ -39,6 +39,7 @@ class ExportGraph(nn.Module):
         super().__init__()
         # in a tuple, so that it is no part of the graph
         # the model is kept beside its replacement, to be compared with
+        # on the CPU in float32: so are the graph that is traced and the answers that it is compared with
         self.original = (copy.deepcopy(model).cpu().float().eval(),)
         self.model = exportable(self.original[0])
         self.eval()
@@ -136,6 +137,7 @@ class EnhancerGraph(ExportGraph):
         answer = self.model.answer(image, brightness)
         if self.strength is not None:
             return mix(image, answer, self.strength)
+        # as mix(), which asks whether the strength is 1: in a graph it is a tensor, of which nothing can be asked
         return torch.lerp(image, answer, strength).clamp(0, 1)
 
     def reference(self, image: torch.Tensor) -> Answers:
@@ -185,6 +187,7 @@ class ExposureAtOnce(Exposure):
 
 def _cells(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
     """The share of each of ``side`` places in each of ``count`` means."""
+    # the borders of nn.AdaptiveAvgPool2d: from floor(i * side / count) to ceil((i + 1) * side / count)
     index, place = torch.arange(count)[:, None], torch.arange(side)[None]
     start, stop = index * side // count, ((index + 1) * side + count - 1) // count
     inside = ((place >= start) & (place < stop)).to(like.dtype)

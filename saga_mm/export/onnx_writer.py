@@ -52,6 +52,7 @@ def to_onnx(
                 input_names=list(examples),
                 output_names=list(outputs),
                 dynamic_shapes=shapes if sides is None else (shapes,),
+                # a lower one is made of it by lower_opset, which says why
                 opset_version=max(opset, NATIVE),
                 dynamo=True,
                 verbose=False,
@@ -93,6 +94,7 @@ def lower_opset(proto: ModelProto) -> None:
                 'opset', LOWER, f'has no {node.op_type} of the kind that this model uses; choose 18 or more'
             )
     used = {name for node in proto.graph.node for name in node.input}
+    # axes that became attributes
     unused = [tensor for tensor in proto.graph.initializer if tensor.name not in used]
     for tensor in unused:
         proto.graph.initializer.remove(tensor)

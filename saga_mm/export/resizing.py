@@ -39,6 +39,7 @@ def resize_rule(cfg: Config, crops: bool = False) -> dict[str, Any] | None:
         if name == 'Resize' and not rule:
             rule = _resize(step)
         elif name == 'ResizeEdge' and not rule:
+            # its own usual values, which differ from those of Resize: whoever runs the file knows only the latter
             rule = {'interpolation': 'bicubic', 'backend': 'pillow'} | {k: step[k] for k in KEPT[3:] if k in step}
             rule['short_side'] = step['scale']
         elif name == 'CenterCrop' and crops and CROP not in rule and not step.get('auto_pad'):

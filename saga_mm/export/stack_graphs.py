@@ -62,6 +62,7 @@ class PictureGraph(ExportGraph):
 
         data = {'inputs': [image[0].flip(0).byte()], 'data_samples': [BaseDataElement()]}
         padded = self.original[0].data_preprocessor(data, False)['inputs']
+        # the graph does not pad where the model does each picture without its padding
         return padded if self.pad_divisor > 1 else padded[..., : image.shape[2], : image.shape[3]]
 
 
@@ -113,6 +114,7 @@ class SegmentorGraph(PictureGraph):
         return scores.argmax(1).to(torch.uint8 if self.classes <= 256 else torch.int32)
 
     def reference(self, image: torch.Tensor) -> Answers:
+        # scores and not labels: where two are nearly equal, rounding may choose either, and neither is wrong
         padded = self.prepared_by_model(image)
         scores = self.original[0]._forward(padded)
         return (scores if self.wanted == SCORES else self._full(scores, padded.shape[2:], image.shape[2:]),)
@@ -185,6 +187,7 @@ class DetectorGraph(PictureGraph):
         )
         if self.two_stage:
             self.output += '; features_L: the maps that a RoI head is given'
+        # heads of other detectors take data samples or proposals besides: they show it by an error
         with torch.no_grad():
             try:
                 parts = self._parts(self.model, self.prepared(torch.zeros(1, 3, 64, 64)))

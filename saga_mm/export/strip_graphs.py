@@ -79,6 +79,7 @@ class StripPlan:
         for stage in trunk.encoder:
             self._run(stage.steps, stage.embed.conv.out_channels)
             skips.append(f'skip_{len(skips)}')
+            # the coarsest map goes straight on to the decoder
             if stage is not trunk.encoder[-1]:
                 self._give(skips[-1])
         for up, stage, skip in zip(trunk.ups, trunk.decoder, skips[-2::-1]):
@@ -92,6 +93,7 @@ class StripPlan:
 
     def _run(self, steps: Sequence[RowStep], channels: int) -> None:
         for step in steps:
+            # a state is of all rows: no graph can go on before each strip has written its part
             if step.sweeps:
                 _require_known(step)
                 name = f'map_{len(self.segments)}'
@@ -101,6 +103,7 @@ class StripPlan:
             self._here.operations.append(operation)
             self._here.halo += step.halo * self._stride
             self._here.floats = max(self._here.floats, step.peak_floats_per_token / self._stride**2)
+            # the first step of a stage is its embedding: steps behind it count rows and channels of its map
             if step is steps[0]:
                 self._stride, self._width = self._stride * step.stride, channels
 
@@ -169,6 +172,7 @@ def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any
     plan = StripPlan(exportable(model))
     description, files = plan.describe(), {}
     # two sides that differ, so that the exporter takes neither for the other
+    # sides that differ, so that the exporter does not take them for one dimension
     example = {name: (2 + index) * 2 for index, name in enumerate(('rows', 'columns'))}
     units = {name: torch.export.Dim(name, min=1, max=2**16) for name in example}
 
@@ -186,6 +190,7 @@ def strip_files(model: LowLightEnhancer, opset: int = 20) -> tuple[dict[str, Any
             examples[GAIN] = torch.tensor([2.0])
         if segment.enters is not None:
             source, names = examples[segment.reads[0]], state_names(segment.enters)
+            # a state of the shape that it will have; its numbers are no part of the graph
             with torch.no_grad():
                 examples |= zip(names, Write(segment.enters)(source))
         names = list(examples)
@@ -215,6 +220,7 @@ def _content(module: nn.Module, examples: Mapping, outputs: Sequence[str], opset
 
 def _require_known(step: RowStep) -> None:
     mixer = getattr(step, 'attn', None)
+    # what is left out depends on where a strip lies, which a graph is not told
     linear = isinstance(step, MixerBlock) and isinstance(mixer, LinearAttention)
     if not isinstance(step, GlobalTone) and not (linear and mixer.sr_ratio == 1 and not mixer.table_size):
         raise SagaError(f'{type(mixer or step).__name__}: does not run in strips in ONNX; linear attention does')

@@ -64,6 +64,7 @@ class Step(nn.Module):
         (step,) = self.step
         grid = Grid.whole(*x.shape[:2])
         keep = Grid.whole(*(ceil_div(side, step.stride) for side in x.shape[:2]))
+        # the strip as a whole map: the program hands over the halo as well, and cuts it off the answer
         tokens = step.read(x.flatten(0, 1)[None], grid, state if self.first else None, keep)
         return tokens[0].unflatten(0, (keep.height, keep.width))
 
@@ -170,4 +171,5 @@ class Gain(nn.Module):
 
 def unit_rgb(image: torch.Tensor) -> torch.Tensor:
     """``(H, W, 3)`` in [0, 1], of ``(H, W, 4)`` uint8."""
+    # four channels, as a canvas of a browser gives its pixels
     return image[..., :3].float() / 255

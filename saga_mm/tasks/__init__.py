@@ -25,6 +25,7 @@ MODES, EXPORTED = 'modes', 'predict-exported'
 def task_of(cfg: Config) -> Task:
     """The task of a config: by the library that its names are looked up in, and by its model where several share it."""
     found = [task for task in TASKS if task.scope == cfg.get('default_scope')] or [TASKS[0]]
+    # enhancement and classification share our own scope
     kind = str((cfg.get('model') or {}).get('type', '')).rpartition('.')[2]
     return next((task for task in found if kind in task.models), found[0])
 

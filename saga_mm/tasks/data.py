@@ -85,6 +85,7 @@ class TaskData:
 
     def class_of(self, dataset: dict[str, Any]) -> Any:
         """What the ``type`` of a data set's config names; None if there is no such thing."""
+        # a name without a scope is one of the library's
         kind = dataset['type']
         return import_module(f'{self.library}.registry').DATASETS.get(kind) if isinstance(kind, str) else kind
 

@@ -71,6 +71,7 @@ def use_own_data(cfg: Config, own: OwnData, training: bool = True) -> None:
     task = task_of(cfg)
     _refuse_others(own, task, cfg.filename)
     task.load_data().use_own(cfg, own, training)
+    # else the demo's pictures would be drawn, which nobody reads now
     cfg.pop('demo_data', None)
 
 
@@ -101,6 +102,7 @@ def class_counts(node: Any, heads: tuple[str, ...], path: str = 'model') -> list
         return [found for index, part in enumerate(node) for found in class_counts(part, heads, f'{path}.{index}')]
     if not isinstance(node, Mapping):
         return []
+    # below a head too: its loss or its coder may be told the number as well
     counted = any(f'.{head}' in path for head in heads) and isinstance(node.get('num_classes'), int)
     own = [(path, node['num_classes'])] if counted else []
     return own + [found for key, value in node.items() for found in class_counts(value, heads, f'{path}.{key}')]

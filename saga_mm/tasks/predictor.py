@@ -85,6 +85,7 @@ class Predictor:
         self.metainfo = self._metainfo(config.meta)
         self.classes: tuple[str, ...] = tuple(self.metainfo['classes'])
         self.model = use_engine(config.build().to(self.device).eval(), engine, precision)
+        # where mmdet and mmseg look classes up, and what save() writes
         self.model.dataset_meta = self.metainfo
         self._prepare_model()
         self._pipeline = self._build_pipeline()

@@ -43,6 +43,7 @@ def fit_classes(
         SagaError: The names do not say which classes are meant.
     """
     known = _names(meta.get('dataset_meta'))
+    # of a list with one name twice, a name does not say which number is meant
     if not known or len(set(known)) < len(known):
         return
     data = task_of(cfg).load_data()
@@ -55,6 +56,7 @@ def fit_classes(
         line = _line(found, known, checkpoint, data.goes_by_names(leaf), data.leaves_out_others(leaf))
         if data.goes_by_names(leaf) and set(found) & set(known):
             leaf['metainfo'] = {**(leaf.get('metainfo') or {}), 'classes': known, 'palette': palette(len(known))}
+            # heads as the checkpoint has them, or its weights would not load
             if len(found) != len(known):
                 set_num_classes(cfg.model, len(known), data.heads)
         if line not in said:

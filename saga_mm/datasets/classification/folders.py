@@ -68,7 +68,7 @@ def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None
     """Files and classes of an :class:`ImageFolder`; its arguments, and the names of the classes if they are given.
 
     Raises:
-        SagaError: As :class:`ImageFolder`.
+        SagaError: As :class:`ImageFolder`; or two classes have one name, as ImageNet's lists of words have.
     """
     root = Path(data_root)
     if not root.is_dir():
@@ -84,6 +84,9 @@ def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None
     numbered = bool(ann_file) and all(name.isdecimal() for name in found)
     names = tuple(classes if classes is not None else _numbers(source, found) if numbered else found)
     index = {name: label for label, name in enumerate(names)}
+    if len(index) < len(names):
+        twice = next(name for label, name in enumerate(names) if index[name] != label)
+        raise SagaError(f'{source}: classes name {twice!r} twice. Make the names differ, such as by a number.')
     if numbered:
         index = {**{name: int(name) for name in found if int(name) < len(names)}, **index}
     unknown = [name for name in found if name not in index]

@@ -134,6 +134,7 @@ def stripes(
         bias: ``(heads * d,)``.
         width: Columns of a stripe.
     """
+    # apart, since attention sees the values of the whole map and the convolution those of the strip alone
     return in_stripes(attend, width, q, k, v) + in_stripes(convolve(weight, bias), width, own)
 
 
@@ -166,6 +167,7 @@ def in_stripes(function: Callable[..., torch.Tensor], width: int, *maps: torch.T
         inside = torch.arange(padded, device=maps[0].device).view(-1, width) < columns
         maps = [F.pad(x, (0, 0, 0, 0, 0, padded - columns)) for x in maps]
         return first_along(apply(width, maps, inside=inside.repeat(batch, 1)), 2, columns)
+    # a narrower stripe in place of padding: no token is computed that is thrown away, and no mask is needed
     last = apply(rest, [x[:, :, columns - rest :] for x in maps])
     return torch.cat([apply(width, [x[:, :, :-rest] for x in maps]), last], dim=2) if rest < columns else last
 
@@ -179,6 +181,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, inside: torch.Tens
         v: Values, like ``k``.
         inside: Columns whose keys are seen, ``(B, columns)``; None for all.
     """
+    # the columns of each row, one row after the other, as the keys lie
     mask = None if inside is None else inside.repeat(1, k.shape[1])[:, None, None]
     queries, keys, values = (x.flatten(1, 2).transpose(1, 2) for x in (q, k, v))
     out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)

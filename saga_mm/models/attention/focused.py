@@ -64,6 +64,7 @@ class FocusedLinearAttention(LinearAttention):
             local_kernel=local_kernel,
             local_shared=True,
             sr_ratio=sr_ratio,
+            # of the shortened map: the positions are added to keys, and there is one key a cell
             key_table=tuple(-(-side // sr_ratio) for side in table_size) if table_size else None,
             eps=eps,
             init_cfg=init_cfg,
@@ -80,6 +81,7 @@ class FocusedLinearAttention(LinearAttention):
         return [conv for conv in (self.local, self.lepe) if conv is not None]
 
     def phi(self, x: torch.Tensor) -> torch.Tensor:
+        # in the type of the tokens, at least float32, where the layers are of half precision
         scale = F.softplus(self.heads(self.scale).to(x.dtype))
         return focused(x, self.focusing_factor, scale=scale)
 

@@ -132,6 +132,7 @@ class LinearAttention(TokenMixer):
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         source, keys, values = self._keys_values(x, grid)
+        # values go from the write to the local branch: one product less than write and read by themselves
         return self._read(x, grid, carried(self.write_heads(source, keys, values)), values)
 
     @property

@@ -43,6 +43,7 @@ class MagnitudeAwareLinearAttention(RotaryMixer):
 
     def read_projected(self, tokens: Projected, state: MagnitudeState) -> torch.Tensor:
         q, scale = tokens.q, self.head_dim**-0.5
+        # without R, as published: what the weights of a row add up to before they are corrected
         z = scale * read_key(q, state.pairs, feature_map='identity')
         out = read_state(q, state.pairs, feature_map='identity', normalizer='none', rotate=tokens.rotation)
         return scale * out * (1 + 1 / (z + self.eps)) - z * state.values.key.unsqueeze(1)

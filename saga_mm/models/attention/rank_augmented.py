@@ -34,9 +34,11 @@ class RankAugmentedLinearAttention(RotaryMixer):
         return merge_states(states)
 
     def write_projected(self, tokens: Projected, state: KVState | None) -> KVState:
+        # the first sweep: a mean adds up over strips as a state does
         if state is None:
             return write_mean(tokens.q)
         scores = read_key(tokens.k, state, feature_map='identity').squeeze(-1) * self.head_dim**-0.5
+        # logarithms: in a strip, weights are known up to the total of all tokens, and their exponentials may overflow
         weights = Gates(log_weights=scores)
         return write_state(tokens.k, tokens.v, weights, feature_map='identity', rotate=tokens.rotation)
 

@@ -25,6 +25,7 @@ class RopeSoftmaxAttention(RotaryMixer):
         return SoftmaxAttention.merge(states)
 
     def write_projected(self, tokens: Projected, state: None) -> KeysValues:
+        # rotated when they are written: a strip knows its own rows, and whoever reads does not
         return KeysValues(tokens.rotated(tokens.k).transpose(1, 2), tokens.v.transpose(1, 2))
 
     def read_projected(self, tokens: Projected, state: KeysValues) -> torch.Tensor:

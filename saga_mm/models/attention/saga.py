@@ -56,6 +56,7 @@ class SAGAAttention(LinearAttention):
         **options: Any,
     ) -> None:
         super().__init__(embed_dims, num_heads, local_kernel=local_kernel, **options)
+        # two gates of each term, before and after their activation, beside keys and values
         self.peak_floats_per_channel = 4.0 * max(gate_rank, 2) + 4
         # after the others, so that their bias stays as given
         gate_options = GateOptions(gates, gate_act, gate_source, gate_hidden, gate_rank, gate_shared, gate_bias)

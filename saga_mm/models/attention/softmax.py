@@ -50,7 +50,9 @@ class SoftmaxAttention(TokenMixer):
     ) -> None:
         super().__init__(init_cfg)
         self.add_projections(embed_dims, num_heads, qkv_bias)
+        # a strip that cut a cell of the convolution would write another key than the whole map
         self.sr_ratio = self.row_multiple = sr_ratio
+        # a key and a value of each cell
         self.state_floats_per_channel = 2 / sr_ratio**2
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, sr_ratio, sr_ratio)
@@ -66,6 +68,7 @@ class SoftmaxAttention(TokenMixer):
 
     @staticmethod
     def merge(states: Sequence[KeysValues]) -> KeysValues:
+        # in any order: a softmax is a sum over keys
         return KeysValues(*(torch.cat(parts, dim=2) for parts in zip(*states, strict=True)))
 
     def read(self, x: torch.Tensor, grid: Grid | None, state: KeysValues) -> torch.Tensor:

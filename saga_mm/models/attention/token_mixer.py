@@ -137,5 +137,6 @@ def build_attention(
     # also of a class: a backbone's published attention is what 'softmax' means in it
     if mixer is resolve_attention('softmax')[0]:
         mixer = resolve_attention(softmax)[0]
+    # what a class does not know is left out: a config changes the attention and nothing else
     taken = {name: value for name, value in offers.items() if name in mixer.takes}
     return mixer(embed_dims=embed_dims, num_heads=num_heads, **{**taken, **options})

@@ -125,6 +125,7 @@ class WindowAttention(TokenMixer):
         if not masks_padding and known_equal(shift, (0, 0)):
             return None
         device = self.relative_index.device
+        # of a strip as if it were a map: it holds whole windows, and what rolls over its own edge is cut off as halo
         rows, columns = (torch.arange(n, device=device).roll(-by) for n, by in zip(size, shift, strict=True))
         # what is wrapped around, along each side, and what is padding
         groups = (rows < shift[0])[:, None] + 2 * (columns < shift[1])

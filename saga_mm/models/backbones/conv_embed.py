@@ -38,6 +38,7 @@ class ConvEmbed(nn.Module):
             # the input in another order, and the output before and after its norm
             before, after = (2 * channels[i] / self.stride**2, 3 * channels[i + 1] / (self.stride * stride) ** 2)
             self.peak_floats_per_token = max(self.peak_floats_per_token, channels[0] + before + after)
+            # one row of this layer's input, in rows of the first
             self.reach += self.stride
             self.stride *= stride
             layers += [convolution, _build_norm(norm_cfg, channels[i + 1]), nn.GELU()]

@@ -57,6 +57,7 @@ class Stem(PatchEmbed):
     def __init__(self, in_channels: int, embed_dims: int) -> None:
         super().__init__(in_channels, embed_dims, 4)
         self.proj = nn.Conv2d(in_channels, embed_dims, 7, 4, 2)
+        # two rows above its own and one below: the reach of 3, of kernel and stride, covers both
         init_weights(self.proj)
 
 

@@ -111,6 +111,7 @@ class PVT(PyramidBackbone):
         ):
             patch_size = 4 if i == 0 else 2
             stride *= patch_size
+            # rounded up, as maps are: a table of 224 pixels fits the map that they make without being resized
             side = -(-pretrain_img_size // stride)
             offers = {'qkv_bias': qkv_bias, 'sr_ratio': arch['sr_ratios'][i], 'table_size': (side, side)}
             hidden_dims = int(dims * arch['mlp_ratios'][i])

@@ -68,6 +68,7 @@ class PyramidBackbone(Savable, BaseModule):
         self.frozen_stages = frozen_stages
         self.stages = nn.ModuleList()
         self.out_norms = nn.ModuleDict()
+        # mmdet and mmseg know how large each picture of a padded batch is, and do not tell the backbone
         watch_stack()
 
     def build_mixer(self, stage: int, num_heads: int, **offers: Any) -> TokenMixer:
@@ -133,6 +134,7 @@ class PyramidBackbone(Savable, BaseModule):
         engine = engine_for(self, x)
         if engine is None:
             return self._compute(x)
+        # a graph of the whole model is the fastest, and takes memory for all of the image at once
         whole = max(part.whole_bytes(len(x)) for part in self.parts(*x.shape[2:]))
         if whole <= engine.whole_bytes:
             outs = run_on(engine, [self], self._compute, x)

@@ -62,6 +62,7 @@ class RAVLTFeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         x = self.act(self.fc1(x))
+        # behind the GELU and beside a residual, unlike PVTv2's
         return self.fc2(x + map_to_tokens(self.dwconv(tokens_to_map(x, grid))))
 
 
@@ -74,10 +75,12 @@ class RAVLTBlock(MixerBlock):
         super().__init__()
         self.pos = nn.Conv2d(embed_dims, embed_dims, 3, padding=1, groups=embed_dims)
         init_truncated(self.pos)
+        # not PyTorch's 1e-5: published weights were trained with this
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = attention
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.ffn = RAVLTFeedForward(embed_dims, int(embed_dims * mlp_ratio))
+        # LayerScale (Touvron et al., ICCV 2021): from 1e-6 on, the blocks of deep models start as the identity
         self.gamma_1 = nn.Parameter(torch.full((embed_dims,), layer_scale))
         self.gamma_2 = nn.Parameter(torch.full((embed_dims,), layer_scale))
         self.drop_path = DropPath(drop_path)
@@ -179,6 +182,7 @@ class RAVLT(PyramidBackbone):
     def freeze(self) -> None:
         """Freeze what ``frozen_stages`` and ``norm_eval`` say."""
         super().freeze()
+        # statistics alone: scales and shifts go on learning
         if self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
@@ -217,6 +221,7 @@ def _published_block(name: str, value: torch.Tensor) -> list[tuple[str, torch.Te
         value = value.flatten(1)
     if not name.startswith('attn.qkvo'):
         return [(name, value)]
+    # one product makes q, k, v and the gate there, in this order of its rows
     dims = len(value) // 4
     parts = zip(('q', 'kv', 'gate'), value.split((dims, 2 * dims, dims)), strict=True)
     return [(name.replace('qkvo', part), rows) for part, rows in parts]

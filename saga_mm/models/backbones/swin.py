@@ -118,6 +118,7 @@ class Swin(PyramidBackbone):
             offers = {'qkv_bias': qkv_bias, 'window_size': window_size, 'table_size': (side, side)}
             blocks = []
             for j, rate in enumerate(rates[i]):
+                # every other block, and by half a window: what a border cut is in the middle of the next block's
                 shift = window_size // 2 if j % 2 else 0
                 mixer = self.build_mixer(i, arch['num_heads'][i], shift=shift, **offers)
                 blocks.append(Block(dims, mixer, FeedForward(dims, int(dims * mlp_ratio)), rate, eps=1e-5))

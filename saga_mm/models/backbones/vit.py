@@ -98,6 +98,7 @@ class ViT(PyramidBackbone):
     ) -> None:
         arch = resolve_arch(arch, ARCHS)
         dims, depth, heads, ratio = (arch[key][0] for key in ('embed_dims', 'depths', 'num_heads', 'mlp_ratios'))
+        # by the arch's own depth: configs name the last block without knowing how many there are
         out_indices = tuple(depth + i if i < 0 else i for i in out_indices)
         super().__init__((dims,) * depth, attention, out_indices, frozen_stages, init_cfg)
         side = -(-pretrain_img_size // patch_size)
@@ -122,6 +123,7 @@ def published_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
     The fused ``qkv`` is split; class token, its rows in tables, and the head are left out.
     """
+    # the one norm of a published file stands behind all blocks
     last = max((int(key.split('.')[1]) for key in state if key.startswith('blocks.')), default=0)
     ours: dict[str, torch.Tensor] = {}
     for key, value in state.items():

@@ -68,6 +68,7 @@ class Classifier(Predictor):
         """
         picture = rgb_picture(image)
         scores = self.predict(picture).pred_score.cpu() if self.exported is None else self.exported(picture)
+        # strict: a head of another number of classes would name the wrong ones
         pairs = zip(self.classes, scores.tolist(), strict=True)
         return dict(sorted(pairs, key=lambda pair: pair[1], reverse=True))
 

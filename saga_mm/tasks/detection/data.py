@@ -36,6 +36,7 @@ class DetectionData(TaskData):
         parts = {'train_ann': 'the training images'} if training else {}
         parts['val_ann'] = 'the images to evaluate on'
         own.require({name: f'the COCO annotation file of {what}' for name, what in parts.items()})
+        # of the training: a file of few images may lack classes, and would number the rest otherwise
         classes = classes_of(own.path('train_ann' if own.get('train_ann') else 'val_ann'))
         if training:
             _point(cfg, 'train_dataloader', own, 'train', classes)

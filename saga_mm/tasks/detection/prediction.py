@@ -48,6 +48,7 @@ class DetectionWriter(Writer):
     def __init__(self, predictor: Detector, pictures: Pictures, score_thr: float) -> None:
         super().__init__(predictor, pictures)
         self.score_thr, self.highest = score_thr, 0.0
+        # a name of its own: the visualizers of mmengine's runners are instances beside it
         self.visualizer = DetLocalVisualizer.get_instance('saga_mm.predict')
         self.visualizer.dataset_meta = predictor.metainfo
 

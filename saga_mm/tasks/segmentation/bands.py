@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from saga_mm.models.openmmlab import ResizedRows, label_rows, segment_rows, segmentor_parts
 from saga_mm.parallel import Bands, Mesh, plan_bands, unit_of
 from saga_mm.tasks.segmentation.strips import BgrRows, label_type, prepare_rows
 from saga_mm.tasks.strip_parts import parts_in_strips
@@ -37,8 +38,6 @@ def segment_bands(
     Raises:
         SagaError: As of ``segment_strips``; the image has too few rows for so many processes; a process is lost.
     """
-    from saga_mm.models.openmmlab import ResizedRows, label_rows, segment_rows, segmentor_parts
-
     rows = prepare_rows(image, model)
     size = rows.height, rows.width
     parts = parts_in_strips(segmentor_parts, model, *size)
@@ -46,6 +45,7 @@ def segment_bands(
     runner = plan_bands(model, bands, parts, rows, max_memory, getattr(image, 'held_bytes', 0), folder)
     with torch.no_grad():
         scores = segment_rows(model, rows, runner)
+        # all together, before any labels: rows of the neighbours' scores that enlarging blends at the edges of a band
         runner.prepare(ResizedRows(scores, size, align_corners=model.decode_head.align_corners))
     start, stop = bands.own(rows.height)
     for labels in label_rows(model.decode_head, scores, size, (start, stop)):

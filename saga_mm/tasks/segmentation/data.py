@@ -75,6 +75,7 @@ def _point(cfg: Config, loader: str, own: OwnData, part: str, classes: Sequence[
         data_prefix=dict(img_path=images, seg_map_path=masks),
         img_suffix=img_suffix,
         seg_map_suffix=seg_map_suffix,
+        # ids are classes here; ADE20K's configs, from which a user may start, take 0 for "not learned"
         reduce_zero_label=False,
         metainfo=dict(classes=classes, palette=palette(len(classes))),
     )

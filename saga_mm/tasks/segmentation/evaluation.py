@@ -70,6 +70,7 @@ class SegmentationEvaluation(Evaluation):
     def prepare_model(self, model: nn.Module) -> None:
         """Have the model label row by row, without scores of all classes at the size of the image."""
         label_by_rows(model, MemoryBudget.of(model, self.max_memory))
+        # on the instance: mmengine's loops call these, and other models of the class stay as they are
         for name in ('val_step', 'test_step'):
             setattr(model, name, BySize(getattr(model, name)))
 
@@ -79,6 +80,7 @@ class SegmentationEvaluation(Evaluation):
         def losses(images: torch.Tensor, samples: Sequence[Any]) -> dict[str, Any]:
             labels = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples])
             trainer = BandTrainer(Bands(mesh, images.shape[2], unit))
+            # sizes of the pictures without their padding, which the state of a map must not see
             return segmentor_losses(model, images, labels, trainer, [sample.img_shape[:2] for sample in samples])
 
         return losses

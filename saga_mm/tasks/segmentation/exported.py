@@ -61,5 +61,6 @@ class ExportedSegmentor(ExportedModel):
 
 
 def _nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # in integers: a factor in floating point puts some pixels of large pictures into the neighbour
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape[1:]))
     return labels[:, rows[:, None], columns]

@@ -118,10 +118,12 @@ class Modes:
         for size, mode, i in progress_bar(jobs, len(jobs), 'segmenting'):
             image, mask = _resized(*images(i), size)
             # so that the peak is that of this picture alone
+            # the peak that is read afterwards is that of this picture in this mode alone
             release_memory()
             start = time.perf_counter()
             labels = run[mode](segmenter.model, image)
             seconds, peak = time.perf_counter() - start, peak_bytes()
+            # areas add up over pictures; an IoU of each, averaged, would weigh small pictures as large ones
             areas = IoUMetric.intersect_and_union(torch.from_numpy(labels), torch.from_numpy(mask), count, 255)
             found.setdefault((size, mode), []).append((areas, seconds, peak))
         rows = []
@@ -129,6 +131,7 @@ class Modes:
             areas, seconds, peaks = zip(*results)
             # areas of all pictures are summed before they are divided, as by mmseg
             figures = IoUMetric.total_area_to_metrics(*(sum(parts) for parts in zip(*areas)), metrics=['mIoU'])
+            # a class that neither masks nor answers have is NaN, and no part of the mean
             miou = 100 * float(np.nanmean(figures['IoU']))
             rows.append(Row(size, mode, miou, float(np.median(seconds)), max(peaks) / 2**30))
         return Comparison(rows, segmenter)
@@ -147,6 +150,7 @@ def segment_slide(model: nn.Module, image: np.ndarray) -> np.ndarray:
     """Labels ``(H, W)`` of an RGB image by mmseg's sliding window: the config's, or 512 pixels by steps of 384."""
     rows = prepare_rows(image, model)
     given = model.test_cfg
+    # slide_inference reads its windows there; a config of whole pictures has none
     model.test_cfg = type(given)({**CROP, **given})
     try:
         with torch.no_grad():
@@ -165,6 +169,7 @@ class _Images:
         leaf = next(leaf_datasets(cfg.test_dataloader.dataset))
         with DefaultScope.overwrite_default_scope('mmseg'):
             self.dataset = DATASETS.build(leaf)
+            # loaders alone: a Resize of the pipeline would change what --sizes compares
             steps = [step for step in leaf['pipeline'] if str(step['type']).rpartition('.')[2] in LOADERS]
             self.load = Compose(steps)
 

@@ -84,6 +84,7 @@ def find_suffixes(images: str | Path, masks: str | Path) -> tuple[str, str]:
     stems = [os.path.relpath(picture.with_suffix(''), images) for picture in pictures]
     there = {os.path.relpath(mask, masks) for mask in Path(masks).rglob(f'{_literal(Path(stems[0]).name)}*')}
     ends = sorted((name.removeprefix(stems[0]) for name in there if name.startswith(stems[0])), key=len)
+    # a.png and a_mask.png may both begin with a: the ending that most images have is meant
     lacking = {end: [stem for stem in stems if not Path(masks, stem + end).is_file()] for end in ends or ['.png']}
     end = min(lacking, key=lambda end: len(lacking[end]))
     if lacking[end]:

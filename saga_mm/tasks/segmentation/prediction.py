@@ -27,7 +27,7 @@ from saga_mm.rows.memory_size import memory_size
 from saga_mm.tasks.prediction import Pictures, Prediction, Writer
 from saga_mm.tasks.predictor import Place
 from saga_mm.tasks.segmentation.bands import segment_bands
-from saga_mm.tasks.segmentation.segmenter import Segmenter
+from saga_mm.tasks.segmentation.segmenter import ONE_PIECE, Segmenter
 from saga_mm.tasks.segmentation.strips import label_type, segment_strips
 
 if TYPE_CHECKING:
@@ -68,11 +68,7 @@ class ExportedPrediction(Prediction):
 
     def __init__(self, max_memory: str | int | None = None, own_size: bool = False) -> None:
         if max_memory is not None:
-            raise ArgumentError(
-                'max_memory',
-                max_memory,
-                'an exported segmentor does a picture in one piece; config and checkpoint do it in strips',
-            )
+            raise ArgumentError('max_memory', max_memory, ONE_PIECE)
         if own_size:
             raise SagaError('--own-size: goes with config and checkpoint; an exported file does as its config says')
 

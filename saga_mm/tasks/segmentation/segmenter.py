@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.given import rgb_picture
 from saga_mm.loading.trained import Trained
 from saga_mm.models.openmmlab import segmentor_parts
@@ -21,6 +21,8 @@ from saga_mm.tasks.segmentation.exported import ExportedSegmentor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+ONE_PIECE = 'an exported segmentor does a picture in one piece; config and checkpoint do it in strips'
 
 
 class Segmenter(Predictor):
@@ -69,6 +71,8 @@ class Segmenter(Predictor):
             return
         if checkpoint is not None or cfg_options or engine != 'auto' or precision != 'f32':
             raise SagaError(f'{config}: {SELF_CONTAINED}')
+        if max_memory is not None:
+            raise ArgumentError('max_memory', max_memory, ONE_PIECE)
         self.exported = ExportedSegmentor(config, device)
         self.classes = self.exported.facts.classes
         self.metainfo = {'classes': self.classes, 'palette': self.exported.facts.palette}
@@ -85,6 +89,7 @@ class Segmenter(Predictor):
         try:
             parts = segmentor_parts(self.model, 1, height, width)
         except ValueError:
+            # a part that does not run in strips: one pass is all that there is
             return False
         # the picture as it is read, as the model takes it, labels, and what is drawn
         return not self.budget.takes_whole(parts, held=(3 + 3 * 4 + 8 + 12) * height * width)

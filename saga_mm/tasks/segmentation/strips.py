@@ -63,11 +63,13 @@ def segment_strips(
     """
     rows = prepare_rows(image, model)
     parts = parts_in_strips(segmentor_parts, model, rows.height, rows.width)
+    # readers of some formats hold what they have decoded, which the plan has to leave room for
     held = held_bytes + getattr(image, 'held_bytes', 0)
     runner = MemoryBudget.of(model, max_memory).plan(parts, rows, held, folder)
     with torch.no_grad():
         scores = segment_rows(model, rows, runner)
         for labels in label_rows(model.decode_head, scores, (rows.height, rows.width)):
+            # the type that is saved: whoever keeps the map of a large picture holds no int64
             yield labels[0].cpu().numpy().astype(label_type(model))
 
 

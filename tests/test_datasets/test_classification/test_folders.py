@@ -39,6 +39,13 @@ def test_named_classes_give_the_labels(root):
         ImageFolder(str(root), metainfo=dict(classes=('a', 'c')))
 
 
+def test_two_classes_of_one_name_are_refused(root):
+    # answers are listed by name: one of the two would be lost
+    (root / 'list.txt').write_text('a/1.jpg 0\nb/2.jpg 2\n')
+    with pytest.raises(SagaError, match="classes name 'crane' twice"):
+        list_files(str(root), 'list.txt', ('crane', 'heron', 'crane'))
+
+
 def test_lists(root):
     (root / 'list.txt').write_text('b/2.jpg\n\na/1.jpg\n')
     assert list_files(str(root), 'list.txt')[:2] == (('a', 'b'), [('b/2.jpg', 1), ('a/1.jpg', 0)])

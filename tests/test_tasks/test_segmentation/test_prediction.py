@@ -7,6 +7,7 @@ from PIL import Image
 from saga_mm.errors import SagaError
 from saga_mm.tasks.prediction import Pictures
 from saga_mm.tasks.segmentation import prediction
+from saga_mm.tasks.segmentation.segmenter import Segmenter
 
 
 @pytest.mark.parametrize('count', [19, 300])
@@ -34,6 +35,11 @@ def test_in_strips_the_map_of_any_number_of_classes_is_that_of_the_whole(tmp_pat
     assert all(np.array_equal(np.asarray(found), labels) for found in maps)
     assert maps[0].mode == maps[1].mode == ('P' if count <= 256 else 'I;16')
     assert entries[0] == entries[1]
+
+
+def test_an_exported_segmentor_takes_no_memory_that_it_would_not_keep_to():
+    with pytest.raises(SagaError, match='max_memory=4GB: an exported segmentor does a picture in one piece'):
+        Segmenter('model.onnx', max_memory='4GB')
 
 
 @pytest.fixture
