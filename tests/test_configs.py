@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from saga_mm import create_backbone
 from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE
 from saga_mm.loading.build import build_model, swallowed_options
 from saga_mm.loading.config import load_config
@@ -220,7 +221,7 @@ def test_is_what_its_name_says(file):
 
 
 @pytest.mark.usefixtures('stack')
-@pytest.mark.parametrize('file', ['saga_maskrcnn_320.py', 'saga_fasterrcnn_320.py', 'saga_rtmdet_256.py'])
+@pytest.mark.parametrize('file', ['saga_maskrcnn_320.py', 'saga_rtmdet.py'])
 def test_recipe_for_own_photographs_needs_no_weights(file):
     from mmcv.cnn import ConvModule
 
@@ -239,6 +240,24 @@ def test_recipe_for_own_photographs_needs_no_weights(file):
     load = cfg.train_dataloader.dataset.pipeline[1]
     assert load.get('with_mask', False) == model.with_mask and steps[-1] == 'PackDetInputs'
     assert cfg.test_evaluator.metric == (['bbox', 'segm'] if model.with_mask else 'bbox')
+
+
+@pytest.mark.usefixtures('stack')
+def test_recipe_for_own_photographs_takes_the_backbone_of_published_weights():
+    cfg = load_config(CONFIGS / 'saga_rtmdet.py')
+    # as docs/own_data.md names them
+    cfg.merge_from_dict(
+        {
+            'model.backbone.arch': 'b0',
+            'model.backbone.attention': 'softmax',
+            'model.neck.in_channels': [32, 64, 160, 256],
+        }
+    )
+    model = build_model(cfg)
+    plain = create_backbone('pvt_v2_b0')
+    assert set(model.backbone.state_dict()) == set(plain.state_dict())
+    maps = model.extract_feat(torch.rand(1, 3, 70, 96))
+    assert [tuple(each.shape) for each in maps] == [(1, 48, 9, 12), (1, 48, 5, 6), (1, 48, 3, 3)]
 
 
 def test_demo_config_agrees_with_the_demo_data():

@@ -117,7 +117,7 @@ def check_annotations(
             counts.dropped += 1
             continue
         if need_masks and not mask:
-            cure = 'Add a "segmentation", or train a detector of boxes, such as saga_fasterrcnn_320.py.'
+            cure = 'Add a "segmentation", or train a detector of boxes, such as saga_rtmdet.py.'
             problems.add('annotation without a mask', cure, label)
         counts.crowd += bool(record.get('iscrowd'))
         counts.used += not record.get('iscrowd')
