@@ -251,12 +251,12 @@ def locked_folder(folder: str | os.PathLike[str], busy: str) -> Iterator[None]:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        if fcntl is None:
-            yield
-            return
-        handle = os.open(folder, os.O_RDONLY)
+        handle = None if fcntl is None else os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise write_error(folder, error) from error
+    if handle is None:
+        yield
+        return
     # a process that is forked would hold the lock on, for as long as it lives
     owner = [handle]
     if hasattr(os, 'register_at_fork'):

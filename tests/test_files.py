@@ -199,6 +199,12 @@ def test_a_folder_is_locked_as_long_as_its_process_lives(tmp_path, hold):
         pass
 
 
+def test_without_locks_an_error_of_what_is_done_stays_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'fcntl', None)
+    with pytest.raises(FileNotFoundError, match='gone'), locked_folder(tmp_path, 'busy'):
+        raise FileNotFoundError('gone')
+
+
 def test_a_forked_process_does_not_hold_the_lock_on(tmp_path):
     with locked_folder(tmp_path, 'busy'):
         child = os.fork()

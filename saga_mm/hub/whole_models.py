@@ -63,7 +63,8 @@ def save_whole(model: nn.Module, folder: Path, config: Mapping[str, Any] | None 
         config: What it is built of otherwise.
 
     Raises:
-        SagaError: Its config is not known, has parts that are not registered, or is of another model.
+        SagaError: Its config is not known, has parts that are not registered, or is of another model; or its classes
+            are more, or have longer names, than are read.
     """
     config = config if config is not None else getattr(model, 'cfg', None)
     if not isinstance(config, Mapping) and not hasattr(config, 'get'):
@@ -84,7 +85,12 @@ def save_whole(model: nn.Module, folder: Path, config: Mapping[str, Any] | None 
         ],
     }
     description, state = describe(kind, _plain(parts), **facts), state_for(folder, model)
-    read_trained(folder, description, state)
+    read = read_trained(folder, description, state)
+    if facts['classes'] and not read.meta['dataset_meta']:
+        raise SagaError(
+            f'saga_mm.save: names of classes would not be read again: up to {MOST_CLASSES:,} of up to {LONGEST_NAME} '
+            'letters are'
+        )
     return write_folder(folder, description, state, f'saga_mm.apis.{WHOLE[kind][2]}({folder.name!r})')
 
 

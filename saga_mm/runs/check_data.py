@@ -14,6 +14,7 @@ from saga_mm.datasets.checks.shared import shared_text
 from saga_mm.datasets.checks.survey_report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.runs.prepare import RunOptions, prepare_config
 from saga_mm.tasks import task_of
@@ -50,7 +51,7 @@ def check_data(options: CheckOptions) -> bool:
     cfg = prepare_config(options, training='train' in splits)
     if cfg.get('demo_data'):
         ensure_demo_data(cfg.demo_data.to_dict())
-    out = Path(options.out or Path(cfg.work_dir, 'dataset'))
+    out = user_path(options.out or Path(cfg.work_dir, 'dataset'))
     data = task_of(cfg).load_data()
     pictures: dict[str, list[str]] = {}
     results = [

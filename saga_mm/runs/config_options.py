@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS, DefaultScope
 
 from saga_mm.errors import SagaError
+from saga_mm.files import user_path
 from saga_mm.parallel import join_processes, take_slurm
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def set_work_dir(cfg: Config, config: str | os.PathLike[str], work_dir: str | No
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(config).stem)
+    # mmengine takes the name as it stands, and --resume looks where it leads
+    cfg.work_dir = str(user_path(cfg.work_dir))
     if os.path.exists(cfg.work_dir) and not os.path.isdir(cfg.work_dir):
         raise SagaError(f'--work-dir {cfg.work_dir}: is a file, and a folder is needed')
     try:

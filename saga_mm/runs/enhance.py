@@ -101,10 +101,14 @@ def enhance(options: EnhanceOptions) -> int:
                 screen.end_job(f'failed   {failed[-1]}')
             else:
                 screen.end_job(f'done     {job.source} -> {job.target}  ({size}, {time.monotonic() - started:.1f} s)')
-    if options.explain and inferencer is not None and isinstance(inferencer.model, nn.Module):
-        print(explain(inferencer.model, budget=inferencer.budget))
+    _explain(options, inferencer)
     print_outcome(len(jobs) + len(refused) - len(failed), len(skipped), failed)
     return len(failed)
+
+
+def _explain(options: EnhanceOptions, inferencer: LowLightInferencer | None) -> None:
+    if options.explain and inferencer is not None and isinstance(inferencer.model, nn.Module):
+        print(explain(inferencer.model, budget=inferencer.budget))
 
 
 def _enhance_together(
@@ -146,6 +150,8 @@ def _enhance_together(
     lines += [('failed', str(error)) for error in refused]
     for kind, line in lines:
         print(one_line(f'{kind:8} {line}'))
+    # of this process: others have run their own part of the pictures alike
+    _explain(options, inferencer)
     counts = {kind: sum(other == kind for other, _ in lines) for kind in ('done', 'skipped', 'failed')}
     print(', '.join(f'{count} {kind}' for kind, count in counts.items()), flush=True)
     return counts['failed']

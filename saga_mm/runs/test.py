@@ -18,7 +18,7 @@ from saga_mm.engine.loader_workers import lost_workers_named
 from saga_mm.engine.stack_runner import build_runner
 from saga_mm.engines import explain
 from saga_mm.errors import SagaError
-from saga_mm.files import full_disk_named, write_file
+from saga_mm.files import full_disk_named, user_path, write_file
 from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.loading.trained import Trained
@@ -72,7 +72,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     cfg = prepare_config(options, training=False)
     tell_unused(options.cfg_options, (*OF_TRAINING, *OF_VALIDATION))
     evaluation = start_verb(cfg, 'test', options.task_options)
-    out = Path(options.out) if options.out else None
+    out = user_path(options.out) if options.out else None
     evaluation.set_up(cfg, out)
     images = _image_root(cfg)
     if options.show_dir:
@@ -85,7 +85,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     cfg.load_from, cfg.resume = str(checkpoint), False
     runner = build_runner(cfg, evaluation.prepare_model, (options.engine, options.precision), model=model)
     if options.show_dir:
-        runner.register_hook(DrawHook(options.show_dir, images, evaluation.draw, evaluation.image_of))
+        runner.register_hook(DrawHook(str(user_path(options.show_dir)), images, evaluation.draw, evaluation.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')
     if cfg.get('default_scope') == 'mmdet':
         say(in_use())
@@ -128,7 +128,7 @@ def compare(options: EvalOptions) -> Comparison:
     check(cfg, None, training=False, launcher=options.launcher)
     found = modes.run(trained, Place(None, options.engine, options.precision))
     print(found.table())
-    out = Path(options.out or Path(cfg.work_dir, 'modes.json'))
+    out = user_path(options.out or Path(cfg.work_dir, 'modes.json'))
     plot = found.write(out, {'config': options.config, 'checkpoint': options.checkpoint})
     say(f'figures are in {out}, the plot is {plot}')
     if options.explain:
@@ -138,7 +138,7 @@ def compare(options: EvalOptions) -> Comparison:
 
 def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Path, results: list[str]) -> list[str]:
     """Write the figures if a JSON file is asked for, and return what else there is."""
-    out = Path(options.out)
+    out = user_path(options.out)
     if out.suffix != '.json':
         return []
     # JSON has neither NaN nor the infinity that the PSNR of equal images is
@@ -152,7 +152,7 @@ def _write_figures(metrics: dict[str, Any], options: EvalOptions, checkpoint: Pa
 
 
 def _check_out(out: str, suffixes: tuple[str, ...] = ('.json', '.pkl')) -> None:
-    path = Path(out)
+    path = user_path(out)
     if path.suffix not in suffixes:
         kinds = {'.json': 'a .json file for figures and results', '.pkl': 'a .pkl file for raw predictions'}
         raise SagaError(f'--out {out}: name {", or ".join(kinds[suffix] for suffix in suffixes)}')
@@ -173,7 +173,7 @@ def _image_root(cfg: Config) -> Path:
 
 
 def _check_show_dir(show_dir: str, images: Path) -> None:
-    out = Path(show_dir)
+    out = user_path(show_dir)
     if out.exists() and not out.is_dir():
         raise SagaError(f'--show-dir {show_dir}: is a file, and a folder is needed')
     if out.resolve() == images.resolve():

@@ -159,6 +159,14 @@ def test_names_and_colours_that_are_none_are_left_out(saved, tmp_path):
         Detector(folder, device='cpu')
 
 
+def test_names_that_would_not_be_read_again_are_not_written(saved, tmp_path):
+    model = saga_mm.load(saved['tiny'][1])
+    model.dataset_meta = {'classes': ['x' * 201, *model.dataset_meta['classes'][1:]]}
+    with pytest.raises(SagaError, match='names of classes would not be read again'):
+        saga_mm.save(model, tmp_path / 'made')
+    assert not (tmp_path / 'made').exists()
+
+
 def test_what_is_no_folder_of_a_model_is_told(checkpoints, saved, tmp_path):
     config, folder = checkpoints['tiny']
     with pytest.raises(SagaError, match=r'is a work folder; saga_mm\.apis\.Detector\(CONFIG, FOLDER\)\.save'):

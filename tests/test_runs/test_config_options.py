@@ -28,6 +28,14 @@ def test_work_dir(tmp_path, monkeypatch):
             set_work_dir(cfg, 'configs/other.py', bad)
 
 
+def test_a_work_dir_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    cfg = Config({'work_dir': '~/runs'})
+    set_work_dir(cfg, 'configs/name.py', None)
+    assert cfg.work_dir == str(tmp_path / 'home' / 'runs') and not (tmp_path / '~').exists()
+
+
 def test_amp():
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
     if get_device() == 'cpu':

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from saga_mm.runs.test import EvalOptions, _write_figures
+from saga_mm.runs.test import EvalOptions, _check_out, _write_figures
+
+
+def test_a_file_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    _check_out('~/new/a.json')
+    assert (tmp_path / 'home' / 'new').is_dir() and not (tmp_path / '~').exists()
 
 
 def test_figures_that_json_does_not_have(tmp_path):
