@@ -34,7 +34,7 @@ def build_runner(
     prepare_model: Callable[[nn.Module], None],
     place: tuple[str, str] = ('torch', 'f32'),
     start: tuple[int, int] | None = None,
-    model: nn.Module | None = None,
+    model: Callable[[], nn.Module] | None = None,
     kind: type[Runner] = Runner,
 ) -> Any:
     """The runner that a config asks for: mmengine's own, or one named by ``runner_type``, such as ``FlexibleRunner``.
@@ -44,7 +44,8 @@ def build_runner(
         prepare_model: Called with the model before the run; see :class:`~saga_mm.tasks.evaluation.Evaluation`.
         place: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
         start: Epochs and iterations that a training which is resumed has done.
-        model: The model, where it is built already; runners other than mmengine's own build it themselves.
+        model: Gives the model when the runner would build it, where it is built already; runners other than mmengine's
+            own build it themselves.
         kind: A runner derived from mmengine's own, to take its place.
 
     Raises:
@@ -53,7 +54,7 @@ def build_runner(
     _forget_visualizer((cfg.get('visualizer') or {}).get('name'))
     _filter_loggers()
     if model is not None:
-        kind = type('Runner', (kind,), {'build_model': lambda self, _: model})
+        kind = type('Runner', (kind,), {'build_model': lambda self, _: model()})
     # its logger dumps environment, config and hooks on the screen before a filter can be set; the file has them
     with config_mistakes(cfg), redirect_stdout(io.StringIO()), _whole_configs():
         runner = kind.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config
+from torch import nn
 
 from saga_mm.display.console import say
 from saga_mm.errors import SagaError
-from saga_mm.loading.build import build_model
 from saga_mm.loading.checkpoint import load_checkpoint, state_of
 from saga_mm.loading.convert import convert_file
 from saga_mm.loading.weight_match import Match, match_weights
@@ -18,18 +18,18 @@ from saga_mm.loading.work_dir import find_best
 CONVERTED = 'pretrained.pth'
 
 
-def start_from(cfg: Config, weights: str) -> None:
+def start_from(cfg: Config, weights: str, model: nn.Module) -> None:
     """Have a training start from weights of its model, of its backbone, or from published ones of its backbone.
 
     Args:
         cfg: The config, changed in place. Converted weights are written into its work folder.
         weights: The file, or a work folder, of which the best are taken.
+        model: The model of the config, to compare them with.
 
     Raises:
         SagaError: The file cannot be read, or nothing in it is for the model.
     """
     file = Path(find_best(weights))
-    model = build_model(cfg)
     state = state_of(load_checkpoint(file))
     match = match_weights(model, state)
     if match.matched:

@@ -83,7 +83,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     check(cfg, model, training=False, launcher=options.launcher)
     trained.keep()
     cfg.load_from, cfg.resume = str(checkpoint), False
-    runner = build_runner(cfg, evaluation.prepare_model, (options.engine, options.precision), model=model)
+    runner = build_runner(cfg, evaluation.prepare_model, (options.engine, options.precision), model=lambda: model)
     if options.show_dir:
         runner.register_hook(DrawHook(str(user_path(options.show_dir)), images, evaluation.draw, evaluation.image_of))
     say(f'testing {checkpoint} with {cfg.filename}')

@@ -20,11 +20,12 @@ from saga_mm.display.console import command, is_speaker, say
 from saga_mm.display.metrics import metric_name, number
 from saga_mm.engine.band_training import band_training_runner
 from saga_mm.engine.loader_workers import lost_workers_named
+from saga_mm.engine.seeded_model import SeededModel
 from saga_mm.engine.sharding import ShardRunner
 from saga_mm.engine.stack_runner import build_runner, log_file
 from saga_mm.errors import SagaError
 from saga_mm.files import full_disk_named, locked_folder, user_path
-from saga_mm.loading.build import build_model, config_mistakes
+from saga_mm.loading.build import config_mistakes
 from saga_mm.loading.checkpoint import keep, state_of
 from saga_mm.loading.weight_match import check_match
 from saga_mm.loading.work_dir import find_newest, load_training_state, newest_in, stay_inside
@@ -87,12 +88,14 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         set_amp(cfg)
     if options.auto_scale_lr:
         set_auto_scale_lr(cfg)
-    if options.weights is not None:
-        if options.resume is not None:
-            raise SagaError('--weights: does not go with --resume, which goes on from a checkpoint')
-        start_from(cfg, options.weights)
+    if options.weights is not None and options.resume is not None:
+        raise SagaError('--weights: does not go with --resume, which goes on from a checkpoint')
     _set_processes(cfg, options)
-    model = build_model(cfg)
+    built = SeededModel(cfg)
+    if options.weights is not None:
+        start_from(cfg, options.weights, built.model)
+        built = built if built.is_of(cfg) else SeededModel(cfg)
+    model = built.model
     check(cfg, model, training=True, launcher=options.launcher)
     if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not (options.resume or cfg.get('resume')):
         raise SagaError(
@@ -102,8 +105,9 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
     _fit(cfg, options, start)
     use_atomic_checkpoints(cfg)
     _introduce(cfg, model)
-    # mmengine seeds the random numbers of all processes, and builds the model anew from that seed
-    del model
+    # the runner builds another, of other numbers: not both at once
+    give = built.give if built.is_of(cfg) and 'runner_type' not in cfg else None
+    del model, built
     verb = start_verb(cfg, 'train', {})
     with loss_named():
         mesh = make_mesh(cfg.bands)
@@ -111,7 +115,7 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
         kind = ShardRunner if cfg.get('shard') else Runner
         if cfg.bands > 1:
             kind = band_training_runner(mesh, partial(verb.losses_in_bands, mesh=mesh))
-        runner = build_runner(cfg, verb.prepare_model, start=start, kind=kind)
+        runner = build_runner(cfg, verb.prepare_model, start=start, model=give, kind=kind)
         say('reading the data')
         with config_mistakes(cfg), full_disk_named(cfg.work_dir), lost_workers_named():
             runner.train()

@@ -27,7 +27,7 @@ def cfg(tmp_path) -> Config:
 def test_weights_of_the_model(cfg, tmp_path, capsys):
     state = build_model(cfg).state_dict()
     torch.save({'state_dict': state}, tmp_path / 'whole.pth')
-    start_from(cfg, str(tmp_path / 'whole.pth'))
+    start_from(cfg, str(tmp_path / 'whole.pth'), build_model(cfg))
     assert cfg.load_from == str(tmp_path / 'whole.pth') and 'init_cfg' not in cfg.model.backbone
     assert f'{len(state)} weights fit\n' in capsys.readouterr().out
 
@@ -35,7 +35,7 @@ def test_weights_of_the_model(cfg, tmp_path, capsys):
 def test_weights_of_the_backbone(cfg, tmp_path, capsys):
     state = build_model(cfg).backbone.state_dict()
     torch.save(state, tmp_path / 'part.pth')
-    start_from(cfg, str(tmp_path / 'part.pth'))
+    start_from(cfg, str(tmp_path / 'part.pth'), build_model(cfg))
     assert cfg.get('load_from') is None
     assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(tmp_path / 'part.pth'))
     assert f'for the backbone: {len(state)} weights fit\n' in capsys.readouterr().out
@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_said_once(cfg, tmp_path, capsys):
     state = build_model(cfg).state_dict()
     del state['head.fc.weight']
     torch.save(state, tmp_path / 'part.pth')
-    start_from(cfg, str(tmp_path / 'part.pth'))
+    start_from(cfg, str(tmp_path / 'part.pth'), build_model(cfg))
     check_load_from(cfg, build_model(cfg))
     said = f'{len(state)} weights fit, 1 missing (head.fc.weight); what is missing starts untrained'
     out = capsys.readouterr().out
@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_said_once(cfg, tmp_path, capsys):
 
 def test_published_weights_are_converted(cfg, tmp_path, capsys, golden):
     torch.save({'model': golden('pvt_v2_b0').state}, tmp_path / 'b0.pth')
-    start_from(cfg, str(tmp_path / 'b0.pth'))
+    start_from(cfg, str(tmp_path / 'b0.pth'), build_model(cfg))
     made = Path(cfg.model.backbone.init_cfg.checkpoint)
     assert made == tmp_path / 'pretrained.pth'
     out = capsys.readouterr().out
@@ -67,4 +67,4 @@ def test_published_weights_are_converted(cfg, tmp_path, capsys, golden):
 def test_weights_of_something_else(cfg, tmp_path):
     torch.save({'a.weight': torch.zeros(3)}, tmp_path / 'other.pth')
     with pytest.raises(SagaError, match=r'other\.pth: is neither of this model nor of a known backbone: '):
-        start_from(cfg, str(tmp_path / 'other.pth'))
+        start_from(cfg, str(tmp_path / 'other.pth'), build_model(cfg))

@@ -37,6 +37,16 @@ def test_what_a_training_leaves(trained):
     assert 'System environment' in log and 'Epoch(train) [2][3/3]' in log and 'CheckpointHook' in log
 
 
+def test_the_model_that_was_checked_trains_as_one_that_the_runner_builds(inside, tiny, tmp_path):
+    # a runner that is named builds its model itself
+    train(TrainOptions(tiny, {'runner_type': 'Runner', 'train_cfg.max_epochs': 1}, str(tmp_path)))
+    given, own = (load_checkpoint(folder / 'epoch_1.pth') for folder in (WORK, tmp_path))
+    for key, value in own['state_dict'].items():
+        assert torch.equal(given['state_dict'][key], value), key
+    losses = [each['message_hub']['log_scalars']['train/loss'].data[0].tolist() for each in (given, own)]
+    assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
 def test_resume_continues_where_it_stopped(inside, tiny, tmp_path, capsys):
     options = dict(config=tiny, cfg_options={'default_hooks.logger.interval': 1})
     work = tmp_path / 'resumed'

@@ -1,0 +1,63 @@
+"""A model that is built before its runner, as the runner would build it."""
+
+from __future__ import annotations
+
+import random
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from mmengine.runner import set_random_seed
+
+from saga_mm.loading.build import build_model
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+
+class SeededModel:
+    """The model of a config, with the random numbers of a runner.
+
+    mmengine's runner sets the seed, and builds the model of the numbers that follow. A model that was built of other
+    numbers would train to other weights, and so would one whose runner goes on with others.
+
+    Args:
+        cfg: The config.
+
+    Attributes:
+        model: The model.
+
+    Raises:
+        SagaError: As of :func:`saga_mm.loading.build.build_model`.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        self._made_of = deepcopy(_makes(cfg))
+        if (seed := _seed(cfg)) is not None:
+            set_random_seed(seed)
+        self.model = build_model(cfg)
+        self._after = random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+    def is_of(self, cfg: Config) -> bool:
+        """Whether the runner of a config would build this model: the seed is named, and nothing has changed since."""
+        each_its_own = (cfg.get('randomness') or {}).get('diff_rank_seed')
+        return _seed(cfg) is not None and not each_its_own and self._made_of == _makes(cfg)
+
+    def give(self) -> nn.Module:
+        """The model, for its runner, which goes on with the random numbers that follow."""
+        python, numpy, torch_ = self._after
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_)
+        return self.model
+
+
+def _seed(cfg: Config) -> int | None:
+    return (cfg.get('randomness') or {}).get('seed')
+
+
+def _makes(cfg: Config) -> dict[str, Any]:
+    """What a model is made of."""
+    return {key: cfg.get(key) for key in ('model', 'data_preprocessor', 'randomness', 'default_scope')}
