@@ -336,8 +336,9 @@ def make_folder(path: Path) -> Path:
     Raises:
         SagaError: It cannot be made.
     """
+    path = user_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SagaError(f'--out {path}: cannot be made ({error.strerror})') from error
+        raise SagaError(f'{path}: cannot be made ({error.strerror})') from error
     return path

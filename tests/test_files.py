@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,16 @@ from PIL import Image
 
 from saga_mm import files
 from saga_mm.errors import SagaError
-from saga_mm.files import Draft, full_disk_named, is_draft, locked_folder, remove_leftovers, write_file, write_image
+from saga_mm.files import (
+    Draft,
+    full_disk_named,
+    is_draft,
+    locked_folder,
+    make_folder,
+    remove_leftovers,
+    write_file,
+    write_image,
+)
 
 # a process that holds a lock or a draft until it is killed
 HOLD = """
@@ -182,6 +192,15 @@ def test_pictures_by_their_ending(tmp_path):
         write_image(tmp_path / name, Image.new('RGB', (3, 2)).save)
         with Image.open(tmp_path / name) as image:
             assert image.format == kind
+
+
+def test_a_folder_for_results(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert make_folder(Path('~/a/b')) == tmp_path / 'a' / 'b' and (tmp_path / 'a' / 'b').is_dir()
+    (tmp_path / 'file').write_text('')
+    # who makes one need not have been told by an option
+    with pytest.raises(SagaError, match=rf'^{re.escape(str(tmp_path))}/file/c: cannot be made \(Not a directory\)'):
+        make_folder(tmp_path / 'file' / 'c')
 
 
 def test_a_folder_is_locked_as_long_as_its_process_lives(tmp_path, hold):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,7 @@ class OutputNames:
         """
         source = Path(os.path.abspath(image))
         name = source.relative_to(self.root) if source.is_relative_to(self.root) else Path(source.name)
-        # a.png and a.tif of one folder, or equal names of two
-        candidates = [name.with_suffix(self.suffix), name.with_name(f'{name.stem}_{name.suffix[1:]}{self.suffix}')]
-        candidates += [name.with_name(f'{name.stem}_{index}{self.suffix}') for index in range(2, len(self._taken) + 3)]
-        relative = next(candidate for candidate in candidates if _plain(candidate) not in self._taken)
+        relative = next(found for found in self._candidates(name) if _plain(found) not in self._taken)
         self._taken.add(_plain(relative))
         target = self.out_dir / relative
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +65,12 @@ class OutputNames:
         if final == source.resolve() or final in self._inputs:
             raise SagaError(f'{target}: is one of the images themselves; choose another folder')
         return target
+
+    def _candidates(self, name: Path) -> Iterator[Path]:
+        yield name.with_suffix(self.suffix)
+        # a.png and a.tif of one folder, or equal names of two
+        yield name.with_name(f'{name.stem}_{name.suffix[1:]}{self.suffix}')
+        yield from (name.with_name(f'{name.stem}_{index}{self.suffix}') for index in count(2))
 
 
 def _plain(name: Path) -> str:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from saga_mm.display.drawing import OutputNames
@@ -35,6 +37,15 @@ def test_never_an_input(folders):
         OutputNames(source, source).path_for(source / 'b.jpg')
     with pytest.raises(SagaError, match='one of the images themselves'):
         OutputNames(source, source, inputs=[source / 'b.jpg', source / 'b.png']).path_for(source / 'b.png')
+
+
+def test_many_pictures_take_no_longer_each(tmp_path, monkeypatch):
+    tried, make = [], Path.with_name
+    monkeypatch.setattr(Path, 'with_name', lambda path, name: tried.append(name) or make(path, name))
+    names = OutputNames(tmp_path / 'out', tmp_path)
+    for index in range(100):
+        names.path_for(tmp_path / f'{index}.png')
+    assert len(tried) <= 200
 
 
 def test_never_outside(folders):
