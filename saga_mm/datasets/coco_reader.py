@@ -43,6 +43,7 @@ class CocoFile(COCO):
         known = {category['name']: number for number, category in self.cats.items()}
         for name in cat_names:
             if name not in known:
+                # an id of no annotation: the class keeps its place among the labels, and no object
                 known[name] = max(self.cats, default=0) + 1
                 self.cats[known[name]] = {'id': known[name], 'name': name}
         return [known[name] for name in cat_names]

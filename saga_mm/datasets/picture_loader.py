@@ -21,6 +21,7 @@ def use_own_pictures() -> None:
     This holds in the whole process, and in workers of data loaders: those that are started afresh, and not forked, are
     sent the loader.
     """
+    # on the class, since pipelines of all tasks build loaders by its name
     LoadImageFromFile.transform = _transform
     LoadImageFromFile.__reduce__ = _reduce
 

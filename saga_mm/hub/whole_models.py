@@ -85,6 +85,7 @@ def save_whole(model: nn.Module, folder: Path, config: Mapping[str, Any] | None 
         ],
     }
     description, state = describe(kind, _plain(parts), **facts), state_for(folder, model)
+    # as whoever opens it will: what cannot be read again is not written
     read = read_trained(folder, description, state)
     if facts['classes'] and not read.meta['dataset_meta']:
         raise SagaError(
@@ -133,6 +134,7 @@ def _config(path: Path, scope: str, model: dict, steps: list) -> Config:
 
     made = {'default_scope': scope, 'model': model}
     if steps:
+        # where predictors look for the steps; a loader comes first in every pipeline, and they leave it out
         made['test_dataloader'] = {'dataset': {'pipeline': [{'type': 'LoadImageFromFile'}, *steps]}}
     cfg = Config(made)
     # for messages

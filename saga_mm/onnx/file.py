@@ -148,6 +148,7 @@ def _require_plain(path: str | os.PathLike[str], proto: ModelProto) -> int:
     import onnx
 
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    # ONNX's own operators have either name
     opset = opsets.pop('', opsets.pop('ai.onnx', None))
     if opset not in OPSETS:
         raise SagaError(f'{path}: is of opset {opset}, and those from {OPSETS[0]} to {OPSETS[-1]} are read')
@@ -168,6 +169,7 @@ def _require_numbers(path: str | os.PathLike[str], proto: ModelProto) -> None:
         if kind is None:
             continue
         size = np.dtype(kind).itemsize
+        # whole numbers of what is there: what is too short is refused by ONNX Runtime
         values = np.frombuffer(tensor.raw_data[: len(tensor.raw_data) // size * size], kind)
         if np.isnan(values).any() or np.isnan(tensor.float_data or [0]).any():
             raise SagaError(f'{path}: {tensor.name[:80]} holds NaN, as a training that diverged leaves them')
@@ -175,6 +177,7 @@ def _require_numbers(path: str | os.PathLike[str], proto: ModelProto) -> None:
 
 def _messages(path: str | os.PathLike[str], root: Message) -> Iterator[Message]:
     """All messages within a message, graphs within nodes too."""
+    # a list and not recursion: a file may nest graphs deeper than Python's stack
     waiting, count = [root], 0
     while waiting:
         message = waiting.pop()

@@ -31,6 +31,7 @@ class StripModel:
             brightness: Mean luminance that the image is exposed to; None for what the model predicts.
         """
         (height, width), unit = image.shape[:2], self.plan['unit']
+        # edges repeated, as the model pads; the fourth channel is that of a canvas, which is not looked at
         padded = np.pad(image, ((0, -height % unit), (0, -width % unit), (0, 1)), 'edge')
         maps, state, gain = {'image': padded}, [], self._gain(padded[:height, :width], rows, brightness)
         for graph in self.plan['graphs']:
@@ -71,6 +72,7 @@ class StripModel:
                 made[name].append(self._rows(name, answer, start - first, stop - first))
             if graph['write']:
                 written = run_session(self.sessions[graph['write']], {'map': made[graph['gives'][-1]][-1]}, 'a strip')
+                # means over strips, so that a mean over all weighs each by its rows
                 sums.append([part * ((stop - start) / units) for part in written])
         maps |= {name: np.concatenate(parts) for name, parts in made.items()}
         return [sum(parts) for parts in zip(*sums)]

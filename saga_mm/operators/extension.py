@@ -48,6 +48,7 @@ def torchvision() -> ModuleType | None:
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     library = torchvision()
+    # torchvision's has no offset
     if library and offset == 0:
         return library.ops.nms(boxes.float(), scores.float(), iou_threshold)
     return suppression.nms(boxes, scores, iou_threshold, offset)
@@ -103,7 +104,7 @@ def roi_align_backward(
 ) -> None:
     size = (aligned_height, aligned_width)
     with torch.enable_grad():
-        # an average is linear, so its gradient is the same for any map
+        # an average of samples is linear in the map, so that its gradient is the same for any map
         maps = torch.zeros_like(grad_input).requires_grad_()
         out = _align(maps, rois, size, spatial_scale, sampling_ratio, aligned)
     grad_input += torch.autograd.grad(out, maps, grad_output.to(out))[0]

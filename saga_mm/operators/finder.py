@@ -24,6 +24,7 @@ def install() -> None:
     """Add the finder to Python's, once; warn if mmdet was imported before and went without operators."""
     if OperatorFinder in sys.meta_path:
         return
+    # last, so that Python finds compiled operators first
     sys.meta_path.append(OperatorFinder)
     if 'mmdet.structures' in sys.modules and 'mmcv.ops' not in sys.modules:
         warnings.warn(

@@ -21,7 +21,9 @@ def sigmoid_focal_loss(logits: Tensor, target: Tensor, weight: Tensor, gamma: fl
         (N, C).
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
+    # background is the class after the last: a row of no right class
     right = F.one_hot(target, logits.shape[1] + 1)[:, :-1].to(wide)
+    # by logsigmoid of the signed logit: log(1 - sigmoid) of a sure wrong answer would be minus infinity
     signed = wide * (2 * right - 1)
     balance = alpha * right + (1 - alpha) * (1 - right)
     loss = -balance * (-signed).sigmoid() ** gamma * F.logsigmoid(signed)

@@ -25,10 +25,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         Indices of the boxes that are kept, the highest score first.
     """
     order = scores.sort(0, descending=True)[1]
+    # half precision tells few boxes of large pictures apart
     boxes = _wide(boxes)[order]
     areas = _areas(boxes, offset)
     left, kept = torch.arange(len(boxes), device=boxes.device), []
     while len(left):
+        # the best boxes decide among themselves, then for all that are left: no table of all pairs is made
         block, left = left[:BLOCK], left[BLOCK:]
         block = block[_keep(_overlap(boxes, areas, block, block, offset) > iou_threshold)]
         kept.append(block)
@@ -106,6 +108,7 @@ def _keep(covers: Tensor) -> Tensor:
     """Which boxes of a block stay, where ``covers[i, j]`` says that i covers j: their places."""
     if not covers.triu(1).any():
         return torch.arange(len(covers), device=covers.device)
+    # one after the other, since what is covered covers nothing: on a GPU each step would wait for the one before
     matrix = covers.cpu().numpy()
     covered, places = np.zeros(len(matrix), bool), []
     for place, row in enumerate(matrix):

@@ -58,6 +58,7 @@ def roi_align(
             _Samples(starts[chosen], bins[chosen], output_size, counts, maps.shape[2:]) for chosen, counts in groups
         ]
         grid = torch.cat([piece.grid for piece in pieces])
+        # align_corners: places are given in pixels, of which the first and the last are at -1 and 1
         sampled = F.grid_sample(maps[image, None], grid[None, :, None], padding_mode='border', align_corners=True)
         sizes = [len(piece.grid) for piece in pieces]
         parts += [piece.average(values) for piece, values in zip(pieces, sampled[0, :, :, 0].split(sizes, 1))]
@@ -65,6 +66,7 @@ def roi_align(
     out = maps.new_zeros(len(rois), maps.shape[1], *output_size)
     if parts:
         out = out.index_copy(0, torch.cat(places), torch.cat(parts))
+    # zeros that hang on the map: without boxes, a backward pass still finds a way to it
     elif maps.requires_grad:
         out = out + 0 * maps.sum()
     return out.to(features.dtype)

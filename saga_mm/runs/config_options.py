@@ -90,6 +90,7 @@ def _wrap_on_cpu(cfg: Config) -> None:
     wrapper: dict[str, Any] = {
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
+        # as mmengine takes it where it wraps the model itself
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
     if 'runner_type' not in cfg:

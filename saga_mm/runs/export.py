@@ -123,6 +123,7 @@ def _backbone(options: ExportOptions) -> ExportSubject:
     if options.checkpoint is not None:
         path, note = find_best(options.checkpoint), ''
         state = load_state(path)
+        # of a whole model, the part that is exported
         within = {name.removeprefix('backbone.'): state[name] for name in state if name.startswith('backbone.')}
         check_match(model, within or state, path)
         model.load_state_dict(within or state)

@@ -75,6 +75,7 @@ def fit_length(cfg: Config, length: Length) -> str:
     if length.epochs is None and length.iters is None:
         return ''
     counts_epochs = _counts_epochs(cfg)
+    # builds the data set, which takes a while, and only where epochs are asked for or counted
     per_epoch = _epoch_length(cfg) if counts_epochs or length.epochs else 0
     total = length.iters or length.epochs * per_epoch
     # iterations of the new training for each unit that the config counts in
@@ -109,6 +110,7 @@ def _epoch_length(cfg: Config) -> int:
         images = len(DATASETS.build(loader.dataset.to_dict()))
     launched = cfg.get('launcher', 'none') != 'none'
     processes = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) if launched else 1
+    # mmengine's samplers round up, so that all processes have as many
     each = -(-images // processes)
     batch = loader.batch_size
     return max(1, each // batch if loader.get('drop_last') else -(-each // batch))
@@ -165,6 +167,7 @@ def _stretch(scheduler: dict[str, Any], step: float, total: int) -> dict[str, An
     for key in ('milestones', 'periods'):
         if key in scheduler:
             scheduler[key] = [place(each) for each in scheduler[key]]
+    # a factor of each step: of more steps, each has to be nearer to 1
     if scheduler['type'].rpartition('.')[2].startswith('Exponential'):
         scheduler['gamma'] **= 1 / step
     return scheduler

@@ -32,6 +32,7 @@ def start_from(cfg: Config, weights: str, model: nn.Module) -> None:
     file = Path(find_best(weights))
     state = state_of(load_checkpoint(file))
     match = match_weights(model, state)
+    # weights of a whole model first: those of a backbone alone have no name of it
     if match.matched:
         cfg.load_from = str(file)
         _tell(str(file), match)

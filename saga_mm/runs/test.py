@@ -78,6 +78,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
     if options.show_dir:
         _check_show_dir(options.show_dir, images)
     trained = Trained(cfg, checkpoint)
+    # before the model is built: data that name fewer classes get the heads of the checkpoint
     fit_classes(cfg, trained.meta, checkpoint)
     model = trained.build()
     check(cfg, model, training=False, launcher=options.launcher)

@@ -65,6 +65,7 @@ def predict_together(
         check_agreement(mesh, {**facts, 'picture': file_facts(picture)})
         writer.share(mesh)
         return [{'file': picture.name, **writer.write(picture)}]
+    # with the time of the file: what was done of another picture of this name is no record of this one
     names = {f'{os.path.relpath(path, pictures.root)} {file_stamp(path)}': path for path in pictures.files}
     work = SharedWork(pictures.out, json.dumps(facts))
     meter = progress_meter(len(names), 'predicting', unit=' pictures') if process.is_first else nullcontext(int)

@@ -79,6 +79,7 @@ def train(options: TrainOptions) -> Any:
     cfg = prepare_config(options, training=True)
     tell_unused(options.cfg_options, OF_TEST)
     busy = f'--work-dir {cfg.work_dir}: another training is running in this folder; wait for it, or name another folder'
+    # of several processes one holds it: their locks would exclude each other
     with locked_folder(cfg.work_dir, busy) if is_speaker() else nullcontext():
         return _train(cfg, options)
 
@@ -111,6 +112,7 @@ def _train(cfg: Config, options: TrainOptions) -> Any:
     verb = start_verb(cfg, 'train', {})
     with loss_named():
         mesh = make_mesh(cfg.bands)
+        # processes of another config or version would wait for each other at the first difference, and say nothing
         check_agreement(mesh, _facts(cfg))
         kind = ShardRunner if cfg.get('shard') else Runner
         if cfg.bands > 1:

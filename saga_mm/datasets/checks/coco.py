@@ -116,6 +116,7 @@ def check_coco(
     problems.raise_any()
     if counts.dropped:
         warnings.add(f'{counts.dropped:,} {DROPPED}', 'See that this is meant.')
+    # gigabytes in a large set, and what follows opens its pictures in many threads
     del data, annotations
 
     listed = list(images.values())
@@ -123,6 +124,7 @@ def check_coco(
     problems.raise_any()
     decoded = check_images(folder, listed, problems, decode=decode, ignore_orientation=ignore_orientation)
     problems.raise_any()
+    # sizes and not images: a set of millions has few
     by_area = sorted({(image.width, image.height) for image in listed}, key=math.prod)
     return CocoSummary(
         ann_file=ann_file,

@@ -140,6 +140,7 @@ def coco_classes(cfg: Mapping) -> list[str] | None:
         raise SagaError("metainfo of a CocoDataset has 'CLASSES', which mmdet 3 ignores. Write 'classes' instead.")
     classes = metainfo.get('classes')
     if classes is None:
+        # those of COCO, which a data set without metainfo has
         try:
             from mmdet.datasets import CocoDataset
         except ImportError:

@@ -31,6 +31,7 @@ def note_left_out(
     if not filter_cfg or not images:
         return
     least = filter_cfg.get('min_size', 0)
+    # mmdet takes an image for empty whose objects are all of classes that are not learned
     with_objects = {record['image_id'] for record in annotations if record['category_id'] in learned}
     empty = {i for i in images if i not in with_objects} if filter_cfg.get('filter_empty_gt', False) else set()
     small = {i for i, image in images.items() if min(image.width, image.height) < least}

@@ -103,12 +103,14 @@ def _note_mask_fractions(boxes: np.ndarray, sizes: np.ndarray, extents: np.ndarr
 def _by_masks(boxes: np.ndarray, sizes: np.ndarray, extents: np.ndarray) -> tuple[str, np.ndarray]:
     """A reading by which boxes enclose their masks where they do not as they stand, and which boxes these are."""
     wide = np.nan_to_num(extents[:, 2:] - extents[:, :2])
+    # the box of a tiny mask is off by a rounding alone
     judged = wide.min(1) >= 4
     now = _overlap(boxes, extents)
     best, found = '', np.zeros(len(boxes), bool)
     for name, read in READINGS.items():
         fits = judged & (_overlap(read(boxes, sizes), extents) > 0.9)
         plainly, rather = fits & (now < 0.5), fits & (now < 0.8)
+        # a few boxes count where they fit plainly better; slightly better only if most do
         better = rather if 2 * rather.sum() > judged.sum() else plainly
         if better.sum() > max(found.sum(), 0.02 * judged.sum()):
             best, found = name, better
@@ -119,6 +121,7 @@ def _by_areas(boxes: np.ndarray, areas: np.ndarray) -> tuple[str, np.ndarray]:
     """Corners whose areas are those between them."""
     corners = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     fits = (boxes[:, 2:] > boxes[:, :2]).all(1) & (np.abs(areas - corners) < 0.01 * areas)
+    # boxes near the upper left corner are the same in both readings
     fits &= np.abs(areas - np.prod(boxes[:, 2:], axis=1)) > 0.05 * areas
     return ('x1, y1, x2, y2', fits) if fits.sum() >= 3 and 2 * fits.sum() > len(boxes) else ('', fits)
 
@@ -168,6 +171,7 @@ def _note_rest(
 
 
 def _inside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    # tools that count pixels from 1, or round up, reach out by one
     slack = 1 + 0.01 * sizes
     return ((boxes[:, :2] >= -slack) & (boxes[:, :2] + boxes[:, 2:] <= sizes + slack)).all(1)
 

@@ -87,6 +87,7 @@ def check_annotations(
 ) -> AnnotationCounts:
     """Check every annotation against the images and categories, in one pass."""
     counts = AnnotationCounts()
+    # noted at the end: what all of them have in common says what is wrong
     unknown: dict[str, list[tuple[str, object]]] = {'image_id': [], 'category_id': []}
     # guesses need some hundreds of annotations, and there may be millions
     step = max(1, len(records) // LOOKED_AT)
@@ -174,6 +175,7 @@ def _hashable(value: object) -> int | None:
 
 
 def _is_number(value: object) -> bool:
+    # by type, as True is an int in Python; NaN is not below the bound
     return type(value) in (int, float) and abs(value) < 1e15
 
 

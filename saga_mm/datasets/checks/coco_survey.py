@@ -73,6 +73,7 @@ def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_anno
     upright = not ignores_orientation(cfg)
     present = _check_files(Path(folder), images, problems, upright, decode)
 
+    # by the config's order, as CocoFile numbers them
     labels = {i: classes.index(name) for i, name in names.items() if name in classes}
     grouped = _group(annotations, labels)
     seen = Counter(label for own in grouped.values() for label in {labels[ann['category_id']] for ann in own})
@@ -141,6 +142,7 @@ def _note_counts(counts: AnnotationCounts, num_images: int, per_class: Mapping[s
 def _sample(item: Annotated, side: int, folder: Path, labels: Mapping[int, int], upright: bool) -> Sample:
     image = scale_to(read_shown(str(folder / item.image.name), not upright), side)
     height, width = image.shape[:2]
+    # boxes and polygons are in pixels of the file
     factor = width / item.image.width
     ids = np.full((height, width), -1, np.int16)
     boxes = []

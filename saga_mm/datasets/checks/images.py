@@ -132,10 +132,12 @@ def in_threads(look: Callable[[T], R], images: Sequence[T]) -> Iterator[R]:
         look: What to do with an image.
         images: Whatever ``look`` takes.
     """
+    # Pillow would refuse a large picture, which in a user's own data is no bomb
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings(), ThreadPool(min(16, 2 * (os.cpu_count() or 1))) as pool:
             warnings.simplefilter('ignore')
+            # threads suffice: Pillow decodes without Python's lock
             found = pool.imap(look, images, chunksize=16)
             yield from progress_bar(found, len(images), 'checking images', is_speaker(), delay=2)
     finally:

@@ -163,6 +163,7 @@ def _note_exchanged(looks: list[PairLook], problems: Problems) -> None:
 
 
 def _look_at_all(pairs: list[Pair], decode: int) -> list[PairLook]:
+    # evenly: neighbours in a folder are often of one scene
     decoded = {round(index) for index in np.linspace(0, len(pairs) - 1, min(decode, len(pairs)))}
     jobs = [(pair, index in decoded) for index, pair in enumerate(pairs)]
     return list(in_threads(_look_at, jobs))

@@ -30,6 +30,7 @@ def note_ids(
         kind = f'all {len(seen):,} masks hold 0 and {value} alone, and {value} {learned}'
         problems.add(kind, SAVE_AS_1.format(value))
         return
+    # 1 to n where 0 to n - 1 are classes: without an id 0, and with one too many at the end
     beyond = sorted(i for i in all_ids if labels[i] == number)
     if beyond and 0 not in all_ids and labels[0] == 0 and beyond == [number]:
         kind = f'ids run from {min(all_ids)} to {number}, and {number} classes are numbered from 0; are they one off?'

@@ -90,6 +90,7 @@ def decode_mask(mask: MaskFile, backend: str = 'pillow') -> np.ndarray:
         raise MaskError(
             'palette mask whose indices are not the greys that it shows', f'Indices are read. {SAVE}', moved
         )
+    # as mmseg does, whatever the type: what is not the same afterwards was cut
     with np.errstate(invalid='ignore'):
         ids = values.astype(np.uint8, copy=False)
     if not np.array_equal(ids, values):

@@ -121,6 +121,7 @@ def _build(kind: type, cfg: Mapping[str, Any]) -> Any:
     root = cfg.get('data_root')
     if root and '://' not in root and not os.path.isdir(root) and not os.path.isabs(_prefix(cfg)):
         raise SagaError(f'Data root {root} does not exist. Put the data there, or set data_root to its folder.')
+    # mmseg's own class says which mask belongs to which image; its pipeline would need parts that are not looked at
     options = {key: value for key, value in cfg.items() if key not in ('type', '_scope_', 'pipeline')}
     try:
         dataset = kind(**options, pipeline=[], lazy_init=True)

@@ -81,6 +81,7 @@ def label_counts(counts: np.ndarray, folders: SegmentationFolders, problems: lis
     if len(wrong):
         shown = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
         problems.append((f'mask with ids beyond the {number} classes', id_cure(folders), shown))
+    # from -1, not learned, to the number of classes, none
     return np.bincount(folders.labels + 1, weights=counts, minlength=number + 2).astype(np.int64)
 
 

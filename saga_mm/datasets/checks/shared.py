@@ -21,6 +21,7 @@ def shared_pictures(trained: Iterable[str], evaluated: Iterable[str]) -> list[st
         evaluated: Paths.
     """
     files = sorted({os.path.realpath(path) for path in trained})
+    # two names of one file, by a link, are one picture
     names, others = set(files), {path: os.path.realpath(path) for path in sorted(evaluated)}
     copied = _copies(files, [real for real in others.values() if real not in names]) if len(files) <= MOST else set()
     return [path for path, real in others.items() if real in names or real in copied]

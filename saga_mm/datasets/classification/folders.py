@@ -88,6 +88,7 @@ def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None
         twice = next(name for label, name in enumerate(names) if index[name] != label)
         raise SagaError(f'{source}: classes name {twice!r} twice. Make the names differ, such as by a number.')
     if numbered:
+        # a name that is itself a number goes before the number of its place
         index = {**{name: int(name) for name in found if int(name) < len(names)}, **index}
     unknown = [name for name in found if name not in index]
     if unknown:

@@ -83,6 +83,7 @@ class RandomResizedCrop:
         return results
 
     def _box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        # as published: drawn anew where the part would not fit, so that parts of extreme shapes are rarer
         for _ in range(self.max_attempts):
             area = height * width * np.random.uniform(*self.crop_ratio_range)
             aspect = np.exp(np.random.uniform(*np.log(self.aspect_ratio_range)))

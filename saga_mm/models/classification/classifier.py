@@ -81,6 +81,7 @@ class ImageClassifier(BaseModel):
         logits = self.logits(inputs)
         if mode == 'tensor':
             return logits
+        # in float32: the probabilities of many classes fall below what half precision tells apart
         for sample, scores in zip(data_samples, logits.float().softmax(1), strict=True):
             sample.pred_score, sample.pred_label = scores, scores.argmax()
         return data_samples
@@ -94,6 +95,7 @@ class ImageClassifier(BaseModel):
     def _loss(self, inputs: torch.Tensor, data_samples: list) -> dict[str, torch.Tensor]:
         target = torch.stack([sample.gt_label for sample in data_samples]).to(inputs.device)
         if self.augments:
+            # a mixed image has a share of two classes, which a label cannot say
             shares = nn.functional.one_hot(target, self.head.num_classes).to(inputs.dtype)
             inputs, target = mix_batch(self.augments, inputs, shares)
         return {'loss': self.head.loss(self.logits(inputs), target)}

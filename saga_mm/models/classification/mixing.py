@@ -41,6 +41,7 @@ class CutMix(Mixup):
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         height, width = images.shape[2:]
+        # the same part of both sides: the rectangle has the drawn area and the shape of the image
         side = (1 - np.random.beta(self.alpha, self.alpha)) ** 0.5
         spans = []
         for size in (height, width):

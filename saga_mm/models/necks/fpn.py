@@ -110,11 +110,14 @@ class SAGAFPN(BaseModule):
         """
         check_maps(inputs, self.in_channels)
         used = inputs[self.start_level : self.stop_level]
+        # before the top-down path, so that what a level learns of the others reaches the finer ones too
         laterals = self.shared([conv(x) for conv, x in zip(self.lateral_convs, used)], sizes)
         for i in range(len(laterals) - 1, 0, -1):
+            # to the size of the finer map: twice a side that was rounded up is one too many
             size = {} if 'scale_factor' in self.upsample_cfg else {'size': laterals[i - 1].shape[2:]}
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+        # 'on_input': of the last level that is used, as in mmdet, even where the backbone gives later ones
         sources = {'on_input': used[-1], 'on_lateral': laterals[-1], 'on_output': outs[-1]}
         for i in range(len(used), self.num_outs):
             if not self.extra_source:

@@ -52,6 +52,7 @@ class SharedState(BaseModule):
         if not listed or not in_channels:
             raise ValueError(f'in_channels must list the channels of one level at least, got {in_channels!r}')
         self.in_channels, self.embed_dims = tuple(in_channels), embed_dims
+        # of its own for each level: maps of a backbone and of an FPN differ in scale by level
         self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-6) for channels in in_channels)
         self.enter = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
         self.attn = build_attention(attention, embed_dims, num_heads)
@@ -114,6 +115,7 @@ class SharedState(BaseModule):
 
     def _shared(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         grids = [Grid.whole(*x.shape[2:]) for x in inputs]
+        # once: each sweep and the reading need the same tokens
         tokens = [self._embed(map_to_tokens(x), level) for level, x in enumerate(inputs)]
         state = None
         for _ in range(self.sweeps):

@@ -81,8 +81,10 @@ def _level(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
         channels //= 2
         scale /= 2
     if scale < 1:
+        # rounded up, as the strides of all backbones here are
         layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=True))
     for kernel in (1, 3):
+        # the norm behind it has a bias
         layers.append(nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=False))
         layers.append(MapNorm(out_channels, eps=1e-6))
         channels = out_channels
