@@ -11,6 +11,7 @@ from importlib.metadata import distributions, requires
 from pathlib import Path
 
 import pytest
+from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 from PIL import Image
@@ -107,8 +108,10 @@ def python(*args: str, cwd: Path, **variables: str) -> str:
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('wheel')
-    python('-m', 'pip', 'wheel', str(ROOT), '--no-deps', '--no-build-isolation', '-w', str(folder), cwd=folder)
-    return next(folder.glob('saga_mm-*.whl'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        # what pip calls
+        return folder / build_wheel(str(folder))
 
 
 @pytest.fixture(scope='module')

@@ -42,16 +42,20 @@ model = dict(
     decode_head=dict(dropout_ratio=0.0),
     auxiliary_head=dict(dropout_ratio=0.0, norm_cfg=norm_cfg),
 )
+# a validation at the end
+train_cfg = dict(val_interval=2)
 steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 train_dataloader['dataset'] = dict(pipeline=steps)
 """,
     'enhancement': f"""
 _base_ = ['{HERE.parent}/tiny_lowlight.py']
 {COMMON}
+train_cfg = dict(val_interval=4)
 """,
     'detection': f"""
 _base_ = ['{HERE.parent}/tiny.py']
 {COMMON}
+train_cfg = dict(val_interval=2)
 model = dict(
     backbone=dict(drop_path_rate=0.0),
     train_cfg=dict(rpn=dict(sampler=dict(num=1000000)), rcnn=dict(sampler=dict(num=1000000))),

@@ -270,7 +270,9 @@ MORE_MIXERS = [
 )
 def test_pieces_take_no_more_than_steps_say(host, attention, dtype):
     net = build(host, attention).to(dtype)
-    for i, part in enumerate(net.parts(128, 256)):
+    # what of the first stage depends on its attention is in the second as well
+    first = int(host == 'PVTv2' and attention != 'saga')
+    for i, part in enumerate(net.parts(128, 256)[first:], first):
         size = part.height, part.width
         x = torch.zeros(1, size[0] * size[1], (3, 8)[i], dtype=dtype)
         for step in part.steps:
