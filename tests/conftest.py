@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import gc
 import runpy
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from torch import nn
 
 from benchmarks.parity import GoldenCase, load_case
 
+# what is imported and collected stays, and is not looked at for garbage meanwhile
+gc.disable()
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / 'golden'
 QUICK = runpy.run_path(str(TESTS / 'quick_runners.py'))
@@ -67,6 +70,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Processes are forked from one that has imported all tests, and run none."""
+    gc.enable()
     if any('forker' in getattr(item, 'fixturenames', ()) for item in session.items):
         session.stash[FORKER] = Forker()
 
