@@ -112,7 +112,7 @@ TESTED_BY = {
     'datasets.checks.images',
     'test_datasets/test_classification/test_transforms': 'datasets.classification.augment '
     'datasets.classification.sample',
-    'test_datasets/test_demo/test_shapes': 'datasets.demo.draw',
+    'test_datasets/test_demo/test_shapes': 'datasets.demo.draw datasets.demo.outlines',
     'test_datasets/test_low_light/test_pairs': 'datasets.low_light.sample',
     'test_engine/test_hooks': 'engine.late_removal',
     'test_engines/test_cache': 'engines.openvino_step',
@@ -144,7 +144,7 @@ TESTED_BY = {
     'test_parallel/test_trainings': 'engine.band_training engine.sharding',
     'test_tasks/test_task': 'tasks.data tasks.evaluation tasks.prediction tasks.detection.data',
     'test_tasks/test_own_data': 'loading.datasets',
-    'test_tasks/test_enhancement/test_inferencer': 'tasks.enhancement.strips',
+    'test_tasks/test_enhancement/test_inferencer': 'tasks.enhancement.strips tasks.enhancement.wanted',
     'test_tasks/test_segmentation/test_own_masks': 'tasks.segmentation.data',
 }
 

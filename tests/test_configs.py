@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from saga_mm import create_backbone
-from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE
+from saga_mm.datasets.demo.outlines import DEMO_CLASSES, DEMO_PALETTE
 from saga_mm.loading.build import build_model, swallowed_options
 from saga_mm.loading.config import load_config
 from saga_mm.registry import MODELS

@@ -15,7 +15,7 @@ from saga_mm.analysis.gate_maps import KINDS
 from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.images.pictures import refuse_programs
 from saga_mm.shipped import shipped_weights
-from saga_mm.tasks.enhancement.inferencer import AUTO, wanted_finish
+from saga_mm.tasks.enhancement.wanted import AUTO, wanted_finish
 
 from . import answers
 from .answers import Models

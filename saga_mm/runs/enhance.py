@@ -25,9 +25,10 @@ from saga_mm.models.enhancement.finish import Finish
 from saga_mm.parallel import Process, SharedWork, this_process
 from saga_mm.runs.together import file_facts
 from saga_mm.tasks.enhancement.clips import video_megapixels
-from saga_mm.tasks.enhancement.inferencer import AUTO, LowLightInferencer, wanted_finish
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
 from saga_mm.tasks.enhancement.photographs import name_sheets, reason_of_failure, run_job
 from saga_mm.tasks.enhancement.shared_photo import enhance_shared
+from saga_mm.tasks.enhancement.wanted import AUTO, wanted_finish
 from saga_mm.version import __version__
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from saga_mm.display.progress import progress_bar
 from saga_mm.errors import SagaError
 
-from .draw import DEMO_CLASSES, Scene, draw_scene
+from .draw import Scene, draw_scene
 from .made_folder import make_once
+from .outlines import DEMO_CLASSES
 from .photos import check_args, make_demo_photos, read_sample_photo, write_png
 
 # Raised whenever the same arguments would give other pixels, so that old data is made anew.

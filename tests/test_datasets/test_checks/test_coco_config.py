@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from saga_mm.datasets.checks.coco_config import check_dataset_cfg
-from saga_mm.datasets.demo.draw import DEMO_CLASSES
+from saga_mm.datasets.demo.outlines import DEMO_CLASSES
 from saga_mm.datasets.demo.shapes import make_demo_shapes
 from saga_mm.errors import SagaError
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from saga_mm.datasets.checks.coco_survey import survey_coco
 from saga_mm.datasets.checks.survey import Survey
-from saga_mm.datasets.demo.draw import DEMO_CLASSES
+from saga_mm.datasets.demo.outlines import DEMO_CLASSES
 from saga_mm.datasets.demo.shapes import make_demo_shapes
 from saga_mm.errors import SagaError
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from saga_mm.datasets.demo.draw import DEMO_CLASSES, DEMO_PALETTE, draw_scene
+from saga_mm.datasets.demo.draw import draw_scene
+from saga_mm.datasets.demo.outlines import DEMO_CLASSES, DEMO_PALETTE
 from saga_mm.datasets.demo.shapes import PHOTOS, VERSION, ensure_demo_data, make_demo_shapes
 from saga_mm.errors import SagaError
 

@@ -13,7 +13,8 @@ from saga_mm.images.photo_writer import LUMA
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import build_enhancer, read_weights, save_weights
 from saga_mm.rows import MemoryBudget, RowRunner, Storage
-from saga_mm.tasks.enhancement.inferencer import LowLightInferencer, wanted_finish
+from saga_mm.tasks.enhancement.inferencer import LowLightInferencer
+from saga_mm.tasks.enhancement.wanted import wanted_finish
 
 ARCH = {'embed_dims': (8, 8, 16), 'depths': (1, 1, 1), 'num_heads': (0, 1, 2), 'mlp_ratio': 2}
 CONFIG = {'backbone': {'type': 'saga_mm.SAGAUNet', 'arch': ARCH}}
