@@ -23,6 +23,7 @@ from saga_mm.engine.late_removal import LateRemoval, WholeWriter
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
 from saga_mm.engine.schedule import Position, follow_config
 from saga_mm.engine.statistics import share_statistics
+from saga_mm.engine.update_hook import changed_settings
 from saga_mm.errors import SagaError
 from saga_mm.files import remove_leftovers, write_file
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -139,7 +140,8 @@ class AtomicCheckpointHook(CheckpointHook):
     def _follow_config(self, runner: Any, checkpoint: dict) -> None:
         schedulers, meta = getattr(runner, 'param_schedulers', None), checkpoint['meta']
         position = Position(meta['epoch'], meta['iter'], len(runner.train_dataloader))
-        changed = follow_config(runner.optim_wrapper, schedulers, checkpoint, position)
+        changed = changed_settings(runner, meta)
+        changed += follow_config(runner.optim_wrapper, schedulers, checkpoint, position)
         if changed:
             more = f' and {len(changed) - NAMED} more' if len(changed) > NAMED else ''
             say(

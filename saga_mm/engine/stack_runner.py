@@ -23,6 +23,7 @@ from saga_mm.engine.continuation import ContinuationHook, MissedValidationHook, 
 from saga_mm.engine.one_value import OneValueHook
 from saga_mm.engine.progress_hook import ProgressHook
 from saga_mm.engine.stopping import StopHook
+from saga_mm.engine.update_hook import UpdateHook
 from saga_mm.engines import use_engine
 from saga_mm.files import write_file
 from saga_mm.loading.build import config_mistakes
@@ -63,6 +64,7 @@ def build_runner(
     runner.register_hook(OneValueHook())
     runner.register_hook(ContinuationHook())
     runner.register_hook(MissedValidationHook())
+    runner.register_hook(UpdateHook())
     runner.register_hook(StopHook())
     place_training_data(runner, start)
     runner.register_hook(PrepareModelHook(prepare_model, place))

@@ -88,8 +88,8 @@ def toy_runner(
         default_hooks=dict(checkpoint=checkpoint, logger=None),
         # runners of one name and second would share a logger
         experiment_name=f'toy_{next(COUNTER)}',
-        **more,
     )
+    options.update(more)
     if runner_type == 'Runner':
         return Runner(**options)
     return RUNNERS.get(runner_type)(**options)
