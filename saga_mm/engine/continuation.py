@@ -26,21 +26,23 @@ from saga_mm.engine.random_streams import (
     set_streams_of_file,
     streams,
 )
+from saga_mm.engine.schedule import place_in_epochs
+from saga_mm.engine.update_hook import EPOCH, VALIDATED_AT
 from saga_mm.errors import SagaError
 from saga_mm.files import write_file
 
 RANDOM = 'random'
 # the file of the last validation that was completed, and the fact of a checkpoint that holds what it found
-VALIDATED, HOLDS = 'last_validation', 'validated'
+VALIDATED, HOLDS = 'last_validation', VALIDATED_AT
 BEST = ('best_score', 'best_ckpt')
 
 
-def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
+def place_training_data(runner: Any, start: Mapping[str, Any] | None) -> None:
     """Have a runner load the samples of its training by their places in it.
 
     Args:
         runner: mmengine's, before it trains.
-        start: Epochs and iterations that a resumed training has done.
+        start: What the checkpoint of a resumed training says of it (``meta``).
 
     Raises:
         SagaError: When the data are loaded: they do not fill one batch, and less is left out.
@@ -57,7 +59,7 @@ def place_training_data(runner: Any, start: tuple[int, int] | None) -> None:
                 place_samples(loader, options['seed'])
         guard_workers(loader)
         if training and start is not None and isinstance(loader.batch_sampler, PlacedBatches):
-            _begin(loader, runner, *start)
+            _begin(loader, runner, start)
         return loader
 
     runner.build_dataloader = build_placed
@@ -72,14 +74,15 @@ def _require_batches(loader: Any) -> None:
         )
 
 
-def _begin(loader: Any, runner: Any, epoch: int, iteration: int) -> None:
+def _begin(loader: Any, runner: Any, start: Mapping[str, Any]) -> None:
+    epoch, iteration = start['epoch'], start['iter']
     by_epoch = runner._train_loop.get('by_epoch', True) if isinstance(runner._train_loop, dict) else True
     kind = runner._train_loop.get('type', '') if isinstance(runner._train_loop, dict) else ''
     by_epoch = by_epoch and 'Iter' not in str(kind)
     if not by_epoch:
         loader.batch_sampler.begin_after(0, iteration)
         return
-    within = iteration - epoch * len(loader)
+    within = place_in_epochs(epoch, iteration, len(loader), start.get(EPOCH)) - epoch * len(loader)
     loader.batch_sampler.begin_after(epoch, within if 0 < within <= len(loader) else 0)
 
 

@@ -16,14 +16,15 @@ from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
 from mmengine.dist import is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
 from saga_mm.display.console import say
 from saga_mm.engine.late_removal import LateRemoval, WholeWriter
 from saga_mm.engine.optimizer_state import check_optimizer_state, check_scheduler_states, parameter_names
-from saga_mm.engine.schedule import Position, follow_config
+from saga_mm.engine.schedule import Position, follow_config, place_in_epochs
 from saga_mm.engine.statistics import share_statistics
-from saga_mm.engine.update_hook import changed_settings
+from saga_mm.engine.update_hook import EPOCH, VALIDATED_AT, changed_settings
 from saga_mm.errors import SagaError
 from saga_mm.files import remove_leftovers, write_file
 from saga_mm.loading.checkpoint import load_checkpoint
@@ -139,6 +140,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _follow_config(self, runner: Any, checkpoint: dict) -> None:
         schedulers, meta = getattr(runner, 'param_schedulers', None), checkpoint['meta']
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            _place(checkpoint, len(runner.train_dataloader))
         position = Position(meta['epoch'], meta['iter'], len(runner.train_dataloader))
         changed = changed_settings(runner, meta)
         changed += follow_config(runner.optim_wrapper, schedulers, checkpoint, position)
@@ -251,6 +254,15 @@ class AtomicCheckpointHook(CheckpointHook):
         writer = WholeWriter(self, runner)
         yield writer
         self.file_backend.remove_superfluous(writer.written)
+
+
+def _place(checkpoint: dict[str, Any], length: int) -> None:
+    """Count the iterations of a checkpoint in epochs as they are now."""
+    meta, facts = checkpoint['meta'], checkpoint.get('message_hub', {}).get('runtime_info', {})
+    done = meta['iter']
+    meta['iter'] = place_in_epochs(meta['epoch'], done, length, meta.get(EPOCH))
+    if facts.get(VALIDATED_AT) == done:
+        facts[VALIDATED_AT] = meta['iter']
 
 
 def _models(runner: Any) -> list[nn.Module]:

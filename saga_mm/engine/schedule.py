@@ -42,6 +42,24 @@ class Position:
         yield from [True] * (self.epoch - ended)
 
 
+def place_in_epochs(epoch: int, iteration: int, length: int, before: Any = None) -> int:
+    """The iteration at which a training by epochs goes on, after which it has as many as its epochs have.
+
+    Args:
+        epoch: Epochs that are complete.
+        iteration: Iterations that were done.
+        length: Iterations of an epoch as it is now.
+        before: Iterations of an epoch as it was, if that is known; other batches or data make another number.
+    """
+    known = type(before) is int and before > 0
+    if not known and not epoch * length <= iteration <= (epoch + 1) * length:
+        return epoch * length
+    if not known or before == length:
+        return iteration
+    within = iteration - epoch * before
+    return epoch * length + (within * length // before if 0 < within <= before else 0)
+
+
 def follow_config(wrapper: Any, schedulers: Any, checkpoint: dict[str, Any], position: Position) -> list[str]:
     """Where the config's optimizer or schedule differs from a checkpoint's, put the config's into the checkpoint.
 

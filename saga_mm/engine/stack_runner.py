@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -34,7 +34,7 @@ def build_runner(
     cfg: Config,
     prepare_model: Callable[[nn.Module], None],
     place: tuple[str, str] = ('torch', 'f32'),
-    start: tuple[int, int] | None = None,
+    start: Mapping[str, Any] | None = None,
     model: Callable[[], nn.Module] | None = None,
     kind: type[Runner] = Runner,
 ) -> Any:
@@ -44,7 +44,7 @@ def build_runner(
         cfg: The config.
         prepare_model: Called with the model before the run; see :class:`~saga_mm.tasks.evaluation.Evaluation`.
         place: Engine and precision, as of :func:`saga_mm.engines.use_engine`.
-        start: Epochs and iterations that a training which is resumed has done.
+        start: What the checkpoint of a training which is resumed says of it (``meta``).
         model: Gives the model when the runner would build it, where it is built already; runners other than mmengine's
             own build it themselves.
         kind: A runner derived from mmengine's own, to take its place.

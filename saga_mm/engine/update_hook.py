@@ -9,16 +9,17 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop
 from torch import Tensor, nn
 
 from saga_mm.display.console import say
 from saga_mm.models.names import without_wrappers
 
 GRADIENTS, SETTINGS = 'gradients', 'settings'
-# iterations whose gradients are not applied yet
-PENDING = 'pending'
-COUNTS = 'accumulative_counts'
+# iterations whose gradients are not applied yet, and those of an epoch
+PENDING, EPOCH = 'pending', 'epoch_length'
+# the iteration whose weights were validated
+VALIDATED_AT = 'validated'
+COUNTS, BATCH = 'accumulative_counts', 'pictures a step'
 
 
 class UpdateHook(Hook):
@@ -37,6 +38,7 @@ class UpdateHook(Hook):
         if 'optimizer' not in checkpoint:
             return
         checkpoint['meta'][SETTINGS] = update_settings(runner)
+        checkpoint['meta'][EPOCH] = len(runner.train_dataloader)
         checkpoint['meta'][PENDING] = pending = _pending(runner.optim_wrapper)
         if pending and get_world_size() == 1:
             found = {name: parameter.grad for name, parameter in _parameters(runner.model).items()}
@@ -47,28 +49,17 @@ class UpdateHook(Hook):
             return
         kept, left = checkpoint.pop(GRADIENTS, None), checkpoint['meta'].get(PENDING)
         self._left = left if type(left) is int else 0
-        # an accumulation of another length begins anew
-        self._kept = None if any(COUNTS in text for text in changed_settings(runner, checkpoint['meta'])) else kept
+        # an accumulation of another length or of other batches begins anew
+        changed = changed_settings(runner, checkpoint['meta'])
+        self._kept = None if any(name in text for text in changed for name in (COUNTS, BATCH)) else kept
 
     def before_train(self, runner: Any) -> None:
-        if runner._resume and isinstance(runner.train_loop, EpochBasedTrainLoop):
-            _count_to_end(runner)
         if self._left and not _take_gradients(self._kept, _parameters(runner.model)):
             say(
                 f'warning: the gradients of the last {self._left} iteration{"s" * (self._left > 1)} were not applied '
                 'yet, and the checkpoint has none that fit; they are lost'
             )
         self._kept, self._left = None, 0
-
-
-def _count_to_end(runner: Any) -> None:
-    """Have accumulation end with the training; mmengine counts as if all epochs had the length of these."""
-    loop, length = runner.train_loop, len(runner.train_dataloader)
-    within = loop.iter - loop.epoch * length
-    total = loop.iter + (loop.max_epochs - loop.epoch) * length - (within if 0 < within <= length else 0)
-    if total != loop.max_iters:
-        for part in _parts(runner.optim_wrapper).values():
-            part.initialize_count_status(runner.model, loop.iter, total)
 
 
 def _pending(wrapper: Any) -> int:
@@ -102,7 +93,7 @@ def update_settings(runner: Any) -> dict[str, str]:
         found[f'{name}clip_grad'] = str({part.grad_name: dict(sorted(clip.items()))} if clip else None)
         found[f'{name}optim_wrapper'] = f'{kind} ({precision})' if precision else kind
     if batch is not None:
-        found['pictures a step'] = str(batch * get_world_size())
+        found[BATCH] = str(batch * get_world_size())
     if hasattr(loader.dataset, '__len__'):
         found['training pictures'] = str(len(loader.dataset))
     return found

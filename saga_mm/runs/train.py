@@ -151,7 +151,7 @@ def _facts(cfg: Config) -> dict[str, str]:
     return {'version': __version__, **config, 'checkpoint': file_facts(start)}
 
 
-def _fit(cfg: Config, options: TrainOptions, start: tuple[int, int] | None) -> None:
+def _fit(cfg: Config, options: TrainOptions, start: dict[str, Any] | None) -> None:
     """Fit the config to the length that is asked for, and say what does not fit."""
     if fitted := fit_length(cfg, options.length):
         say(f'{fitted}; warm-up, schedule, validations and checkpoints follow')
@@ -171,11 +171,11 @@ def _is_pretrained(cfg: Config) -> bool:
     return bool(cfg.get('load_from')) or 'Pretrained' in kinds
 
 
-def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, int] | None:
+def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> dict[str, Any] | None:
     """Decide where a training starts: anew, from the weights of ``load_from``, or where another one stopped.
 
     Returns:
-        The epochs and iterations that were done, for one that goes on.
+        What the checkpoint says of a training that goes on (``meta``).
     """
     if resume is None and cfg.get('resume'):
         resume = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from') or 'auto'
@@ -195,7 +195,7 @@ def _set_start(cfg: Config, model: nn.Module, resume: str | None) -> tuple[int, 
     say(f'resuming from {file}, iteration {checkpoint["meta"]["iter"]}')
     cfg.resume, cfg.load_from = True, str(file)
     _take_seed(cfg, checkpoint['meta'].get('seed'))
-    return checkpoint['meta']['epoch'], checkpoint['meta']['iter']
+    return dict(checkpoint['meta'])
 
 
 def _take_seed(cfg: Config, seed: int | None) -> None:

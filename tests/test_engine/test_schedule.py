@@ -6,7 +6,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, ReduceOnPlateauLR
 from torch.optim import SGD
 
-from saga_mm.engine.schedule import Position, follow_config
+from saga_mm.engine.schedule import Position, follow_config, place_in_epochs
 
 
 def built(lr: float = 0.1, schedule: tuple = (), **options: float) -> tuple[OptimWrapper, list]:
@@ -156,3 +156,27 @@ def test_the_end_of_an_epoch_follows_its_last_iteration():
     # epochs had four iterations, and now have two
     assert list(Position(2, 8, 2).steps()) == [False] * 4 + [True] + [False] * 4 + [True]
     assert list(Position(0, 3, 2).steps()) == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'iteration', 'length', 'before', 'place'),
+    [
+        (2, 8, 4, 4, 8),
+        (2, 11, 4, 4, 11),
+        # batches of twice as many
+        (2, 8, 2, 4, 4),
+        (2, 10, 2, 4, 5),
+        (0, 3, 2, 4, 1),
+        # of half as many
+        (2, 4, 4, 2, 8),
+        (2, 5, 4, 2, 10),
+        # a checkpoint that does not say
+        (2, 8, 4, None, 8),
+        (2, 8, 2, None, 4),
+        (0, 6, 4, None, 0),
+        (2, 8, 2, 'four', 4),
+        (3, 8, 4, 0, 12),
+    ],
+)
+def test_a_training_by_epochs_goes_on_where_its_epochs_are(epoch, iteration, length, before, place):
+    assert place_in_epochs(epoch, iteration, length, before) == place
