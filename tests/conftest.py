@@ -1,18 +1,21 @@
 """Fixtures that several test files use."""
 
 import gc
+import os
 import runpy
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.parity import GoldenCase, load_case
+if TYPE_CHECKING:
+    from benchmarks.parity import GoldenCase
 
 # what is imported and collected stays, and is not looked at for garbage meanwhile
 gc.disable()
@@ -21,6 +24,8 @@ GOLDEN = TESTS / 'golden'
 QUICK = runpy.run_path(str(TESTS / 'quick_runners.py'))
 Forker = runpy.run_path(str(TESTS / 'forked.py'))['Forker']
 FORKER = pytest.StashKey[Forker]()
+# here torch is imported, and nothing of the package or of the stack
+BARE_FORKER = Forker() if hasattr(os, 'fork') else None
 # files that take longest, longest first
 LONGEST = [
     'test_engines/test_openvino.py',
@@ -71,14 +76,25 @@ def pytest_collection_finish() -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Processes are forked from one that has imported all tests, and run none."""
     gc.enable()
-    if any('forker' in getattr(item, 'fixturenames', ()) for item in session.items):
+    if BARE_FORKER and any('forker' in getattr(item, 'fixturenames', ()) for item in session.items):
         session.stash[FORKER] = Forker()
 
 
 @pytest.fixture(scope='session')
 def forker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
     """Starts programs without their imports; see ``forked.py``."""
-    forker = request.session.stash[FORKER]
+    yield from _use(request.session.stash.get(FORKER, None), tmp_path_factory)
+
+
+@pytest.fixture(scope='session')
+def bare_forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    """Starts programs where torch alone is imported."""
+    yield from _use(BARE_FORKER, tmp_path_factory)
+
+
+def _use(forker: Forker | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    if forker is None:
+        pytest.skip('forks processes, which this system does not')
     forker.folder = tmp_path_factory.mktemp('forked')
     yield forker
     forker.close()
@@ -128,8 +144,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope='session')
-def golden() -> Callable[[str], GoldenCase]:
+def golden() -> Callable[[str], 'GoldenCase']:
     """Load a golden case by name."""
+    from benchmarks.parity import load_case
+
     return partial(load_case, GOLDEN)
 
 

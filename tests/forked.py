@@ -4,6 +4,7 @@ A program that is started imports torch and the stack for three to six seconds. 
 imports, and what imports print) is held by the tests that start one.
 """
 
+import gc
 import itertools
 import logging
 import os
@@ -11,6 +12,7 @@ import pickle
 import runpy
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
@@ -19,6 +21,7 @@ from pathlib import Path
 
 # seconds
 INTERVAL = 0.01
+LENGTH = struct.Struct('!Q')
 
 
 class Forked:
@@ -74,7 +77,7 @@ class Forker:
 
     def __init__(self) -> None:
         self.folder, self._number = Path(), itertools.count()
-        self._socket, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, served = socket.socketpair()
         if not (server := os.fork()):
             self._socket.close()
             try:
@@ -92,7 +95,9 @@ class Forker:
         folder.mkdir()
         status, written = os.pipe()
         request = [str(script), *map(str, words)], str(cwd or Path.cwd()), dict(env or os.environ), str(folder)
-        socket.send_fds(self._socket, [pickle.dumps(request)], [written])
+        content = pickle.dumps(request)
+        socket.send_fds(self._socket, [LENGTH.pack(len(content))], [written])
+        self._socket.sendall(content)
         os.close(written)
         return Forked(status, folder)
 
@@ -102,8 +107,15 @@ class Forker:
         assert program.wait() == 0, program.written('err')[-4000:]
         return program
 
+    def run_code(self, code: str, *words: object, **options: object) -> Forked:
+        """The same for ``python -c CODE WORDS``."""
+        script = self.folder / f'{next(self._number)}.py'
+        script.write_text(code)
+        return self.run(script, *words, **options)
+
     def close(self) -> None:
-        self._socket.close()
+        # that it is closed is not seen where another forker has it too
+        self._socket.sendall(LENGTH.pack(0))
         os.waitpid(self._server, 0)
 
 
@@ -111,10 +123,11 @@ def _serve(served: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     started = []
     while True:
-        request, handles, _, _ = socket.recv_fds(served, 1 << 20, 1)
-        if not request:
+        head, handles, _, _ = socket.recv_fds(served, LENGTH.size, 1)
+        if not handles:
             break
         (status,) = handles
+        request = served.recv(*LENGTH.unpack(head), socket.MSG_WAITALL)
         if not (waiting := os.fork()):
             served.close()
             if not (child := os.fork()):
@@ -140,11 +153,13 @@ def _become(argv: list[str], cwd: str, env: dict[str, str], folder: str) -> None
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     # pytest listens
     logging.root.handlers.clear()
+    sys.meta_path[:] = [finder for finder in sys.meta_path if 'pytest' not in type(finder).__module__]
+    gc.enable()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
     sys.argv = argv
-    sys.path.insert(0, os.path.dirname(argv[0]))
+    sys.path[:0] = [os.path.dirname(argv[0]), *filter(None, env.get('PYTHONPATH', '').split(os.pathsep))]
     status = 0
     try:
         runpy.run_path(argv[0], run_name='__main__')

@@ -138,10 +138,11 @@ def test_wheel_is_complete(wheel: Path):
     assert not [name for name in names if name.endswith('.pyc')]
 
 
-def test_type_is_enough_in_anybodys_config_and_installed_configs_build(installed: Path, scratch: Path):
+def test_type_is_enough_in_anybodys_config_and_installed_configs_build(installed: Path, scratch: Path, bare_forker):
     parts = (BUILD.format(library=name, before=before) for name, before in (('mmdet', UNTOLD), ('mmseg', '')))
     code = ''.join(parts) + WHOLE
-    *lines, module = python('-c', code, cwd=scratch, PYTHONPATH=str(installed)).splitlines()
+    env = {**os.environ, 'PYTHONPATH': str(installed)}
+    *lines, module = bare_forker.run_code(code, cwd=scratch, env=env).written('out').splitlines()
     assert module == 'saga_mm.models.backbones.pvt'
     shapes = [line for line in lines if line.startswith('[(18, 24), (9, 12), (5, 6), (3, 3)')]
     assert len(shapes) == 2 and Path(lines[-1]).is_relative_to(installed)
@@ -161,7 +162,7 @@ def distributions_by_module() -> dict[str, set[str]]:
     return found
 
 
-def test_backbones_and_enhancement_need_what_the_wheel_declares(installed: Path, scratch: Path):
+def test_backbones_and_enhancement_need_what_the_wheel_declares(installed: Path, scratch: Path, bare_forker):
     declared = {canonical(Requirement(line).name) for line in PROJECT['dependencies']}
     present = {canonical(dist.metadata['Name']) for dist in distributions()}
     kept, missing = set(), list(declared)
@@ -178,7 +179,9 @@ def test_backbones_and_enhancement_need_what_the_wheel_declares(installed: Path,
         if not kept & names and module not in ('saga_mm', 'pip', 'setuptools', '_distutils_hack')
     }
     assert {'mmengine', 'mmcv', 'mmdet', 'matplotlib'} <= blocked
-    file = python('-c', BARE.format(blocked=sorted(blocked)), cwd=scratch, PYTHONPATH=str(installed)).splitlines()[-1]
+    env = {**os.environ, 'PYTHONPATH': str(installed)}
+    program = bare_forker.run_code(BARE.format(blocked=sorted(blocked)), cwd=scratch, env=env)
+    file = program.written('out').splitlines()[-1]
     assert Path(file).is_relative_to(installed)
     with Image.open(scratch / 'night.png') as result, Image.open(scratch / 'again.png') as again:
         assert result.size == again.size

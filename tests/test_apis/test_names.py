@@ -1,8 +1,5 @@
 """The names for use from Python, and what importing them needs."""
 
-import subprocess
-import sys
-
 import pytest
 
 from saga_mm import apis
@@ -38,6 +35,5 @@ def test_what_is_not():
         apis.Absent  # noqa: B018
 
 
-def test_importing_is_light():
-    done = subprocess.run([sys.executable, '-c', LIGHT], capture_output=True, text=True, check=True)
-    assert done.stdout == 4 * '[]\n'
+def test_importing_is_light(bare_forker):
+    assert bare_forker.run_code(LIGHT).written('out') == 4 * '[]\n'

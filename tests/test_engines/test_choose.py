@@ -1,21 +1,10 @@
 """Choosing an engine."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from saga_mm.engines import choose, make_engine, use_engine
 from saga_mm.errors import SagaError
-
-
-@pytest.fixture
-def start_python():
-    def start(code: str) -> str:
-        return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()
-
-    return start
 
 
 def test_names():
@@ -67,7 +56,7 @@ def test_engines_are_switched_off_again(host):
         net(torch.rand(1, 3, 32, 32))
 
 
-def test_openvino_reports_nothing(start_python):
+def test_openvino_reports_nothing(bare_forker):
     code = (
         'import sys, threading, torch, saga_mm; from saga_mm.models.backbones import PVTv2;'
         'arch = dict(embed_dims=(8,), depths=(1,), num_heads=(1,), mlp_ratios=(2,), sr_ratios=(1,));'
@@ -75,4 +64,4 @@ def test_openvino_reports_nothing(start_python):
         'saga_mm.use_engine(net, "openvino"); torch.inference_mode()(net)(torch.rand(1, 3, 32, 32));'
         'print([name for name in sys.modules if "openvino_telemetry" in name], threading.active_count())'
     )
-    assert start_python(code) == '[] 1'
+    assert bare_forker.run_code(code).written('out') == '[] 1\n'

@@ -1,9 +1,7 @@
 """Which operators are found. Imports happen once, so one test runs in a process of its own."""
 
 import importlib.util
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +9,6 @@ from types import ModuleType
 import pytest
 import torch
 
-import saga_mm
 from saga_mm.errors import SagaError
 from saga_mm.operators import __main__ as command
 from saga_mm.operators import extension, in_use
@@ -32,7 +29,7 @@ def ours(monkeypatch) -> ModuleType:
     extension.torchvision.cache_clear()
 
 
-def test_substitutes_serve_mmdet_and_what_is_missing_says_so_when_called():
+def test_substitutes_serve_mmdet_and_what_is_missing_says_so_when_called(bare_forker):
     # first, so that they are found whatever mmcv has
     code = (
         'import sys; from saga_mm.operators.finder import OperatorFinder; sys.meta_path.insert(0, OperatorFinder)\n'
@@ -44,12 +41,7 @@ def test_substitutes_serve_mmdet_and_what_is_missing_says_so_when_called():
         'try: mmcv.ops.nms_match(torch.ones(2, 5), 0.5)\n'
         'except saga_mm.SagaError as error: print(error)'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(Path(saga_mm.__file__).parents[1])}
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code], env=environment, text=True, capture_output=True
-    )
-    assert result.returncode == 0, result.stderr
-    found, kept, error = result.stdout.splitlines()
+    found, kept, error = bare_forker.run_code(code).written('out').splitlines()
     assert found == 'operators: in PyTorch (mmcv is installed without compiled ones)'
     assert kept == '[0]'
     assert error.startswith('nms_match needs the compiled operators of mmcv') and 'make setup OPS=1' in error
