@@ -28,8 +28,8 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 EXTRAS = PROJECT['optional-dependencies']
 
 CONFIG = """
-backbone = dict(type='saga_mm.PVT', arch='tiny', attention='saga', out_indices=(0, 1, 2, 3))
-neck = dict(type='FPN', in_channels=[64, 128, 320, 512], out_channels=32, num_outs=5)
+backbone = dict(type='saga_mm.PVTv2', arch='b0', attention='saga', out_indices=(0, 1, 2, 3))
+neck = dict(type='FPN', in_channels=[32, 64, 160, 256], out_channels=32, num_outs=5)
 """
 BUILD = """
 import sys
@@ -63,12 +63,12 @@ from saga_mm.runs.export import ExportOptions, find_subject
 
 make_files_safe()
 silence_noise()
-for backbone in (MODELS.build(dict(type='saga_mm.PVT', arch='tiny')), saga_mm.create_backbone('saga_pvt_tiny')):
+for backbone in (MODELS.build(dict(type='saga_mm.PVTv2', arch='b0')), saga_mm.create_backbone('saga_pvt_v2_b0')):
     with torch.no_grad():
         assert len(backbone.eval()(torch.zeros(1, 3, 64, 64))) == 4
-assert not main(['flops', 'saga_pvt_tiny', '--size', '32', '32'])
-assert gates and ranks and build_backbone('saga_pvt_tiny')
-assert find_subject(ExportOptions('tiny')).graph and find_subject(ExportOptions('saga_pvt_tiny')).graph
+assert not main(['flops', 'saga_pvt_v2_b0', '--size', '32', '32'])
+assert gates and ranks and build_backbone('saga_pvt_v2_b0')
+assert find_subject(ExportOptions('tiny')).graph and find_subject(ExportOptions('saga_pvt_v2_b0')).graph
 assert not main(['enhance', '-o', 'night.png'])
 assert not main(['enhance', 'night.png', '-o', 'again.png', '--weights', 'tiny', '--compare'])
 print(saga_mm.__file__)
