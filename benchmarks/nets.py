@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from saga_mm.analysis.subjects import parse_mixer
-from saga_mm.engines import use_engine
+from saga_mm.engines import make_engine, use_engine
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones import create_backbone
+from saga_mm.models.backbones.chunks import run_on
 from saga_mm.models.enhancement import LowLightEnhancer
 
 from .baselines import FocusedTranscribed, MultiheadSoftmaxAttention, NaiveSoftmaxAttention, RankAugmentedTranscribed
 from .cases import Case, Subject, random_tensor
 from .floors import backbone_bytes, weight_bytes
+from .onnx_subject import OnnxBackbone
 from .references import keep_whole
 from .retinexformer import Retinexformer
 
@@ -32,7 +34,7 @@ MIXERS = {
 WHOLE = ('naive', 'mha', 'focused_transcribed', 'rala_transcribed')
 SUFFIX = '_whole'
 # behind the name of a subject
-ENGINES = ('openvino', 'openvino_bf16', 'strips')
+ENGINES = ('openvino', 'openvino_bf16', 'strips', 'onnxruntime')
 
 
 def mixer_of(name: str) -> tuple[str | dict[str, Any] | type, bool]:
@@ -112,7 +114,8 @@ def build_enhancer(case: Case, device: str) -> Subject:
 
 
 def on_engine(net: nn.Module, name: str) -> None:
-    """Have a subject run as the end of its name says: ``@openvino``, ``@openvino_bf16``, or ``@strips`` in strips.
+    """Have a subject run as the end of its name says: ``@openvino``, ``@openvino_bf16``, ``@strips`` in strips of
+    OpenVINO's, or ``@onnxruntime``.
 
     Raises:
         SagaError: The name says something else, or the engine is not to be had here.
@@ -122,6 +125,14 @@ def on_engine(net: nn.Module, name: str) -> None:
         return
     if engine not in ENGINES:
         raise SagaError(f'--only {name}: unknown engine {engine!r}; choose one of {", ".join(ENGINES)}')
+    if engine == 'onnxruntime':
+        net.forward = OnnxBackbone(net.eval())
+        return
+    if isinstance(net, Retinexformer):
+        # whole images, as far as they fit
+        compiled = make_engine('openvino', 'bf16' if engine.endswith('bf16') else 'f32')
+        net.forward = partial(run_on, compiled, [net.eval()], partial(Retinexformer.forward, net))
+        return
     use_engine(net.eval(), 'openvino', 'bf16' if engine.endswith('bf16') else 'f32')
     if engine.startswith('strips'):
         net.engine.whole_bytes = 0

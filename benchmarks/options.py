@@ -93,7 +93,9 @@ def plan(options: Options) -> list[Case]:
         for size in parse_sizes(options.sizes or layer.sizes)
         for name in names
         if options.layer != 'op' or has_op(part, name)
+        # an engine compiles by itself
         for compiled in variants
+        if not (compiled and '@' in name)
     ]
 
 

@@ -21,6 +21,8 @@ def test_compiled_follows_eager():
     cases = plan(Options('enhancer', sizes='64', compile=True, backward=True, only='saga_unet'))
     assert [case.label for case in cases] == ['saga_unet', 'saga_unet (compiled)']
     assert cases[1].eager == cases[0] and cases[0].backward
+    both = plan(Options('enhancer', sizes='64', compile=True, only='saga_unet,saga_unet@openvino'))
+    assert [case.label for case in both] == ['saga_unet', 'saga_unet (compiled)', 'saga_unet@openvino']
     # nothing runs, so nothing is compiled
     assert len(plan(Options('enhancer', sizes='64', compile=True, trace=True, only='saga_unet'))) == 1
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from benchmarks.cases import Case
-from benchmarks.steps import Step
+from benchmarks.onnx_subject import OnnxBackbone
+from benchmarks.steps import Step, largest_error
 from benchmarks.subjects import build, trace
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
@@ -63,6 +64,29 @@ def test_what_does_not_exist(case, said):
     with pytest.raises(SagaError) as error:
         build(case)
     assert str(error.value).startswith(said)
+
+
+def test_retinexformer_on_an_engine_equals_pytorch():
+    case, compiled = (Case('enhancer', '', name, (64, 96)) for name in ('retinexformer', 'retinexformer@openvino'))
+    wanted = Step(build(case)).results()
+    subject = build(compiled)
+    assert 'forward' in vars(subject.module)
+    assert largest_error(Step(subject).results(), wanted) < 1e-4
+    assert trace(compiled).macs == trace(case).macs
+
+
+@pytest.mark.slow
+def test_a_backbone_under_onnx_runtime_equals_pytorch():
+    case, exported = (Case('backbone', 'pvt_tiny', name, (64, 96)) for name in ('saga', 'saga@onnxruntime'))
+    wanted = Step(build(case)).results()
+    subject = build(exported)
+    assert isinstance(subject.module.forward, OnnxBackbone)
+    assert largest_error(Step(subject).results(), wanted) < 1e-5
+
+
+def test_onnx_runtime_is_for_backbones():
+    with pytest.raises(SagaError, match='@onnxruntime: LowLightEnhancer is no backbone'):
+        build(Case('enhancer', '', 'saga_unet_tiny@onnxruntime', (64, 64)))
 
 
 def test_trace_of_a_core():
