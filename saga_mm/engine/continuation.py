@@ -82,7 +82,8 @@ def _begin(loader: Any, runner: Any, start: Mapping[str, Any]) -> None:
     if not by_epoch:
         loader.batch_sampler.begin_after(0, iteration)
         return
-    within = place_in_epochs(epoch, iteration, len(loader), start.get(EPOCH)) - epoch * len(loader)
+    epoch, iteration = place_in_epochs(epoch, iteration, len(loader), start.get(EPOCH))
+    within = iteration - epoch * len(loader)
     loader.batch_sampler.begin_after(epoch, within if 0 < within <= len(loader) else 0)
 
 

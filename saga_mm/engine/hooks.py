@@ -260,7 +260,7 @@ def _place(checkpoint: dict[str, Any], length: int) -> None:
     """Count the iterations of a checkpoint in epochs as they are now."""
     meta, facts = checkpoint['meta'], checkpoint.get('message_hub', {}).get('runtime_info', {})
     done = meta['iter']
-    meta['iter'] = place_in_epochs(meta['epoch'], done, length, meta.get(EPOCH))
+    meta['epoch'], meta['iter'] = place_in_epochs(meta['epoch'], done, length, meta.get(EPOCH))
     if facts.get(VALIDATED_AT) == done:
         facts[VALIDATED_AT] = meta['iter']
 

@@ -42,22 +42,23 @@ class Position:
         yield from [True] * (self.epoch - ended)
 
 
-def place_in_epochs(epoch: int, iteration: int, length: int, before: Any = None) -> int:
-    """The iteration at which a training by epochs goes on, after which it has as many as its epochs have.
+def place_in_epochs(epoch: int, iteration: int, length: int, before: Any = None) -> tuple[int, int]:
+    """The epoch and the iteration at which a training by epochs goes on: as many are left as its epochs have.
 
     Args:
-        epoch: Epochs that are complete.
+        epoch: Epochs that are complete; 0 in a training by iterations.
         iteration: Iterations that were done.
         length: Iterations of an epoch as it is now.
         before: Iterations of an epoch as it was, if that is known; other batches or data make another number.
     """
     known = type(before) is int and before > 0
-    if not known and not epoch * length <= iteration <= (epoch + 1) * length:
-        return epoch * length
-    if not known or before == length:
-        return iteration
+    if not known and epoch and not epoch * length <= iteration <= (epoch + 1) * length:
+        return epoch, epoch * length
+    before = before if known else length
+    if not epoch and iteration > before:
+        epoch = iteration // before
     within = iteration - epoch * before
-    return epoch * length + (within * length // before if 0 < within <= before else 0)
+    return epoch, epoch * length + (within * length // before if 0 < within <= before else 0)
 
 
 def follow_config(wrapper: Any, schedulers: Any, checkpoint: dict[str, Any], position: Position) -> list[str]:

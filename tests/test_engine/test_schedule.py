@@ -161,21 +161,24 @@ def test_the_end_of_an_epoch_follows_its_last_iteration():
 @pytest.mark.parametrize(
     ('epoch', 'iteration', 'length', 'before', 'place'),
     [
-        (2, 8, 4, 4, 8),
-        (2, 11, 4, 4, 11),
+        (2, 8, 4, 4, (2, 8)),
+        (2, 11, 4, 4, (2, 11)),
         # batches of twice as many
-        (2, 8, 2, 4, 4),
-        (2, 10, 2, 4, 5),
-        (0, 3, 2, 4, 1),
+        (2, 8, 2, 4, (2, 4)),
+        (2, 10, 2, 4, (2, 5)),
+        (0, 3, 2, 4, (0, 1)),
         # of half as many
-        (2, 4, 4, 2, 8),
-        (2, 5, 4, 2, 10),
+        (2, 4, 4, 2, (2, 8)),
+        (2, 5, 4, 2, (2, 10)),
+        # a training by iterations counts no epochs
+        (0, 6, 4, 4, (1, 6)),
+        (0, 6, 2, 4, (1, 3)),
+        (0, 6, 4, None, (1, 6)),
         # a checkpoint that does not say
-        (2, 8, 4, None, 8),
-        (2, 8, 2, None, 4),
-        (0, 6, 4, None, 0),
-        (2, 8, 2, 'four', 4),
-        (3, 8, 4, 0, 12),
+        (2, 8, 4, None, (2, 8)),
+        (2, 8, 2, None, (2, 4)),
+        (2, 8, 2, 'four', (2, 4)),
+        (3, 8, 4, 0, (3, 12)),
     ],
 )
 def test_a_training_by_epochs_goes_on_where_its_epochs_are(epoch, iteration, length, before, place):

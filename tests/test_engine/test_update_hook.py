@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from saga_mm.engine.continuation import ContinuationHook
+from saga_mm.engine.hooks import AtomicCheckpointHook
 from saga_mm.engine.update_hook import GRADIENTS, PENDING, UpdateHook, update_settings
 from saga_mm.loading.checkpoint import load_checkpoint, make_files_safe
 
@@ -132,3 +133,11 @@ def test_a_training_by_epochs_goes_on_with_other_batches_to_the_end_of_its_sched
     assert again.optim_wrapper.get_lr() == straight.optim_wrapper.get_lr()
     files = [load_checkpoint(tmp_path / name / 'epoch_4.pth')['meta']['iter'] for name in ('again', 'straight')]
     assert files[0] == files[1]
+
+
+def test_a_training_by_iterations_goes_on_by_epochs(tmp_path):
+    loop = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=100)
+    hook = AtomicCheckpointHook(interval=4, by_epoch=False)
+    run(tmp_path / 'whole', train_cfg=loop, default_hooks=dict(checkpoint=hook, logger=None))
+    again = resumed(tmp_path / 'whole/iter_8.pth', tmp_path / 'again')
+    assert again.epoch == 4 and again.iter == again.max_iters == 16
