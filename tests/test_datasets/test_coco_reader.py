@@ -129,3 +129,22 @@ def test_labels_follow_the_classes_of_the_config(tmp_path: Path, names: str):
     # of a class without an object nothing is found, which does not count
     assert figures['coco/bbox_mAP'] == 1.0
     assert [figures[f'coco/{name}_precision'] == 1.0 for name in classes] == [name in names for name in classes]
+
+
+@pytest.mark.parametrize(
+    ('area', 'box', 'right'), [(0, None, 1.0), (0, [5, 5, 0, 0], 0.663), (0, [60, 60, 9, 9], 0.663)]
+)
+def test_objects_without_an_area_are_looked_for_as_by_coco(tmp_path: Path, area: float, box: list | None, right: float):
+    """Its evaluation of all sizes keeps areas from 0 on: what nobody finds is missed, also without an area."""
+    path, data = tmp_path / 'ann.json', content([1, 2])
+    found = json.loads(json.dumps(data))
+    if box is None:
+        data['annotations'][0]['area'] = area
+    else:
+        left, top, width, height = box
+        corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+        data['annotations'].append(
+            {**data['annotations'][0], 'id': 3, 'bbox': box, 'area': area, 'segmentation': [corners]}
+        )
+    path.write_text(json.dumps(data))
+    assert precision(path, found) == (right, right)

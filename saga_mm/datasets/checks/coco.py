@@ -9,7 +9,7 @@ from typing import Any
 from saga_mm.errors import SagaError
 from saga_mm.text_files import read_json
 
-from .coco_filter import DROPPED, note_left_out
+from .coco_filter import AREA, DROPPED, note_dropped, note_left_out
 from .coco_guess import note_doubts
 from .coco_records import CORRECT, check_annotations, check_categories, check_image_records
 from .coco_repeats import note_repeats
@@ -109,13 +109,14 @@ def check_coco(
     problems.raise_any()
     if need_annotations and not counts.used:
         state = f'none of its {len(annotations):,} annotations can be used' if annotations else 'no annotations'
-        raise SagaError(f'{ann_file}: {state} for training or evaluation. {CORRECT}')
+        if counts.areas_of_0:
+            state += f', {counts.areas_of_0:,} for an area of 0,'
+        raise SagaError(f'{ann_file}: {state} for training or evaluation. {AREA if counts.areas_of_0 else CORRECT}')
     learned = {i for i, name in names.items() if classes is None or name in classes}
     note_left_out(images, annotations, learned, filter_cfg, problems, warnings)
     note_repeats(images, annotations, warnings)
     problems.raise_any()
-    if counts.dropped:
-        warnings.add(f'{counts.dropped:,} {DROPPED}', 'See that this is meant.')
+    note_dropped(counts, warnings)
     # gigabytes in a large set, and what follows opens its pictures in many threads
     del data, annotations
 

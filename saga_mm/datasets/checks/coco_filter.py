@@ -3,11 +3,24 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .coco_records import AnnotationCounts
 from .images import ListedImage
 from .problems import Problems
 
 OPTION = 'Set train_dataloader.dataset.filter_cfg.'
 DROPPED = 'annotations that mmdet drops (outside, below one pixel, no area or marked ignore)'
+
+
+AREA = 'Write its area, or width x height of its box, into each "area".'
+
+
+def note_dropped(counts: AnnotationCounts, warnings: Problems) -> None:
+    """Note the annotations that training does not see; COCO's evaluation looks for all of them but the crowds."""
+    if counts.dropped:
+        warnings.add(f'{counts.dropped:,} {DROPPED}', 'See that this is meant.')
+    if counts.areas_of_0:
+        kind = f'{counts.areas_of_0:,} annotations have an area of 0 and a box with a size'
+        warnings.add(f'{kind}: training leaves them out, and an evaluation counts them as missed', AREA)
 
 
 def note_left_out(

@@ -25,13 +25,15 @@ _PLURALS = {'image': 'images', 'category': 'categories'}
 class AnnotationCounts:
     """Numbers of annotations; ``dropped`` are those that mmdet does not use, ``annotated`` the ids of their images.
 
-    ``evidence`` is what boxes can be judged by.
+    ``areas_of_0`` are dropped for their area alone, and have boxes with a size. ``evidence`` is what boxes can be
+    judged by.
     """
 
     per_category: Counter = field(default_factory=Counter)
     annotated: set[int] = field(default_factory=set)
     crowd: int = 0
     dropped: int = 0
+    areas_of_0: int = 0
     used: int = 0
     without_mask: int = 0
     evidence: Evidence = field(default_factory=Evidence)
@@ -116,6 +118,7 @@ def check_annotations(
         counts.without_mask += not mask
         if _is_dropped(record, image):
             counts.dropped += 1
+            counts.areas_of_0 += record['area'] == 0 and not _is_dropped({**record, 'area': 1}, image)
             continue
         if need_masks and not mask:
             cure = 'Add a "segmentation", or train a detector of boxes, such as saga_rtmdet.py.'

@@ -20,7 +20,7 @@ from .coco_config import (
     loads_masks,
     on_remote_storage,
 )
-from .coco_filter import DROPPED, note_left_out
+from .coco_filter import note_dropped, note_left_out
 from .coco_guess import note_doubts
 from .coco_records import (
     CORRECT,
@@ -131,12 +131,12 @@ def _note_counts(counts: AnnotationCounts, num_images: int, per_class: Mapping[s
     notes = {
         'images without any annotation': num_images - len(counts.annotated),
         'annotations of crowds': counts.crowd,
-        DROPPED: counts.dropped,
         'annotations without a mask': counts.without_mask,
     }
     for kind, count in notes.items():
         if count:
             warnings.add(f'{count:,} {kind}', 'See that this is meant.')
+    note_dropped(counts, warnings)
 
 
 def _sample(item: Annotated, side: int, folder: Path, labels: Mapping[int, int], upright: bool) -> Sample:

@@ -220,7 +220,18 @@ def test_files_without_annotations_on_demand(data: Data):
 def test_annotations_that_mmdet_does_not_use_are_as_none(data: Data):
     for ann in data.content['annotations']:
         ann['area'] = 0
-    data.refuse('none of its .* annotations can be used')
+    count = len(data.content['annotations'])
+    data.refuse(f'none of its {count} annotations can be used, {count} for an area of 0, for .*width x height')
+
+
+def test_areas_of_0_are_named_apart_from_boxes_without_a_size(data: Data):
+    first, second, third = data.content['annotations'][:3]
+    first['area'] = second['area'] = 0
+    second['bbox'][2] = third['bbox'][3] = 0
+    data.check()
+    lines = ' '.join(check_coco(data.ann_file, data.images).warnings.lines())
+    assert '3 annotations that mmdet drops' in lines
+    assert '1 annotations have an area of 0 and a box with a size: training leaves them out' in lines
 
 
 def test_masks_are_required_on_demand(data: Data):
