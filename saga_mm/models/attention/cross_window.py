@@ -1,6 +1,7 @@
 """Softmax attention within upright and lying stripes (CSWin, Dong et al., CVPR 2022)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from saga_mm.models.init import init_weights
+from saga_mm.models.watched import is_plain
 from saga_mm.ops import Grid, captures_graph, known_equal, round_up
 from saga_mm.registry import MODELS
 
@@ -102,40 +104,35 @@ class CrossWindowAttention(TokenMixer):
     ) -> torch.Tensor:
         check_rows(grid, self.row_multiple)
         heads = (self.upright, self.lying)
-        queries, keys, values = (part.split(heads, dim=3) for part in (self._heads(self.q(x), grid), keys, values))
-        channels = [n * self.head_dim for n in heads]
-        kernels, biases = self.lepe.weight.split(channels), self.lepe.bias.split(channels)
         width = self.stripe_width or grid.width
-        outs = [stripes(queries[0], *state, values[0], kernels[0], biases[0], width)]
+        # by itself, since attention sees the values of the whole map and the convolution those of the strip alone
+        local = self._lepe(values, width)
+        queries, keys, values = (part.split(heads, dim=3) for part in (self._heads(self.q(x), grid), keys, values))
+        outs = [in_stripes(attend, width, queries[0], *state) + local[0]]
         if self.lying:
             # a lying stripe is an upright one of the transposed map
-            q, k, v = (part[1].transpose(1, 2) for part in (queries, keys, values))
-            outs.append(stripes(q, k, v, v, kernels[1].transpose(2, 3), biases[1], width).transpose(1, 2))
+            turned = (part[1].transpose(1, 2) for part in (queries, keys, values))
+            outs.append(in_stripes(attend, width, *turned).transpose(1, 2) + local[1])
         return self.proj(torch.cat(outs, dim=3).flatten(3).flatten(1, 2))
 
-
-def stripes(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    own: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    width: int,
-) -> torch.Tensor:
-    """Attention and LePE within upright stripes.
-
-    Args:
-        q: Queries of a strip, ``(B, rows, columns, heads, d)``.
-        k: Keys of the whole map, ``(B, all rows, columns, heads, d)``.
-        v: Values of the whole map, like ``k``.
-        own: Values of the strip, like ``q``.
-        weight: Depthwise kernel, ``(heads * d, 1, 3, 3)``.
-        bias: ``(heads * d,)``.
-        width: Columns of a stripe.
-    """
-    # apart, since attention sees the values of the whole map and the convolution those of the strip alone
-    return in_stripes(attend, width, q, k, v) + in_stripes(convolve(weight, bias), width, own)
+    def _lepe(self, values: torch.Tensor, width: int) -> list[torch.Tensor]:
+        """The convolution within upright stripes, of their heads, and within lying ones, of theirs."""
+        heads = (self.upright, self.lying) if self.lying else (self.upright,)
+        if is_plain(self.lepe, nn.Conv2d):
+            channels = [n * self.head_dim for n in heads]
+            parts = values.split(heads, dim=3)
+            kernels, biases = self.lepe.weight.split(channels), self.lepe.bias.split(channels)
+            outs = [in_stripes(convolve(depthwise(kernels[0], biases[0])), width, parts[0])]
+            if self.lying:
+                turned = convolve(depthwise(kernels[1].transpose(2, 3), biases[1]))
+                outs.append(in_stripes(turned, width, parts[1].transpose(1, 2)).transpose(1, 2))
+            return outs
+        # a layer that is called is given all channels: each of the heads takes its own of the answer
+        outs = [in_stripes(convolve(self.lepe), width, values)[..., : self.upright, :]]
+        if self.lying:
+            turned = convolve(lambda plane: self.lepe(plane.transpose(2, 3)).transpose(2, 3))
+            outs.append(in_stripes(turned, width, values.transpose(1, 2)).transpose(1, 2)[..., self.upright :, :])
+        return outs
 
 
 def in_stripes(function: Callable[..., torch.Tensor], width: int, *maps: torch.Tensor) -> torch.Tensor:
@@ -188,11 +185,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, inside: torch.Tens
     return out.transpose(1, 2).unflatten(1, q.shape[1:3])
 
 
-def convolve(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A depthwise convolution, ``weight`` ``(heads * d, 1, 3, 3)``, of maps ``(B, rows, columns, heads, d)``."""
+def depthwise(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A convolution of maps ``(B, C, H, W)`` by a kernel ``(C, 1, 3, 3)``, with zeros around them."""
+    return partial(F.conv2d, weight=weight, bias=bias, padding=1, groups=len(weight))
+
+
+def convolve(conv: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A convolution of maps ``(B, C, H, W)`` as a function of maps ``(B, rows, columns, heads, d)``."""
 
     def function(x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
-        plane = F.conv2d(x.flatten(3).permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(weight))
-        return plane.permute(0, 2, 3, 1).unflatten(3, x.shape[3:])
+        return conv(x.flatten(3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).unflatten(3, x.shape[3:])
 
     return function

@@ -50,6 +50,20 @@ def test_equals_the_written_out_map_with_gradients(size, options):
         assert (fused - written).abs().max() <= 1e-10 * max(1, written.abs().max())
 
 
+@pytest.mark.parametrize('how', ['plain', 'hooked', 'replaced'])
+@pytest.mark.parametrize('options', [{}, {'stripe_width': 0}], ids=str)
+def test_a_convolution_with_a_hook_or_a_forward_of_its_own_is_called(options, how):
+    mixer, grid, seen = build(**options), Grid.whole(7, 5), []
+    x = torch.randn(2, 35, 12, dtype=torch.float64)
+    if how == 'hooked':
+        mixer.lepe.register_forward_hook(lambda *args: seen.append(1))
+    if how == 'replaced':
+        before = mixer.lepe.forward
+        mixer.lepe.forward = lambda x: seen.append(1) or before(x)
+    torch.testing.assert_close(mixer(x, grid), naive(mixer, x, grid), rtol=1e-9, atol=1e-9)
+    assert bool(seen) == (how != 'plain')
+
+
 @pytest.mark.parametrize('options', [{}, {'stripe_width': 1}, {'stripe_width': 0}], ids=str)
 @pytest.mark.parametrize('cuts', [(0, 3, 6, 11), (0, 6, 11)])
 def test_strips_with_a_halo_equal_the_whole(cuts, options):
