@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saga_mm.models.norm_steps import BatchNormStep, GroupNormStep
-from saga_mm.models.watched import has_hook, is_plain, replaced_forward
+from saga_mm.models.watched import replaced_forward
 from saga_mm.ops import Grid, map_to_tokens, resize_rows, resize_span, tokens_to_map
 from saga_mm.rows import LocalStep, Rows, RowStep, Span
 
@@ -25,11 +25,11 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
     steps, norm_inside = [], norm is None or (isinstance(norm, _BatchNorm) and not norm.training)
     if not norm_inside and not isinstance(norm, nn.GroupNorm | _BatchNorm):
         raise ValueError(f'{type(norm).__name__} does not run in strips: use BN, SyncBN or GN')
-    # these are not called: the layers inside are, and the moments of a group norm are those of all rows
-    called = has_hook(module) or replaced_forward(module)
-    if called or (isinstance(norm, nn.GroupNorm) and not is_plain(norm, nn.GroupNorm)):
-        kind = type(module if called else norm).__name__
-        raise ValueError(f'{kind} does not run in strips: it has a hook or a forward of its own')
+    # neither is called: the layers inside a module are, and the moments of a group norm are those of all rows
+    own = isinstance(norm, nn.GroupNorm) and (type(norm) is not nn.GroupNorm or replaced_forward(norm))
+    if own or replaced_forward(module):
+        kind = type(norm if own else module).__name__
+        raise ValueError(f'{kind} does not run in strips: it has a forward of its own, which rows do not call')
     inside = [layer for layer in (norm, activate) if layer is not None] if norm_inside else []
 
     def run(x: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, Grid]:
