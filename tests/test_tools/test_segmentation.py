@@ -77,6 +77,30 @@ def test_figures_maps_and_pictures(inside, tmp_path, capsys):
     assert Image.open(shown[0]).size[0] == 192 and Image.open(shown[0]).size[1] > 96
 
 
+def test_pictures_that_exif_turns_have_the_figures_and_drawings_of_upright_ones(inside, tmp_path):
+    found = []
+    for tag, turn in ((1, None), (6, Image.Transpose.ROTATE_90)):
+        root = tmp_path / str(tag)
+        shutil.copytree('data/tiny', root)
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        for path in [*(root / 'images/val').iterdir(), *(root / 'semantic/val').iterdir()]:
+            picture = Image.open(path)
+            # other sizes than those of the config
+            picture = picture.crop((0, 0, 90, 70))
+            if path.parent.parent.name == 'images':
+                stored = picture.transpose(turn) if turn is not None else picture
+                stored.save(path, exif=exif)
+            else:
+                picture.save(path)
+        options = {'test_dataloader.dataset.data_root': str(root)}
+        metrics = evaluate(
+            EvalOptions(config=TINY, checkpoint=CHECKPOINT, cfg_options=options, show_dir=str(root / 'shown'))
+        )
+        found.append((metrics, [path.read_bytes() for path in sorted((root / 'shown').iterdir())]))
+    assert found[0] == found[1] and len(found[0][1]) == 3
+
+
 def test_scores_are_brought_to_the_size_of_images_by_rows_alone(inside, monkeypatch):
     picture = np.array(Image.open('data/tiny/images/val/000001.png'))[:70]
     options = EvalOptions(config=TINY, checkpoint=CHECKPOINT)

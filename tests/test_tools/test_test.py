@@ -65,6 +65,29 @@ def test_pictures_of_another_size_and_ids_from_0(inside, tiny, tmp_path):
     assert not red[30:80, 20:40].any() and red[100:, :60].all()
 
 
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.webp'])
+def test_pictures_that_exif_turns_have_the_figures_of_upright_ones(inside, tiny, tmp_path, suffix):
+    ann = json.loads(Path('data/tiny/annotations/instances_val.json').read_text())
+    found = []
+    for tag, turn in ((1, None), (6, Image.Transpose.ROTATE_90), (4, Image.Transpose.FLIP_TOP_BOTTOM)):
+        root = tmp_path / str(tag)
+        root.mkdir()
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        for record in ann['images']:
+            name = Path(record['file_name']).with_suffix(suffix).name
+            stored = Image.open(Path('data/tiny/images/val') / f'{Path(name).stem}.png')
+            stored = stored.transpose(turn) if turn is not None else stored
+            stored.save(root / name, exif=exif, **({'lossless': True} if suffix == '.webp' else {}))
+            record['file_name'] = name
+        (root / 'ann.json').write_text(json.dumps(ann))
+        out = str(root / 'out.json')
+        own = OwnData(data_root=str(root), val_ann='ann.json')
+        metrics = evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, out=out, own_data=own))
+        found.append((metrics, (root / 'out.bbox.json').read_text()))
+    assert found[0] == found[1] == found[2] and len(json.loads(found[0][1])) > 3
+
+
 def test_raw_predictions(inside, tiny, tmp_path):
     evaluate(EvalOptions(config=tiny, checkpoint=CHECKPOINT, out=str(tmp_path / 'raw.pkl')))
     raw = pickle.loads((tmp_path / 'raw.pkl').read_bytes())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from saga_mm.images.headers import reason_of
+from saga_mm.images.headers import orientation, reason_of
 from saga_mm.images.pictures import open_picture
 from saga_mm.images.png_check import require_intact
 
@@ -33,6 +33,7 @@ class MaskFile(NamedTuple):
         size: ``(width, height)``.
         mode: Pillow's, such as ``P`` for a palette.
         format: Pillow's, such as ``PNG``.
+        turned: Whether EXIF says that it is to be seen turned or mirrored; decoders leave it as it is stored.
     """
 
     path: str
@@ -40,6 +41,7 @@ class MaskFile(NamedTuple):
     size: tuple[int, int]
     mode: str
     format: str
+    turned: bool = False
 
 
 def open_mask(path: str) -> MaskFile:
@@ -52,7 +54,7 @@ def open_mask(path: str) -> MaskFile:
         content = Path(path).read_bytes()
         require_intact(content)
         with open_picture(io.BytesIO(content)) as head:
-            return MaskFile(path, content, head.size, head.mode, head.format or '')
+            return MaskFile(path, content, head.size, head.mode, head.format or '', orientation(head) > 1)
     except Exception as error:  # damaged files raise almost anything
         raise _unreadable(path, error) from error
 

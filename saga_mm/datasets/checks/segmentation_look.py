@@ -55,7 +55,7 @@ def look_at_pair(pair: MaskPair, folders: SegmentationFolders, full: bool) -> Lo
         with open_picture(pair.image) as image:
             size = shown_size(image, pair.image, folders.ignore_orientation)
             warnings += _image_warnings(image, size, folders)
-            problem = mask and _size_problem(image, size, mask)
+            problem = mask and (_turn_problem(mask, folders) or _size_problem(image, size, mask))
             # not before the sizes are compared: a damaged head may ask for any amount of memory
             if problem is None:
                 require_whole(image, pair.image, full)
@@ -91,6 +91,17 @@ def id_cure(folders: SegmentationFolders) -> str:
     ignored = ' and '.join(map(str, np.flatnonzero(folders.labels == -1)[:3]))
     cure = 'Correct the masks, or the classes and their number.'
     return f'Ids run from {used[0]} to {used[-1]}; {ignored} means not learned. {cure}'
+
+
+def _turn_problem(mask: MaskFile, folders: SegmentationFolders) -> Note | None:
+    """A mask that is seen turned and read as it is stored, beside an image that is read as it is seen."""
+    if not mask.turned or folders.ignore_orientation:
+        return None
+    cure = (
+        'Masks are read as they are stored. Turn its pixels and remove the tag (mogrify -auto-orient does), or load '
+        "its image as it is stored, too, with LoadImageFromFile's color_type='color_ignore_orientation'."
+    )
+    return 'mask that its EXIF tag turns or mirrors', cure, ''
 
 
 def _size_problem(image: Image.Image, size: tuple[int, int], mask: MaskFile) -> Note | None:

@@ -64,6 +64,18 @@ def test_a_picture_turned_by_exif_needs_a_turned_mask(data):
     data.warn('image that its EXIF tag turns or mirrors: a.jpg')
 
 
+@pytest.mark.parametrize('turn', [3, 6])
+def test_a_mask_that_exif_turns_is_read_as_it_is_stored(data, turn: int):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data.put_image('a', data.picture, exif=exif)
+    Image.fromarray(data.ids).save(data.masks / 'a.png', exif=exif)
+    assert 'mogrify -auto-orient' in data.refuse(r'mask that its EXIF tag turns or mirrors: a\.jpg')
+    load = {'type': 'LoadImageFromFile', 'color_type': 'color_ignore_orientation'}
+    survey = data.check_cfg(pipeline=[load, {'type': 'LoadAnnotations'}])
+    assert np.array_equal(survey.load(survey.samples[0], 99).ids, data.ids.astype(np.int8))
+
+
 @pytest.mark.parametrize('decode', [True, False])
 @pytest.mark.parametrize('spoil', [cut, lambda path: path.write_bytes(b''), lambda path: path.write_text('<html>')])
 def test_damaged_files_are_named_and_the_rest_is_checked(data, spoil: Callable[[Path], object], decode: bool):
