@@ -1,13 +1,14 @@
 """Summarise a training as a table and as pictures."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
 from saga_mm.images.pictures import read_picture
 
+from .fonts import plot_text
 from .metrics import is_error, is_metric, metric_name
 
 
@@ -25,12 +26,21 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     records: list[dict] = []
     for log in logs:
         fresh = _read_log(log)
-        if not fresh:
-            continue
-        start = min((r['iter'] for r in fresh if 'iter' in r), default=0)
-        records = [r for r in records if r.get('iter', start) < start] if start > 1 else []
+        starts = [r['iter'] for r in fresh if 'iter' in r]
+        # a run without an iteration only made up for a validation
+        if starts:
+            records = list(_before(records, min(starts))) if min(starts) > 1 else []
         records += fresh
     return records
+
+
+def _before(records: Iterable[dict], start: int) -> Iterator[dict]:
+    """Records of the iterations before ``start``; a validation belongs to the iteration that was logged before it."""
+    iteration = start
+    for record in records:
+        iteration = record.get('iter', iteration)
+        if iteration < start:
+            yield record
 
 
 def _read_log(log: Path) -> list[dict]:
@@ -88,11 +98,11 @@ def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) 
     left, right = figure.subplots(1, 2)
     losses = {name: points for name, points in series.items() if 'loss' in name}
     for name, points in losses.items():
-        left.plot(*zip(*points, strict=True), label=name, linewidth=2.5 if name == 'loss' else 1)
+        left.plot(*zip(*points, strict=True), label=plot_text(name), linewidth=2.5 if name == 'loss' else 1)
     left.set(title='training loss', xlabel='iteration', ylim=(0, None))
     for name, points in series.items():
         if name.endswith(('mAP', 'mAP_50', 'mIoU', 'PSNR', 'top1')):
-            right.plot(*zip(*points, strict=True), marker='o', label=metric_name(name))
+            right.plot(*zip(*points, strict=True), marker='o', label=plot_text(metric_name(name)))
     # percent, shares, or decibels, which have no end
     above_one = any(line.get_ydata().max() > 1 for line in right.lines)
     decibels = any('PSNR' in line.get_label() for line in right.lines)

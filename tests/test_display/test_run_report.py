@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saga_mm.cli.report import main, parser
 from saga_mm.display.run_report import contact_sheet, curves, find_drawn, metric_rows, plot_curves, read_scalars
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
@@ -28,6 +29,32 @@ def test_the_newest_run_counts_and_a_resumed_one_goes_on(tmp_path):
     assert series['loss'] == [(1, 2.0), (2, 1.0), (3, 2 / 3), (4, 0.75), (5, 0.6), (6, 0.5)]
     assert series['coco/bbox_mAP'][-1] == (6, 0.5)
     assert metric_rows(series) == [('box AP', 0.5, 0.5, 6)]
+
+
+def test_validations_before_a_resume_are_kept(tmp_path):
+    write_log(tmp_path, '1', [*losses(1, 4), {'mIoU': 70.0, 'step': 1}, *losses(4, 7), {'mIoU': 40.0, 'step': 2}])
+    # resumed after three iterations, and once more to make up for a validation alone
+    write_log(tmp_path, '2', [*losses(4, 7), {'mIoU': 60.0, 'step': 2}])
+    write_log(tmp_path, '3', [{'mIoU': 61.0, 'step': 2}])
+    series = curves(read_scalars(tmp_path))
+    assert series['mIoU'] == [(3, 70.0), (6, 60.0), (6, 61.0)] and len(series['loss']) == 6
+    assert metric_rows(series) == [('mIoU', 61.0, 70.0, 3)]
+    # a training that begins anew in the same folder
+    write_log(tmp_path, '4', [*losses(1, 3), {'mIoU': 10.0, 'step': 1}])
+    assert curves(read_scalars(tmp_path))['mIoU'] == [(2, 10.0)]
+
+
+@pytest.mark.filterwarnings('error::UserWarning')
+def test_folders_and_pictures_with_names_in_any_script(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    work, drawn = tmp_path / '训练 العربية 🎉 $x$', tmp_path / 'рисунки_画'
+    write_log(work, '1', [*losses(1, 4), {'天空/mIoU': 70.0, '🎉/mIoU': 60.0, 'step': 1}])
+    drawn.mkdir()
+    Image.new('RGB', (64, 32)).save(drawn / '猫 🎉.png')
+    main(parser().parse_args([work.name, '--pictures', drawn.name]))
+    assert Image.open(work / 'curves.png').size[0] > 500 and Image.open(work / 'predictions.jpg').size[0] > 500
+    told = capsys.readouterr().out
+    assert work.name in told and drawn.name in told
 
 
 def test_table_is_aligned():
