@@ -30,15 +30,26 @@ class OnnxBackbone:
     def __init__(self, net: nn.Module) -> None:
         if not isinstance(net, PyramidBackbone):
             raise SagaError(f'@onnxruntime: {type(net).__name__} is no backbone; leave it out')
-        self.net, self.graph, self.session = net, BackboneGraph(net), None
+        self.net, self.session = net, None
 
     def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The maps of an image batch; nothing is computed of one on the meta device, which is traced."""
-        if image.device.type == 'meta':
+        """The maps of an image batch; in PyTorch where it is traced, or computed in float64 to be compared with."""
+        if type(image) is not torch.Tensor or image.device.type == 'meta' or image.dtype != torch.float32:
             return type(self.net).forward(self.net, image)
         if self.session is None:
-            example = {IMAGE: torch.rand(1, image.shape[1], *EXAMPLE)}
-            content = to_onnx(self.graph, example, self.graph.outputs(), OPSET).SerializeToString()
-            self.session = open_session(content, 'cpu')
-        maps = run_session(self.session, {IMAGE: image.numpy()}, 'an image')
-        return tuple(map(torch.from_numpy, maps))
+            self.session = open_session(self._export(), 'cpu')
+        # the file takes one image at a time
+        levels = zip(*(run_session(self.session, {IMAGE: one.numpy()}, 'an image') for one in image.split(1)))
+        return tuple(torch.cat([torch.from_numpy(part) for part in level]) for level in levels)
+
+    def _export(self) -> bytes:
+        # the copy that is exported runs in PyTorch
+        del self.net.forward
+        # weights of inference mode cannot be copied
+        with torch.inference_mode(False):
+            try:
+                graph = BackboneGraph(self.net)
+            finally:
+                self.net.forward = self
+            example = {IMAGE: torch.rand(1, 3, *EXAMPLE)}
+            return to_onnx(graph, example, graph.outputs(), OPSET).SerializeToString()
