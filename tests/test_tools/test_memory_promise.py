@@ -26,6 +26,6 @@ def save(folder: Path, *sizes: tuple[int, int]) -> Path:
 
 
 def test_segmentation_of_several_sizes_stays_within_what_was_named_as_enough(segmented, tmp_path, run_within_memory):
-    pictures, weights = save(tmp_path, (400, 500), (700, 1000)), segmented / 'work_dirs/tiny_segmentation/epoch_2.pth'
+    pictures, weights = save(tmp_path, (300, 400), (500, 720)), segmented / 'work_dirs/tiny_segmentation/epoch_2.pth'
     words = ['predict.py', TINY, weights, pictures, '--out', 'out', '--engine', 'torch']
     assert '4 pictures segmented' in run_within_memory(40, *words, cwd=tmp_path)
