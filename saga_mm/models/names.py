@@ -12,12 +12,20 @@ Value = TypeVar('Value')
 
 # torch.compile's, and that of data parallel training and averaged models
 WRAPPERS = ('_orig_mod.', 'module.')
+# what torch.compile, FSDP and activation checkpointing put where they wrapped a part of a model; no layer is called so
+INSIDE = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
 # what averaged models count beside their weights
 COUNTS = ('steps', 'n_averaged')
 
 
 def without_wrappers(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Weights by name, without the prefixes of wrappers, in any order and number, where all names have them."""
+    """Weights by name, without the prefixes of wrappers, in any order and number, where all names have them.
+
+    The names of wrappers of parts come off wherever they stand, as in ``backbone._orig_mod.norm.weight``.
+    """
+    plain = {'.'.join(part for part in name.split('.') if part not in INSIDE): value for name, value in state.items()}
+    # two names would be one: they are something else
+    state = plain if len(plain) == len(state) else state
     names = [name for name in state if name not in COUNTS]
     prefix = ''
     # in any order: a compiled model inside of a parallel one, or the reverse

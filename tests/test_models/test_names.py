@@ -28,9 +28,24 @@ def test_both_kinds_of_weights_come_without_prefixes(tmp_path):
     assert list(read_published(tmp_path / 'w.pth', ema=True).state) == ['steps', 'a']
 
 
-@pytest.mark.parametrize('names', [['module.a', 'b'], ['_orig_mod.a', 'module.b'], ['a.module.b'], []])
+@pytest.mark.parametrize('names', [['module.a', 'b'], ['a.module.b'], ['_orig_mod.a', 'a'], []])
 def test_prefixes_that_not_all_names_have_stay(names):
     assert list(without_wrappers(dict.fromkeys(names))) == names
+
+
+@pytest.mark.parametrize('inside', ['_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module'])
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_names_of_wrapped_parts_come_off(tmp_path, prefix, inside):
+    names = [f'backbone.{inside}.block1.0.{inside}.norm.weight', 'head.weight']
+    torch.save({f'{prefix}{name}': torch.ones(1) for name in names}, tmp_path / 'w.pth')
+    assert list(load_state(tmp_path / 'w.pth')) == ['backbone.block1.0.norm.weight', 'head.weight']
+
+
+def test_weights_of_a_model_with_a_compiled_part_load(tmp_path):
+    model = torch.nn.ModuleDict({'backbone': torch.compile(torch.nn.Linear(2, 3)), 'head': torch.nn.Linear(3, 1)})
+    assert set(without_wrappers(model.state_dict())) == {
+        f'{a}.{b}' for a in ('backbone', 'head') for b in ('weight', 'bias')
+    }
 
 
 def test_weights_of_an_enhancer_may_be_of_a_compiled_model(tmp_path):
