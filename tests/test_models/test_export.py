@@ -7,7 +7,6 @@ from torch.export import Dim
 SIZES = [(96, 96), (141, 120), (101, 99), (40, 152), (333, 200)]
 NETS = [
     ('PVT', ('saga', 'softmax')),
-    ('RAVLT', ('rala',)),
     ('Swin', ({'type': 'softmax', 'shift': 2},)),
 ]
 

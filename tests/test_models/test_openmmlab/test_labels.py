@@ -227,7 +227,7 @@ def told(monkeypatch):
     ('options', 'reason'),
     [
         (dict(), 'the backbone Patches does not run in strips; those of saga_mm do'),
-        (dict(test_cfg=dict(mode='slide', crop_size=(64, 600_000), stride=(64, 600_000))), "test_cfg.mode is 'slide'"),
+        (dict(test_cfg=dict(mode='slide', crop_size=(64, 525_000), stride=(64, 525_000))), "test_cfg.mode is 'slide'"),
     ],
     ids=['backbone', 'slide'],
 )
@@ -238,8 +238,8 @@ def test_a_large_image_that_cannot_run_in_strips_is_run_whole_and_one_line_says_
         model.predict(torch.randn(1, 3, 64, 64))
         assert not told
         for _ in range(2):
-            model.predict(torch.randn(1, 3, 8, 600_000))
-    assert told == [f'600000 x 8 pixels are not segmented in strips: {reason}']
+            model.predict(torch.randn(1, 3, 8, 525_000))
+    assert told == [f'525000 x 8 pixels are not segmented in strips: {reason}']
 
 
 def test_a_limit_that_is_not_kept_is_said(told):
