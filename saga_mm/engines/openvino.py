@@ -56,6 +56,8 @@ class OpenVINOEngine(Engine):
     name = 'openvino'
     # what is between the layers of a step then stays in the cache
     chunk = 8 * 2**20
+    # a graph for one size is faster than strips; 2048 x 2048 pixels of PVT fit
+    whole_bytes = 1.5 * 2**30
     compiles = True
     step_seconds: float = 2.0
     whole_seconds: float = 2.0

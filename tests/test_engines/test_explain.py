@@ -32,6 +32,14 @@ def test_explanations(host):
         saga_mm.explain(torch.nn.Linear(1, 1), (8, 8))
 
 
+def test_what_fits_is_run_in_one_piece():
+    with torch.device('meta'):
+        net = saga_mm.create_backbone('saga_pvt_tiny').eval()
+    use_engine(net, OpenVINOEngine())
+    assert {part.how for part in saga_mm.explain(net, (2048, 2048)).parts} == {'whole map'}
+    assert 'strips' in saga_mm.explain(net, (4096, 4096)).parts[0].how
+
+
 def test_explanations_name_the_step_that_is_not_compiled(host, cache):
     net = use_engine(host('pvt', 'saga'), OpenVINOEngine(cache=cache))
     net.engine.whole_bytes = 0
