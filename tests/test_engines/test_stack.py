@@ -27,6 +27,7 @@ TWO = {
     'model.neck.in_channels': [8, 16],
     'model.decode_head.in_channels': [8, 16],
     'model.decode_head.in_index': [0, 1],
+    'model.decode_head.pool_scales': (1, 2),
     'model.auxiliary_head': None,
 }
 NECKS = [{}, {'model.neck.type': 'saga_mm.SAGAFPN'}]
