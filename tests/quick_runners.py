@@ -6,6 +6,7 @@ import os
 import sys
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,12 @@ def wait_for_no_disk(patch: pytest.MonkeyPatch) -> None:
 
 def make_exports_quick(patch: pytest.MonkeyPatch) -> None:
     """PyTorch's exporter lists its operators once, not for each graph."""
-    registry = import_module('torch.onnx._internal.exporter._registration').ONNXRegistry
-    patch.setattr(registry, 'from_torchlib', staticmethod(cache(registry.from_torchlib)))
+    if find_spec('onnxscript') is None:
+        return
+    module = import_module('torch.onnx._internal.exporter._registration')
+    patch.setattr(module.ONNXRegistry, 'from_torchlib', staticmethod(cache(module.ONNXRegistry.from_torchlib)))
+    # each opset has a list of its own, of the same functions
+    patch.setattr(module.onnxscript_apis, 'get_torchlib_ops', cache(module.onnxscript_apis.get_torchlib_ops))
 
 
 def keep_what_is_loaded() -> None:

@@ -131,7 +131,7 @@ def one_stage(tmp_path):
     return str(tmp_path / 'one.py'), str(tmp_path / 'one.pth')
 
 
-@pytest.mark.usefixtures('inside')
+@pytest.mark.usefixtures('inside', 'quick_exports')
 def test_an_exported_classifier_predicts_as_its_weights(one_stage, tmp_path):
     for library in ('onnx', 'onnxruntime', 'onnxscript'):
         pytest.importorskip(library)
