@@ -45,6 +45,7 @@ def _note_mixture(folders: SegmentationFolders, seen: Sequence[frozenset[int]], 
     if 255 not in ignored or 0 in ignored or 2 * sum(255 in ids for ids in with_objects) > len(with_objects):
         return
     count = sum(255 in ids and ids <= {0, 255} for ids in seen)
-    if count:
+    # where all are such, other lines say so
+    if 0 < count < len(seen):
         kind = f'{count:,} of {len(seen):,} masks hold 0 and 255 alone, and the others classes'
         warnings.add(kind, f'255 is not learned. If it is an object there: {SAVE_AS_1.format(255)}')
