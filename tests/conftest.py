@@ -125,6 +125,12 @@ def seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
+def loading_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tools forbid unsafe loading for the whole process; other tests may need it to show what it does."""
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
+
+
+@pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
     """Tools that run in the process of a test handle signals until they end, which is after the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -14,7 +14,7 @@ from saga_mm.datasets.checks.shared import shared_text
 from saga_mm.datasets.checks.survey_report import PER_PAGE
 from saga_mm.datasets.demo.shapes import ensure_demo_data
 from saga_mm.errors import SagaError
-from saga_mm.files import user_path
+from saga_mm.files import make_folder, user_path
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.runs.prepare import RunOptions, prepare_config
 from saga_mm.tasks import task_of
@@ -51,7 +51,7 @@ def check_data(options: CheckOptions) -> bool:
     cfg = prepare_config(options, training='train' in splits)
     if cfg.get('demo_data'):
         ensure_demo_data(cfg.demo_data.to_dict())
-    out = user_path(options.out or Path(cfg.work_dir, 'dataset'))
+    out = _folder(options.out, cfg)
     data = task_of(cfg).load_data()
     pictures: dict[str, list[str]] = {}
     results = [
@@ -62,6 +62,15 @@ def check_data(options: CheckOptions) -> bool:
     if not results:
         raise SagaError(f'config {cfg.filename}: has no {" and no ".join(f"{split}_dataloader" for split in splits)}')
     return all(results)
+
+
+def _folder(out: str | Path | None, cfg: Config) -> Path:
+    if out is None:
+        return user_path(Path(cfg.work_dir, 'dataset'))
+    try:
+        return make_folder(Path(out))
+    except SagaError as error:
+        raise SagaError(f'--out {error}') from error
 
 
 def _parts(cfg: Config, splits: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:

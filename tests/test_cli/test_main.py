@@ -199,6 +199,8 @@ ENDING = """
 import atexit, os, signal, sys
 from saga_mm.cli.run import run_tool
 
+# as at a terminal, also where the tests run in the background of a script
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 atexit.register(lambda: [os.kill(os.getpid(), getattr(signal, name)) for name in sys.argv[1:]])
 run_tool(lambda: print('done'))
 """

@@ -1,10 +1,11 @@
 """The notebooks run, at small sizes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / 'docs' / 'notebooks'
 # what a notebook sets, and what the tests set instead
@@ -14,19 +15,27 @@ SMALLER = {
 }
 
 
+FIGURES = """
+import json
+gain = scores['enhanced'][0] - scores['dark'][0]
+print(json.dumps([float(gain), int(np.abs(in_strips.astype(int) - bright).max())]))
+"""
+
+
 def code_of(name: str) -> list[str]:
+    """The cells with code, at small sizes."""
     cells = json.loads((NOTEBOOKS / f'{name}.ipynb').read_text())['cells']
-    return [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    code = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    for sizes, smaller in SMALLER[name].items():
+        assert sum(cell.count(sizes) for cell in code) == 1
+        code = [cell.replace(sizes, smaller) for cell in code]
+    return code
 
 
 def run(name: str) -> dict[str, Any]:
     """Run the cells in order, in one namespace, as Jupyter does."""
-    code = code_of(name)
-    for sizes, smaller in SMALLER[name].items():
-        assert sum(cell.count(sizes) for cell in code) == 1
-        code = [cell.replace(sizes, smaller) for cell in code]
     namespace: dict[str, Any] = {'__name__': '__main__'}
-    for number, cell in enumerate(code):
+    for number, cell in enumerate(code_of(name)):
         exec(compile(cell, f'{name}, cell {number}', 'exec'), namespace)
     return namespace
 
@@ -42,12 +51,15 @@ def test_a_backbone_in_ones_own_project():
     assert after['found'].pred_instances.bboxes.shape[1] == 4
 
 
-def test_a_dark_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('MPLBACKEND', 'agg')
-    after = run('dark_photograph')
-    assert after['scores']['enhanced'][0] > after['scores']['dark'][0] + 3
-    assert abs(after['in_strips'].astype(int) - after['bright']).max() <= 1
+def test_a_dark_photograph(tmp_path: Path):
+    # in a process of its own: the notebook sets how much memory it may take, and this process may have taken more
+    code = '\n'.join([*code_of('dark_photograph'), FIGURES])
+    environment = {**os.environ, 'MPLBACKEND': 'agg'}
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    gain, difference = json.loads(done.stdout.splitlines()[-1])
+    assert gain > 3 and difference <= 1
     assert {path.name for path in (tmp_path / 'dark_photograph').iterdir()} == {
         'dark.jpg',
         'dark_enhanced.jpg',

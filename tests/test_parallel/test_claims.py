@@ -44,7 +44,7 @@ def refuse(name: str) -> dict:
 
 
 def test_everything_is_done_once_by_all(tmp_path):
-    for child in [start(index, tmp_path, 0.002) for index in range(WORLD)]:
+    for child in [start(index, tmp_path, 0.02) for index in range(WORLD)]:
         os.waitpid(child, 0)
     assert log_of(tmp_path) == Counter(NAMES)
     records = SharedWork(tmp_path, 'key').run(NAMES, refuse, (0, 1))

@@ -25,12 +25,6 @@ class Payload:
         return os.system, (f'touch {self.target}',)
 
 
-@pytest.fixture(autouse=True)
-def _loading_as_it_was(monkeypatch) -> None:
-    """The tools forbid unsafe loading for the whole process; other tests may need it to show what it does."""
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')
-
-
 @pytest.fixture(scope='session')
 def tiny() -> str:
     """The smallest config that trains."""
