@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class SeededModel:
     """The model of a config, with the random numbers of a runner.
 
-    mmengine's runner sets the seed, and builds the model of the numbers that follow. A model that was built of other
-    numbers would train to other weights, and so would one whose runner goes on with others.
+    mmengine's runner sets the seed and then builds the model, whose initial weights are the next random numbers. This
+    class does the same, and keeps the state of the random numbers after it. The runner goes on from that state, so
+    that the training is the same as with a model of its own.
 
     Args:
         cfg: The config.
@@ -41,12 +42,12 @@ class SeededModel:
         self._after = random.getstate(), np.random.get_state(), torch.get_rng_state()
 
     def is_of(self, cfg: Config) -> bool:
-        """Whether the runner of a config would build this model: the seed is named, and nothing has changed since."""
+        """Whether the runner of a config would build this model: the config names a seed, and has not changed since."""
         each_its_own = (cfg.get('randomness') or {}).get('diff_rank_seed')
         return _seed(cfg) is not None and not each_its_own and self._made_of == _makes(cfg)
 
     def give(self) -> nn.Module:
-        """The model, for its runner, which goes on with the random numbers that follow."""
+        """Set the random numbers to those after the build, and return the model for its runner."""
         python, numpy, torch_ = self._after
         random.setstate(python)
         np.random.set_state(numpy)
