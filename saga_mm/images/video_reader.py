@@ -25,6 +25,9 @@ MICROSECONDS = 1_000_000
 HDR = (16, 18)
 # each holds some frames; more would not make the whole faster
 THREADS = 4
+# Of converting pixels. FFmpeg writes vectors beyond the end of a row, into the next one. One thread writes that row
+# afterwards; with several, another thread may have written it before.
+CONVERTING_THREADS = 1
 
 
 class VideoKind(NamedTuple):
@@ -273,9 +276,10 @@ class VideoReader:
 
     def _pixels(self, frame: Any) -> np.ndarray:
         if (frame.height, frame.width) != (self._first.height, self._first.width):
-            frame = frame.reformat(width=self._first.width, height=self._first.height)
+            frame = frame.reformat(width=self._first.width, height=self._first.height, threads=CONVERTING_THREADS)
         colours = 'rgb48le' if self.kind.bits > 8 else 'rgb24'
-        return np.ascontiguousarray(_rotate(frame.to_ndarray(format=colours), self._turn))
+        pixels = frame.to_ndarray(format=colours, threads=CONVERTING_THREADS)
+        return np.ascontiguousarray(_rotate(pixels, self._turn))
 
     def _time(self, frame: Any) -> int:
         base = self.kind.time_base

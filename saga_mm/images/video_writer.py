@@ -12,7 +12,7 @@ import numpy as np
 from saga_mm.errors import SagaError
 from saga_mm.files import FULL, Draft, write_error
 
-from .video_reader import THREADS, VideoKind, import_av
+from .video_reader import CONVERTING_THREADS, THREADS, VideoKind, import_av
 
 
 class Encoder(NamedTuple):
@@ -163,7 +163,7 @@ class VideoWriter:
         picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=colours)
         if self._coloured:
             picture.colorspace, picture.color_range = self.kind.colours[:2]
-        picture = picture.reformat(format=self._stream.pix_fmt)
+        picture = picture.reformat(format=self._stream.pix_fmt, threads=CONVERTING_THREADS)
         base = self._stream.codec_context.time_base
         shown = time * self.kind.time_base
         # of a place in the source's unit of time: two frames that round to one place would not be written

@@ -148,6 +148,18 @@ def test_small_pictures_of_ten_bits(tmp_path, size):
         assert max(np.abs(frame.pixels.astype(int) - 30_000).max() for frame in made.read()) < 257
 
 
+def test_the_left_edge_of_ten_bits_is_free_of_the_right(tmp_path):
+    """Converted by several threads, pixels of the right edge replace some at the left, of widths like this one."""
+    pixels = np.full((96, 854, 3), 10_000, np.uint16)
+    pixels[:, 427:] = 50_000
+    kind = VideoKind(96, 854, Fraction(10), Fraction(1, 10), bits=10)
+    with VideoWriter(tmp_path / 'a.mp4', kind) as writer:
+        for time in range(10):
+            writer.write(pixels, time)
+    with VideoReader(tmp_path / 'a.mp4') as made:
+        assert max(np.abs(frame.pixels[:, :400].astype(int) - 10_000).max() for frame in made.read()) < 1000
+
+
 def test_sampling_of_colours_is_named(tmp_path):
     assert copied(make(tmp_path / 'a.mkv', 'ffv1', 'yuv422p'), tmp_path / 'b.mkv') == ['colours of 4:2:2 became 4:2:0']
     assert copied(make(tmp_path / 'c.mkv', 'ffv1', 'bgr0'), tmp_path / 'd.mkv') == ['colours of 4:4:4 became 4:2:0']
