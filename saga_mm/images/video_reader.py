@@ -25,8 +25,8 @@ MICROSECONDS = 1_000_000
 HDR = (16, 18)
 # each holds some frames; more would not make the whole faster
 THREADS = 4
-# Of converting pixels. FFmpeg writes vectors beyond the end of a row, into the next one. One thread writes that row
-# afterwards; with several, another thread may have written it before.
+# Threads that convert pixels. FFmpeg writes whole vectors, and the last one of a row reaches into the next row. One
+# thread writes that next row afterwards; with several, another thread may already have written it.
 CONVERTING_THREADS = 1
 
 

@@ -149,7 +149,7 @@ def test_small_pictures_of_ten_bits(tmp_path, size):
 
 
 def test_the_left_edge_of_ten_bits_is_free_of_the_right(tmp_path):
-    """Converted by several threads, pixels of the right edge replace some at the left, of widths like this one."""
+    """When several threads convert pixels, FFmpeg writes pixels of the right edge over the left edge at this width."""
     pixels = np.full((96, 854, 3), 10_000, np.uint16)
     pixels[:, 427:] = 50_000
     kind = VideoKind(96, 854, Fraction(10), Fraction(1, 10), bits=10)
