@@ -101,7 +101,7 @@ def evaluate(options: EvalOptions) -> dict[str, Any]:
             say(f'pictures are in {options.show_dir}')
         if out:
             written = [out.name, *_write_figures(metrics, options, checkpoint, evaluation.results(out))]
-            say(f'results are in {out.parent}: {", ".join(written)}')
+            say(f'results are in {", ".join(str(out.parent / name) for name in written)}')
     return metrics
 
 

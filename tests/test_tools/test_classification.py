@@ -1,6 +1,7 @@
 """Classification through the commands: one's own folders, from the check to predictions."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,20 @@ def test_test_prints_writes_and_draws(tmp_path, capsys):
     assert found['top1'] == pytest.approx(100 * hits / 6)
     assert len(list((tmp_path / 'drawn').rglob('*.png')) + list((tmp_path / 'drawn').rglob('*.jpg'))) == 6
     assert 'top1' in capsys.readouterr().out
+
+
+def test_of_one_class_alone(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / 'val/red', 'val/red')
+    evaluate(EvalOptions(TINY, checkpoint=str(trained / WORK), out='red.json', own_data=OwnData(val_img='val')))
+    monkeypatch.chdir(trained)
+    evaluate(EvalOptions(TINY, checkpoint=str(WORK), out=str(tmp_path / 'all.json'), own_data=OwnData(val_img='val')))
+    red, whole = ((tmp_path / f'{name}.csv').read_text().splitlines()[1:] for name in ('red', 'all'))
+    red, whole = ([row.partition('/val/')[2] for row in rows] for rows in (red, whole))
+    assert len(red) == 2 and red == [row for row in whole if row.startswith('red/')]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SagaError, match="val: has the class 'red' alone, and at least two are needed"):
+        train(TrainOptions(TINY, own_data=OwnData(train_img='val', val_img='val')))
 
 
 @pytest.mark.usefixtures('inside')

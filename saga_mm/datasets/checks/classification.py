@@ -1,13 +1,13 @@
 """Check data for classification, in folders of classes or lists of files."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from saga_mm.datasets.classification.folders import list_files
+from saga_mm.datasets.classification.folders import Listing, list_files
 from saga_mm.images.headers import reason_of, require_whole, shown_size
 from saga_mm.images.pictures import open_picture
 
@@ -15,7 +15,7 @@ from .images import DECODE_UP_TO, check_files_exist, in_threads
 from .problems import Problems
 from .survey import Sample, Survey, read_shown, scale_to
 
-PARTS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing')
+TRAINING, EVALUATION = ('train', 'training'), ('val', 'valid', 'validation', 'test', 'testing')
 
 
 def check_classification_cfg(cfg: Mapping[str, Any]) -> Survey:
@@ -52,8 +52,11 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
     for label, name in enumerate(found.classes):
         if not counts[label]:
             warnings.add('class without a picture', 'Add pictures, or remove the class.', name)
-    if not listed and len(found.classes) > 1 and all(name.lower() in PARTS for name in found.classes):
-        problems.add('folders are parts of a data set, and not classes', 'Name one of them, not the folder of all.')
+    if len(found.classes) < 2:
+        problems.add('one class alone', 'Add pictures of another class: at least two are needed.', found.classes[0])
+    if not listed:
+        _check_parts(found.classes, problems, warnings)
+    _compare_with_folders(found, warnings)
     for name, reason in found.left_out:
         warnings.add('left out', 'Move, convert or remove it.', f'{name} {reason}')
     check_files_exist(Path(root), [name for name, _ in found.files], problems)
@@ -90,6 +93,28 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
         # nobody waits for a pipe
         samples=[entry for entry in found.files if not problems or Path(root, entry[0]).is_file()],
     )
+
+
+def _check_parts(classes: Sequence[str], problems: Problems, warnings: Problems) -> None:
+    """Find folders that are the parts of a data set, each with folders of classes in it."""
+    parts = [name for name in classes if name.lower() in TRAINING + EVALUATION]
+    if len(classes) > 1 and parts == list(classes):
+        problems.add('folders are parts of a data set, and not classes', 'Name one of them, not the folder of all.')
+    elif {name.lower() in TRAINING for name in parts} == {True, False}:
+        # a class may be called train, and have one called test beside it
+        warnings.add(
+            'class that looks like a part of a data set', 'Name one part, not the folder of all.', ', '.join(parts)
+        )
+
+
+def _compare_with_folders(found: Listing, warnings: Problems) -> None:
+    """Name pictures of a list that lie in the folder of another class."""
+    names = set(found.classes)
+    for file, label in found.files:
+        folder = Path(file).parent.name
+        if folder in names and folder != found.classes[label]:
+            where = f'{file} is listed as {found.classes[label]}'
+            warnings.add('picture in the folder of another class', 'The class in the list is used.', where)
 
 
 def _size(path: str, full: bool) -> tuple[int, int] | str:

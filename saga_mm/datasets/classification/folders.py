@@ -79,8 +79,6 @@ def list_files(data_root: str, ann_file: str = '', classes: Sequence[str] | None
         raise SagaError(f'{root}: has no pictures in folders of classes, such as church/1.jpg.{others}')
     found = sorted({name for _, name in named})
     source = root / ann_file
-    if classes is None and len(found) < 2:
-        raise SagaError(f'{source}: has the class {found[0]!r} alone, and at least two are needed.')
     numbered = bool(ann_file) and all(name.isdecimal() for name in found)
     names = tuple(classes if classes is not None else _numbers(source, found) if numbered else found)
     index = {name: label for label, name in enumerate(names)}

@@ -41,8 +41,11 @@ class ClassificationData(TaskData):
         if own.get('classes'):
             classes = read_classes(own.path('classes'), MOST_CLASSES)
         else:
-            source = 'train' if 'train' in parts else 'val'
-            classes = list_files(*_place(own, source)).classes
+            root, listed = _place(own, 'train' if training else 'val')
+            classes = list_files(root, listed).classes
+            # a classifier may be tested on pictures of one of its classes
+            if training and len(classes) < 2:
+                raise SagaError(f'{listed or root}: has the class {classes[0]!r} alone, and at least two are needed.')
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             part = 'train' if loader.startswith('train') else 'val'
             if cfg.get(loader) is not None and part in parts:

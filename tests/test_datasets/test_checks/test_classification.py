@@ -32,6 +32,29 @@ def test_parts_of_a_data_set_are_no_classes(root):
         check_classification_cfg({'data_root': str(root)})
 
 
+def test_parts_beside_other_folders_look_like_a_mistake(root):
+    (root / 'a').rename(root / 'train')
+    (root / 'b').rename(root / 'test')
+    (root / 'spare').mkdir()
+    (root / 'train/2.png').rename(root / 'spare/2.png')
+    (line,) = survey_classification({'data_root': str(root)}).warnings.lines()
+    assert line.startswith('class that looks like a part of a data set: test, train. Name one part')
+
+
+def test_one_class_alone(root):
+    (root / 'a').rename(root / 'b/more')
+    with pytest.raises(SagaError, match=r'one class alone: b\. Add pictures of another class'):
+        check_classification_cfg({'data_root': str(root)})
+    # as when a classifier is tested on some of its classes
+    check_classification_cfg({'data_root': str(root), 'metainfo': {'classes': ('a', 'b')}})
+
+
+def test_lists_that_contradict_the_folders(root):
+    (root / 'list.txt').write_text('a/1.png b\na/2.png a\nb/1.png\n')
+    (line,) = survey_classification({'data_root': str(root), 'ann_file': 'list.txt'}).warnings.lines()
+    assert line == 'picture in the folder of another class: a/1.png is listed as b. The class in the list is used.'
+
+
 def test_damaged_pictures_stop_a_training(root):
     path = root / 'b/1.png'
     path.write_bytes(path.read_bytes()[:40])
