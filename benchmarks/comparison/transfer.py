@@ -1,7 +1,7 @@
-"""What pretraining brings: python -m benchmarks.comparison.transfer --data DATA --out RESULTS
+"""What pretraining brings: python -m benchmarks.comparison.transfer --data DATA --results RESULTS --out OUT
 
-A classifier is trained on Imagenette. A segmentor on CamVid and a detector on 80 images of COCO are trained from its
-backbone and from random weights, at equal steps, by the commands that users have.
+A segmentor on CamVid and a detector on 80 images of COCO are trained from the backbone of the comparison's classifier
+and from random weights, at equal steps, by the command that users have.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from benchmarks.model_tables import markdown
 from saga_mm.errors import SagaError
 from saga_mm.files import locked_folder, write_file
 
-from .plan import SEEDS
+from .plan import SEEDS, Results, classifier
 from .tables import interval
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / 'configs' / 'transfer'
-CLASSIFIER = 'classifier_saga-pvt-mini_30e_imagenette-64px'
+# the classifier of the comparison that trainings start from
+TRUNK, MIXER, RATE = 'pvt', 'saga', 2e-3
 # what is measured, and its scale
 MEASURES = {
-    CLASSIFIER: ('top1', 1),
     'upernet_saga-pvt-mini_1k_camvid-144x192': ('mIoU', 1),
     'mask-rcnn_saga-pvt-mini_fpn_1k_coco-tiny': ('coco/bbox_mAP', 100),
 }
-FOLDERS = {'imagenette': 'classes_small', 'camvid': 'camvid', 'coco_tiny': 'coco_tiny'}
+FOLDERS = ('camvid', 'coco_tiny')
 LAST_LOSSES = 5
 
 
@@ -58,21 +57,19 @@ class Step(NamedTuple):
 def steps() -> Iterator[Step]:
     """All trainings, in order."""
     for seed in SEEDS:
-        yield Step(CLASSIFIER, seed)
-        for config in list(MEASURES)[1:]:
+        for config in MEASURES:
             yield Step(config, seed)
             yield Step(config, seed, pretrained=True)
 
 
-def command(step: Step, out: Path) -> list[str]:
+def command(step: Step, results: Results, out: Path) -> list[str]:
     """The command of a training."""
-    options = [f'randomness.seed={step.seed}']
-    if step.pretrained:
-        weights = out / Step(CLASSIFIER, step.seed).name / 'epoch_30.pth'
-        options.append(f'load_from={weights}')
-    config = CONFIGS / f'{step.config}.py'
-    parts = ('tools/train.py', str(config), '--work-dir', str(out / step.name), '--resume', 'auto')
-    return [sys.executable, str(ROOT / parts[0]), *parts[1:], '--cfg-options', *options]
+    line = ['tools/train.py', f'configs/transfer/{step.config}.py']
+    program, config = (str(ROOT / part) for part in line)
+    weights = results.weights(classifier(TRUNK, MIXER, RATE, step.seed)).resolve()
+    start = ['--weights', str(weights)] if step.pretrained else []
+    seed = ['--cfg-options', f'randomness.seed={step.seed}']
+    return [sys.executable, program, config, '--work-dir', str(out / step.name), '--resume', 'auto', *start, *seed]
 
 
 def figures(folder: Path, measure: str, scale: float) -> dict[str, float]:
@@ -92,7 +89,7 @@ def figures(folder: Path, measure: str, scale: float) -> dict[str, float]:
     return {'score': scale * scores[-1], 'loss': float(np.mean(losses[-LAST_LOSSES:]))}
 
 
-def run(step: Step, data: Path, out: Path) -> None:
+def run(step: Step, data: Path, results: Results, out: Path) -> None:
     """Train, in a folder with the data sets under the names that the configs have for them.
 
     Raises:
@@ -100,12 +97,12 @@ def run(step: Step, data: Path, out: Path) -> None:
     """
     place = out / 'place'
     (place / 'data').mkdir(parents=True, exist_ok=True)
-    for name, folder in FOLDERS.items():
-        link = place / 'data' / name
+    for folder in FOLDERS:
+        link = place / 'data' / folder
         if not link.is_symlink():
             link.symlink_to((data / folder).resolve())
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command(step, out.resolve()), cwd=place, env=environment)
+    done = subprocess.run(command(step, results, out.resolve()), cwd=place, env=environment)
     if done.returncode:
         raise SagaError(f'{step.name}: the training ended with status {done.returncode}')
     found = figures(out / step.name, *MEASURES[step.config])
@@ -142,19 +139,20 @@ def _spread(scores: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--data', type=Path, help='folder with classes_small, camvid and coco_tiny; without it, the table'
-    )
+    parser.add_argument('--data', type=Path, help='folder with camvid and coco_tiny; without it, the table')
+    parser.add_argument('--results', type=Path, help='folder of the comparison, with the trained classifiers')
     parser.add_argument('--out', type=Path, required=True, help='folder of the results, which are not run again')
     args = parser.parse_args()
     if args.data is None:
         print(table(args.out))
         return
+    if args.results is None:
+        parser.error('--data needs --results: trainings start from its classifiers')
     args.out.mkdir(parents=True, exist_ok=True)
     with locked_folder(args.out, f'--out {args.out}: another transfer is running in this folder'):
         for step in steps():
             if not (args.out / f'{step.name}.json').is_file():
-                run(step, args.data, args.out)
+                run(step, args.data, Results(args.results), args.out)
 
 
 if __name__ == '__main__':

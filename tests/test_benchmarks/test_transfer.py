@@ -5,34 +5,33 @@ import json
 import pytest
 import torch
 
-from benchmarks.comparison.transfer import CLASSIFIER, CONFIGS, MEASURES, Step, command, figures, steps, table
+from benchmarks.comparison.mixers import build_trunk
+from benchmarks.comparison.plan import Results
+from benchmarks.comparison.transfer import MEASURES, MIXER, ROOT, TRUNK, Step, command, figures, steps, table
 from saga_mm.errors import SagaError
 from saga_mm.loading.build import build_model
 from saga_mm.loading.config import load_config
 from saga_mm.loading.stack import require_stack
 
 
-@pytest.mark.parametrize('config', list(MEASURES)[1:])
-def test_backbones_are_that_of_the_classifier(config):
+@pytest.mark.parametrize('config', [*MEASURES, 'classifier_saga-pvt-mini_30e_imagenette-64px'])
+def test_backbones_are_the_trunk_of_the_comparison(config):
     require_stack('mmdet', 'mmseg')
     with torch.device('meta'):
-        ours = build_model(load_config(CONFIGS / f'{CLASSIFIER}.py')).backbone.state_dict()
-        theirs = build_model(load_config(CONFIGS / f'{config}.py')).backbone.state_dict()
+        ours = build_trunk(TRUNK, MIXER, 64, 3.0).state_dict()
+        theirs = build_model(load_config(ROOT / 'configs' / 'transfer' / f'{config}.py')).backbone.state_dict()
     assert {name: p.shape for name, p in ours.items()} == {name: p.shape for name, p in theirs.items()}
 
 
-def test_every_training_has_a_pair_after_its_classifier(tmp_path):
+def test_every_training_has_a_pair(tmp_path):
     order = list(steps())
-    assert len({step.name for step in order}) == len(order) == 15
+    assert len({step.name for step in order}) == len(order) == 12
     for step in order:
-        line = command(step, tmp_path)
-        assert f'randomness.seed={step.seed}' in line
-        if step.pretrained:
-            before = Step(CLASSIFIER, step.seed)
-            assert f'load_from={tmp_path}/{before.name}/epoch_30.pth' in line
-            assert order.index(before) < order.index(step) and step._replace(pretrained=False) in order
-        else:
-            assert not any('load_from' in part for part in line)
+        line = command(step, Results(tmp_path / 'results'), tmp_path)
+        assert line[-1] == f'randomness.seed={step.seed}'
+        weights = f'{tmp_path}/results/classes_pvt_saga_lr0.002_30_s{step.seed}.pth'
+        assert (line[line.index('--weights') + 1] == weights) if step.pretrained else ('--weights' not in line)
+        assert step._replace(pretrained=not step.pretrained) in order
 
 
 def test_figures_and_table(tmp_path):
