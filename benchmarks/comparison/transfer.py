@@ -63,13 +63,15 @@ def steps() -> Iterator[Step]:
 
 
 def command(step: Step, results: Results, out: Path) -> list[str]:
-    """The command of a training."""
-    line = ['tools/train.py', f'configs/transfer/{step.config}.py']
-    program, config = (str(ROOT / part) for part in line)
-    weights = results.weights(classifier(TRUNK, MIXER, RATE, step.seed)).resolve()
-    start = ['--weights', str(weights)] if step.pretrained else []
+    """The command of a training, or of the rest of it."""
+    program, config = ROOT / 'tools' / 'train.py', ROOT / 'configs' / 'transfer' / f'{step.config}.py'
+    folder, start = out / step.name, []
+    if any(folder.glob('*.pth')):
+        start = ['--resume']
+    elif step.pretrained:
+        start = ['--weights', str(results.weights(classifier(TRUNK, MIXER, RATE, step.seed)).resolve())]
     seed = ['--cfg-options', f'randomness.seed={step.seed}']
-    return [sys.executable, program, config, '--work-dir', str(out / step.name), '--resume', 'auto', *start, *seed]
+    return [sys.executable, str(program), str(config), '--work-dir', str(folder), *start, *seed]
 
 
 def figures(folder: Path, measure: str, scale: float) -> dict[str, float]:

@@ -31,7 +31,11 @@ def test_every_training_has_a_pair(tmp_path):
         assert line[-1] == f'randomness.seed={step.seed}'
         weights = f'{tmp_path}/results/classes_pvt_saga_lr0.002_30_s{step.seed}.pth'
         assert (line[line.index('--weights') + 1] == weights) if step.pretrained else ('--weights' not in line)
-        assert step._replace(pretrained=not step.pretrained) in order
+        assert '--resume' not in line and step._replace(pretrained=not step.pretrained) in order
+    (tmp_path / order[1].name).mkdir()
+    (tmp_path / order[1].name / 'iter_500.pth').touch()
+    rest = command(order[1], Results(tmp_path / 'results'), tmp_path)
+    assert '--resume' in rest and '--weights' not in rest
 
 
 def test_figures_and_table(tmp_path):
