@@ -18,6 +18,8 @@ from saga_mm.rows import RowStep
 IMAGE, ANSWER, GAIN = 'image', 'answer', 'gain'
 # of an answer as int16: 16 steps to a grey level, from -8 to 8 times white
 SCALE = 16 * 255
+# the program that runs the graphs merges states by weighted means of their tensors, so that the graphs give the mean of
+# the squares in place of the variance
 FIELDS = {KVState: ('kv', 'key'), ToneState: ('mean', 'square')}
 
 
@@ -124,8 +126,10 @@ class Read(nn.Module):
         x = maps[segment.reads[0]]
         if segment.enters is not None:
             tensors = [given[name] for name in state_names(segment.enters)]
-            # states are means, so that a count does not matter to who reads them
+            # states are means: reading them does not depend on the count
             state = _state_type(segment.enters)(*tensors, count=1)
+            if isinstance(state, ToneState):
+                state = state._replace(variance=tensors[1] - tensors[0].square())
         for operation in self.operations:
             x = operation(maps, x, state)
         return tuple(maps[name] for name in segment.gives)
