@@ -31,8 +31,9 @@ _chosen: dict[object, bool] = {}
 def fused_kernels(enabled: bool = True) -> Iterator[None]:
     """Use the kernels, or do not, inside this block, whatever ``SAGA_MM_FUSED`` says.
 
-    The switch is one for all threads, since compiled graphs are guarded by a global alone. Where blocks of several threads
-    overlap, the one that was entered last decides. The results of both ways are equal up to rounding.
+    The switch is global, because compiled graphs are guarded by a global and not by what is local to a thread. Where
+    blocks of several threads overlap, the last that was entered decides. Results with and without kernels are equal up
+    to rounding.
 
     Args:
         enabled: False leaves everything to plain PyTorch. True does not make the kernels take more than they can.
