@@ -18,6 +18,7 @@ import torch
 from campaign.process import Result, Running, start, together
 from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, PREDICTED, TASKS, World
+from saga_mm import files
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft
 from saga_mm.images.photo import read_photo
@@ -156,8 +157,6 @@ def killed_in_write(drawn: Random) -> Callable[[], None]:
     number, size = drawn.randrange(8), drawn.randrange(400_000)
 
     def prepare() -> None:
-        from saga_mm import files
-
         made = [0]
         create = files._create
 

@@ -63,6 +63,25 @@ def test_different_modules_have_different_names():
     assert {name for name in names if names.count(name) > 1} <= SHARED
 
 
+# of each family of backbones, of each task, of a verb and of the page, of mmcv, of the kernels and of what calls them
+SHARED_DEFINITIONS = {
+    *('published_state', 'ExportedPrediction', 'enhance', 'in_use', 'nms'),
+    *('Gates', 'read', 'read_state', 'write', 'write_state'),
+}
+
+
+def test_different_functions_and_classes_have_different_names():
+    found = [
+        node.name
+        for module, path in MODULES.items()
+        if module.startswith('saga_mm')
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith('_')
+    ]
+    verbs = {'parser', 'main'}
+    assert {name for name in found if found.count(name) > 1} - verbs <= SHARED_DEFINITIONS
+
+
 def test_functions_have_at_most_eight_parameters():
     """Besides constructors that configs name, kernels, and what has the parameters of mmcv's operators."""
     found = []

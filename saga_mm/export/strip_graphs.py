@@ -35,7 +35,7 @@ from .strip_modules import (
     Answer,
     Gain,
     Give,
-    Measure,
+    MeasureExposure,
     Read,
     Rise,
     Segment,
@@ -209,7 +209,7 @@ def _exposure_files(exposure: nn.Module, names: Mapping[str, str], opset: int) -
     sides = {0: torch.export.Dim('height', min=1, max=2**19), 1: torch.export.Dim('width', min=1, max=2**19)}
     given = {LEVELS: torch.rand(1, len(STOPS)), WANTED: torch.tensor([0.5])}
     return {
-        names['write']: _content(Measure(exposure), {IMAGE: image}, [LEVELS], opset, {IMAGE: sides}),
+        names['write']: _content(MeasureExposure(exposure), {IMAGE: image}, [LEVELS], opset, {IMAGE: sides}),
         names['gain']: _content(Gain(exposure), given, [GAIN, BRIGHTNESS], opset, {}),
     }
 

@@ -148,7 +148,7 @@ class Write(nn.Module):
         return tuple(getattr(state, name) for name in state_names(self.step))
 
 
-class Measure(nn.Module):
+class MeasureExposure(nn.Module):
     """The state of the exposure, of a strip of the image that is not padded."""
 
     def __init__(self, exposure: Exposure) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saga_mm.datasets.checks.survey import Survey
-from saga_mm.datasets.checks.survey_report import describe, plot_histogram, plot_overlays
+from saga_mm.datasets.checks.survey_report import plot_histogram, plot_overlays, survey_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -41,7 +41,7 @@ class DataReport(NamedTuple):
             drawn = plot_overlays(survey, folder / 'overlays.png', most)
             return [plot_histogram(survey, folder / 'histogram.png'), *drawn]
 
-        return cls(describe(survey), survey.warnings.lines(), survey.problems.lines(), draw, pictures)
+        return cls(survey_text(survey), survey.warnings.lines(), survey.problems.lines(), draw, pictures)
 
 
 class TaskData:

@@ -12,7 +12,7 @@ import torch
 
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
-from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.opencv import is_misread, read_for_training
 from saga_mm.registry import TRANSFORMS
 
 from .darken import SynthesizeLowLight
@@ -52,7 +52,7 @@ def read_bgr(path: str | Path) -> np.ndarray:
         raise SagaError(f'{path}: is not a picture that OpenCV reads, or a damaged one.')
     if picture.dtype == np.uint8 and is_misread(path):
         # transparency, or a turn by EXIF
-        return read_trained(path)
+        return read_for_training(path)
     if picture.dtype == np.uint16:
         return to_bytes(picture / np.float32(65535))
     if picture.dtype != np.uint8:

@@ -13,7 +13,7 @@ from saga_mm.models.saved_folders import Savable
 from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
-from .edges import repeat_edges
+from .edges import use_repeated_edges
 from .exposure import expose, luminance
 from .finish import Finish, finish_image
 
@@ -103,7 +103,7 @@ class LowLightEnhancer(Savable, BaseModel):
             raise ValueError(f'edges={edges!r} must be one of {", ".join(EDGES)}')
         self.edges = edges
         if edges == 'replicate':
-            repeat_edges(self)
+            use_repeated_edges(self)
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> 'LowLightEnhancer':
