@@ -19,7 +19,8 @@ from saga_mm.datasets.demo.photos import read_sample_photo
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_file
-from saga_mm.images.video_reader import VideoKind, VideoReader
+from saga_mm.images.video_kind import VideoKind
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.weight_files import load_weights

@@ -12,7 +12,8 @@ import torch
 
 from saga_mm.images.background import Background
 from saga_mm.images.photo import is_grey
-from saga_mm.images.video_reader import Frame, VideoReader, stated_size
+from saga_mm.images.video_kind import stated_size
+from saga_mm.images.video_reader import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carried_frames import CarriedFrames
