@@ -14,7 +14,7 @@ from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
 from .content import PICTURE, VIDEO, kind_of_content
-from .large import any_size
+from .headers import any_size
 from .metadata import DAMAGE, kept_exif, upright_exif
 from .notes import Notes, read_geo, read_notes
 from .pictures import open_picture, open_tiff

@@ -10,7 +10,7 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 
-from .large import any_size
+from .headers import any_size
 from .pictures import read_picture
 
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')

@@ -15,8 +15,9 @@ from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 from saga_mm.images.headers import reason_of
 
+from .headers import Header, any_size, read_header
 from .kind import PhotoKind, read_kind
-from .large import BLOCK, Header, StreamReader, any_size, read_header
+from .large import BLOCK, StreamReader
 from .metadata import DAMAGE
 from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, library_name, open_picture, upright
 

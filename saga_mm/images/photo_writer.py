@@ -13,10 +13,9 @@ from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, library_error, user_path
-from saga_mm.images.headers import reason_of
+from saga_mm.images.headers import LONGEST, reason_of
 
 from .kind import PhotoKind
-from .large import LONGEST
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
 from .notes import too_long
