@@ -68,8 +68,8 @@ def parser() -> Parser:
     made.add_argument(
         '--max-memory',
         metavar='SIZE',
-        help='what the program may take, such as 2GB; what needs more is done in strips, with the same result '
-        '(default: half of the memory that is free)',
+        help='memory limit, such as 2GB; images that need more run in strips, with the same result '
+        '(default: half of the free memory)',
     )
     add_overwrite(made)
     return made

@@ -13,8 +13,8 @@ SHOWN = 12
 
 def parser() -> Parser:
     """The options."""
-    made = Parser('saga-mm report', description='Print what a training run reached and draw its curves.')
-    made.add_argument('work_dir', type=Path, help='where the training wrote')
+    made = Parser('saga-mm report', description='Print the metrics of a training and draw its curves.')
+    made.add_argument('work_dir', type=Path, help='the work folder of the training')
     made.add_argument(
         '--pictures', type=Path, metavar='DIR', help='pictures that saga-mm test --show-dir or predict drew'
     )

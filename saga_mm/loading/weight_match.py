@@ -96,7 +96,7 @@ def check_match(
         other = 'was probably trained for another number of classes' if of_classes else 'is of another model'
         raise SagaError(
             f'checkpoint {source}: {other} than this {name}: {match}. Use the config that it was trained '
-            'with, or --cfg-options load_from=FILE to start a training from what fits'
+            'with, or set load_from=FILE in the config to start a training from what fits'
         )
     raise SagaError(
         f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '

@@ -49,7 +49,7 @@ class EnhanceOptions:
         max_memory: What the program may take, such as ``'2GB'``; None for half of what is free.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
-        explain: Say at the end what ran where, and why.
+        explain: Print at the end which engine ran each part, and why.
         overwrite: Replace files that exist.
     """
 
