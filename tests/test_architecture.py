@@ -135,7 +135,7 @@ TESTED_BY = {
     'test_datasets/test_low_light/test_pairs': 'datasets.low_light.sample',
     'test_engine/test_hooks': 'engine.late_removal',
     'test_engines/test_cache': 'engines.openvino_step',
-    'test_engines/test_openvino': 'engines.compiled_parts engines.pieces engines.program engines.torch_threads '
+    'test_engines/test_openvino': 'engines.compiled_parts engines.running_strips engines.program engines.torch_threads '
     'models.enhancement.carried_frames',
     'test_export/test_strip_graphs': 'export.strip_modules onnx.strip_model',
     'test_export/test_graphs': 'export.stack_graphs',

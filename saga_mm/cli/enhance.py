@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _refuse(inputs: Sequence[str]) -> int:
-    """Say of inputs that are not there what :func:`saga_mm.runs.enhance.enhance` would say."""
+    """Report missing inputs as :func:`saga_mm.runs.enhance.enhance` does, without importing torch."""
     from saga_mm.images.inputs import find_jobs
 
     reasons = [str(error) for error in find_jobs(inputs).refused]

@@ -16,7 +16,7 @@ _load = LoadImageFromFile.transform
 
 
 def use_own_pictures() -> None:
-    """Have mmcv's loader read by :func:`read_for_training` what OpenCV misreads.
+    """Make mmcv's loader use :func:`read_for_training` for pictures that OpenCV misreads.
 
     This holds in the whole process, and in workers of data loaders: those that are started afresh, and not forked, are
     sent the loader.

@@ -21,7 +21,7 @@ LOST = 'DataLoader worker (pid'
 
 
 def guard_workers(loader: Any) -> None:
-    """Have the workers of a loader ignore the signals that a cluster sends to all processes, from their start on.
+    """Make workers of a loader ignore, from their start, the signals that a cluster sends to all processes.
 
     The training needs a worker until its iteration is done, and ends it: see :func:`end_workers`.
     """
@@ -67,7 +67,7 @@ def _numbers(*names: str) -> list[signal.Signals]:
 
 
 class _Starts:
-    """What a worker of a loader does first.
+    """The function that a worker of a loader runs first.
 
     Args:
         first: What it did without us, if anything.

@@ -72,7 +72,7 @@ class CompiledParts:
         return self._refused.get(module)
 
     def end_run(self) -> None:
-        """Weights may have changed when the next run begins."""
+        """End a run: weights may change before the next."""
         self._checked.clear()
 
     @contextmanager
@@ -84,7 +84,7 @@ class CompiledParts:
         patience: float,
         quiet: bool = False,
     ) -> Iterator[Compiled | None]:
-        """What is compiled of a part of a model; None where it runs in PyTorch, which is timed.
+        """A context with the compiled part, or with None for a part that runs in PyTorch, whose time is counted.
 
         Args:
             modules: The modules that it computes with.
@@ -114,7 +114,7 @@ class CompiledParts:
                 yield None
 
     def fails(self, part: Compiled, inputs: Sequence[Any], error: Exception) -> str:
-        """Have a part run in PyTorch from now on; why."""
+        """Make a part run in PyTorch from now on, and return the reason."""
         text = str(error).strip().splitlines()[-1][:120]
         shapes = [array.shape for array in inputs]
         reason = text if isinstance(error, ConversionError) else f'OpenVINO fails at {shapes} ({text})'
@@ -133,7 +133,7 @@ class CompiledParts:
         patience: float,
         quiet: bool,
     ) -> Compiled | None:
-        """A part that is new, or whose weights have changed; None while a patient engine waits."""
+        """Compile a part that is new or whose weights have changed; None while a patient engine waits."""
         name = ' '.join(map(str, (type(modules[0]).__name__, *key))).replace('  ', ' ')
         kept = self._key(modules, *key)
         waited = self._waited.get((id(modules[0]), *key), 0.0)

@@ -59,7 +59,7 @@ class Explanation(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """What is explained: parts of a model, a batch, and how they run."""
+    """The parts of a model, a batch, and how they run."""
 
     parts: Sequence[Part]
     batch: int

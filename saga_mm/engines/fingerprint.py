@@ -36,7 +36,7 @@ class UnknownPartError(Exception):
 
 
 def in_place_version(modules: Sequence[nn.Module]) -> tuple:
-    """What changes in memory when weights are changed, modules are replaced, or hooks come and go."""
+    """A value that changes when weights are changed, modules are replaced, or hooks are added or removed."""
     parts = [part for module in modules for part in module.modules()]
     tensors = [tensor for part in parts for tensor in (*part._parameters.values(), *part._buffers.values())]
     return (

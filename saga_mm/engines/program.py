@@ -132,19 +132,19 @@ class Program:
         return None if found is None else RunningCall(self, sizes, found, inputs)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
-        """Count what inputs of these sizes took, where nothing is compiled for them alone."""
+        """Add the seconds that inputs of these sizes took without a graph of their own."""
         use = self._uses.get(sizes)
         if isinstance(use, float):
             self._uses[sizes] = use + seconds
 
     def release(self) -> None:
-        """Give back what calls keep in memory for the next."""
+        """Free the buffers that calls keep for the next call."""
         for compiled in (self._any, *self._uses.values()):
             if isinstance(compiled, _Compiled):
                 compiled.model.release_memory()
 
     def _found(self, sizes: Sizes) -> _Compiled | None:
-        """What runs inputs of these sizes."""
+        """The compiled model that runs inputs of these sizes."""
         self._streak = self._streak + 1 if sizes == self._before else 1
         self._before = sizes
         use = self._uses.pop(sizes, 0.0)
@@ -162,14 +162,14 @@ class Program:
         return self._general()
 
     def _is_usual(self, sizes: Sizes, use: float) -> bool:
-        """Whether inputs of sizes that ran for ``use`` seconds are worth a graph of their own."""
+        """Whether compiling a graph for these sizes alone pays after ``use`` seconds of running them."""
         usual = self._usual
         if use > usual.seconds or (use >= usual.known_seconds and self._is_known(sizes)):
             return True
         return use >= 0 and math.prod(sizes[0]) >= usual.numbers
 
     def _general(self) -> _Compiled:
-        """What is compiled for inputs of any size."""
+        """The model that is compiled for inputs of any size."""
         if self._any is None:
             self._any = self._compiled(None)
             if self._model is not None:
@@ -179,12 +179,12 @@ class Program:
         return self._any
 
     def _is_known(self, sizes: Sizes) -> bool:
-        """Whether what is compiled for these sizes alone is in the cache, and there is room for it."""
+        """Whether the cache has a model for these sizes alone, and there is memory for it."""
         special = sum(not isinstance(use, float) for use in self._uses.values())
         return special < SETS and self._key is not None and self._cache.holds(self._name(sizes))
 
     def _special(self, sizes: Sizes) -> float | _Compiled:
-        """What is compiled for these sizes alone."""
+        """The model that is compiled for these sizes alone."""
         # convolutions then take and give tokens as they lie in memory
         try:
             special = self._compiled(sizes)
@@ -268,7 +268,7 @@ class _Request:
 
 
 class RunningCall:
-    """A call of a program, which runs from now on.
+    """A call of a program that has started.
 
     Args:
         program: The program.
@@ -299,14 +299,14 @@ class RunningCall:
         self.request.start_async()
 
     def results(self) -> list[np.ndarray]:
-        """Its results, as soon as they are there; those that do not stay are lost with :meth:`drop`."""
+        """Wait for the results; arrays in buffers are valid until :meth:`drop`."""
         self.request.wait()
         self.program.ran(self.sizes, time.perf_counter() - self.start)
         found = [self.request.get_output_tensor(i).data for i in range(self.own)]
         return [array if i < self.program.passing else array.copy() for i, array in enumerate(found)] + self.made
 
     def drop(self) -> None:
-        """Let the next call have its buffers."""
+        """Release the buffers for the next call."""
         if self.request is not None:
             # what was given must stay as long as it runs
             with suppress(RuntimeError):

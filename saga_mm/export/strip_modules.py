@@ -34,7 +34,7 @@ def _state_type(step: RowStep) -> type:
 
 @dataclass
 class Segment:
-    """What lies between two states.
+    """The layers between two states.
 
     Attributes:
         reads: The maps that it is given, the one that it goes through first.
@@ -72,7 +72,7 @@ class Step(nn.Module):
 
 
 class Give(nn.Module):
-    """The map at hand is one that the graph gives."""
+    """Make the current map an output of the graph."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Give(nn.Module):
 
 
 class Rise(nn.Module):
-    """The map enlarged, and the skip of its size added."""
+    """Enlarge the current map and add the skip connection of its size."""
 
     def __init__(self, up: nn.Module, skip: str) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Rise(nn.Module):
 
 
 class Answer(nn.Module):
-    """The answer, of the map at hand and the image."""
+    """Compute the enhanced image from the current map and the image."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Read(nn.Module):
 
 
 class Write(nn.Module):
-    """The state of a strip of a map."""
+    """Compute the state of a strip of a map."""
 
     def __init__(self, step: RowStep) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Write(nn.Module):
 
 
 class MeasureExposure(nn.Module):
-    """The state of the exposure, of a strip of the image that is not padded."""
+    """Compute the state of the exposure from a strip of the image without padding."""
 
     def __init__(self, exposure: Exposure) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class MeasureExposure(nn.Module):
 
 
 class Gain(nn.Module):
-    """The gain of the exposure and the mean luminance that it is for, of its state and a wanted one: 0 if predicted."""
+    """Compute gain and mean luminance from a state and a wanted luminance; 0 asks for the predicted one."""
 
     def __init__(self, exposure: Exposure) -> None:
         super().__init__()

@@ -92,7 +92,7 @@ def reason_of(error: Exception, path: str) -> str:
 
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Lets Pillow open pictures of any size: it takes large ones for attacks, and warns of unusual tags."""
+    """Let Pillow open pictures of any size, which it refuses as attacks, and silence its warnings of unusual tags."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():

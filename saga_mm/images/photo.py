@@ -203,7 +203,7 @@ class _Stream(StreamReader):
         return samples[:, ::-1] if self.header.orientation == 2 else samples
 
     def _find_highest(self) -> None:
-        """Not looked for: 16 bits stay 16 bits."""
+        """None, since 16 bits stay 16 bits and are not scaled to the highest value."""
 
 
 class _Held:
@@ -262,7 +262,7 @@ def is_grey(pixels: np.ndarray, spread: float = 0) -> bool:
 
 
 def _finite(values: np.ndarray, highest: float = 0) -> np.ndarray:
-    """Numbers only: what is endlessly bright gets the highest value, the rest 0."""
+    """Replace infinity by the highest value, and NaN and negative infinity by 0."""
     if values.dtype.kind != 'f':
         return values
     return np.nan_to_num(values.astype(np.float32), nan=0, posinf=highest, neginf=0)

@@ -58,7 +58,7 @@ class Mesh:
         self.calls = 0
 
     def everybody(self) -> Mesh:
-        """All processes as the bands of one mesh, for what is one over all images."""
+        """A mesh with all processes as its bands, for values that all images share."""
         if self.replicas == 1:
             return self
         rank, world = self.data * self.bands + self.index, self.replicas * self.bands
@@ -161,7 +161,7 @@ class _Total(torch.autograd.Function):
 
 
 def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
-    """Refuse to go on where processes were told different things.
+    """Refuse to continue if processes got different values.
 
     Args:
         mesh: All of its bands are asked.

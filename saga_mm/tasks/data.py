@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DataReport(NamedTuple):
-    """What a look at a data set found.
+    """The result of checking a data set.
 
     Attributes:
         text: What there is.
@@ -58,14 +58,14 @@ class TaskData:
     compared: tuple[str, ...] = ()
 
     def prepare(self) -> None:
-        """Change in the library, for this process, what is wrong in it."""
+        """Mend faults of the library in this process."""
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         """Point a config at a user's own data: data sets, classes, heads, evaluators."""
         raise NotImplementedError
 
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
-        """Look at the files of a data set's config before anything runs; print warnings.
+        """Check the files of a data set's config before anything runs; print warnings.
 
         Returns:
             Paths of the pictures, where they are known.
@@ -76,7 +76,7 @@ class TaskData:
         raise NotImplementedError
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
-        """Look at all of a data set without wrappers; None if it is of another kind, or on remote storage.
+        """Survey a data set without wrappers; None if it is of another kind, or on remote storage.
 
         Raises:
             SagaError: It cannot be looked at.

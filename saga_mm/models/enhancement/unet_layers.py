@@ -46,7 +46,7 @@ class Downsample(nn.Module):
 
 
 class Lift(Downsample):
-    """The entrance of the trunk: an image beside its square root, in which dark tones are apart, at half the size.
+    """Embed an image and its square root, which spreads dark tones, at half the size.
 
     Args:
         in_channels: Channels of the image.
@@ -63,7 +63,7 @@ class Lift(Downsample):
 
 
 class Tokens(nn.Module):
-    """A map as tokens, nothing else: the entrance of a stage that keeps size and channels."""
+    """Turn a map into tokens without computation: the embedding of a stage that keeps size and channels."""
 
     stride, reach = 1, 0
 

@@ -42,7 +42,7 @@ def codec_bytes(height: int, width: int, bits: int) -> int:
 def require_memory(
     source: str | Path, model: LowLightEnhancer, max_memory: int | MemoryBudget | None, held_bytes: int = 0
 ) -> None:
-    """Have a video refused that needs too much, before a decoder takes memory for its first frames.
+    """Refuse a video that needs too much memory, before a decoder takes memory for its first frames.
 
     Args:
         source: The video.
@@ -175,7 +175,7 @@ class VideoEnhancer:
 
 
 class EnhancedVideo(NamedTuple):
-    """What became of a video.
+    """The result of enhancing a video.
 
     Attributes:
         height: Rows of a frame.
