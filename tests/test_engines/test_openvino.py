@@ -8,7 +8,7 @@ from torch import nn
 
 from saga_mm.engines import use_engine
 from saga_mm.engines.openvino import COPIES, OpenVINOEngine
-from saga_mm.engines.program import RunningCall
+from saga_mm.engines.running_call import RunningCall
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.blocks import Block
