@@ -90,9 +90,9 @@ def report_video(
     model = load_weights(weights).to(place)
     folder, about = make_folder(out), full_machine()
     small = (max(1, round(side * min(1.0, FLICKER_SIDE / max(size)))) for side in size)
-    calm = list(static_scene(photograph(*small), FLICKER_FRAMES))
+    still = list(static_scene(photograph(*small), FLICKER_FRAMES))
     with (
-        progress_meter(2 * count + 2 * len(calm), 'measuring', unit=' frames') as show,
+        progress_meter(2 * count + 2 * len(still), 'measuring', unit=' frames') as show,
         TemporaryDirectory() as scratch,
     ):
         done = 0
@@ -104,7 +104,7 @@ def report_video(
 
         clip = write_clip(Path(scratch) / 'dark.mp4', size, static_scene(photograph(*size), count), tell)
         speed = time_video(model, clip, Path(scratch) / 'bright.mp4', tell)
-        flicker = measure_flicker(model, calm, tell=tell)
+        flicker = measure_flicker(model, still, tell=tell)
     name = f'weights {weights}'
     written = {
         'machine': about,

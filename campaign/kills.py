@@ -137,8 +137,8 @@ def _after_kill(work: Path, result: Result, way: str, left: list[Path]) -> tuple
     return state_after_kill(work, way.startswith('SIG'), left)
 
 
-def state_after_kill(work: Path, told: bool, left: list[Path]) -> tuple[str, str]:
-    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was told to end.
+def state_after_kill(work: Path, asked: bool, left: list[Path]) -> tuple[str, str]:
+    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was asked to end.
 
     What an earlier kill ``left`` is removed by the next process that writes there, if it comes to that.
     """
@@ -147,7 +147,7 @@ def state_after_kill(work: Path, told: bool, left: list[Path]) -> tuple[str, str
             load_checkpoint(path)
         except SagaError as error:
             return 'silent', f'a checkpoint is not whole: {error}'
-    if told and (rest := [path for path in drafts(work) if path not in left]):
+    if asked and (rest := [path for path in drafts(work) if path not in left]):
         return 'silent', f'{rest[0]} was left'
     return 'right', ''
 

@@ -61,8 +61,8 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        told = error.errno in FULL or (error.errno in OF_USERS and error.filename)
-        if not told:
+        known = error.errno in FULL or (error.errno in OF_USERS and error.filename)
+        if not known:
             raise
         # without a name it is what the tool prints
         reason = f'{error.filename or "the output"}: {error.strerror}'
@@ -81,7 +81,7 @@ def _tell_error(text: str, at_once: bool = False) -> NoReturn:
     sys.stdout.flush()
     prefix = ''
     if not is_speaker():
-        # most errors meet all processes alike: the first one tells of them, and the launcher then ends the others
+        # most errors occur in all processes: the first one reports them, and the launcher then ends the others
         try:
             time.sleep(0 if at_once else OTHERS_WAIT)
         except (KeyboardInterrupt, _Stopped):

@@ -111,9 +111,9 @@ def lost_workers_named() -> Iterator[None]:
         if not str(error).startswith(LOST):
             raise
         # the first error, raised where the end of the worker was noticed, says more
-        told = f'{error.__cause__ or error.__context__} {error}'
-        what = 'was killed' if 'by signal' in told else 'ended without a word'
-        where = 'shared memory (/dev/shm)' if 'Bus error' in told else 'memory'
+        text = f'{error.__cause__ or error.__context__} {error}'
+        what = 'was killed' if 'by signal' in text else 'ended without a word'
+        where = 'shared memory (/dev/shm)' if 'Bus error' in text else 'memory'
         raise SagaError(
             f'a process that loads data {what}, most likely for lack of {where}; take fewer of them '
             '(train_dataloader.num_workers and the like; 0 loads in this process), or smaller batches'

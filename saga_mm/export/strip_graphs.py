@@ -220,7 +220,7 @@ def _content(module: nn.Module, examples: Mapping, outputs: Sequence[str], opset
 
 def _require_known(step: RowStep) -> None:
     mixer = getattr(step, 'attn', None)
-    # what is left out depends on where a strip lies, which a graph is not told
+    # other steps depend on the position of a strip, which is no input of a graph
     linear = isinstance(step, MixerBlock) and isinstance(mixer, LinearAttention)
     if not isinstance(step, GlobalTone) and not (linear and mixer.sr_ratio == 1 and not mixer.table_size):
         raise SagaError(f'{type(mixer or step).__name__}: does not run in strips in ONNX; linear attention does')

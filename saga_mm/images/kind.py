@@ -127,8 +127,8 @@ def _kind_of(image: Image.Image) -> PhotoKind:
     orientation = tags.get(ExifTags.Base.Orientation, 1)
     orientation = orientation if orientation in range(1, 9) else 1
     # Pillow has turned the size of a TIFF file already
-    turned = orientation > 4 and image.format != 'TIFF'
-    width, height = image.size[::-1] if turned else image.size
+    exchanged = orientation > 4 and image.format != 'TIFF'
+    width, height = image.size[::-1] if exchanged else image.size
     facts: dict[str, Any] = {}
     if image.format in ('JPEG', 'MPO'):
         facts['quality'] = jpeg_quality(image.quantization)

@@ -96,8 +96,8 @@ class PhotoRows:
             self._source = _Held(lambda: _decode(self.path, self.kind), self.kind, 0)
         else:
             self.kind = stream.complete(self.kind)
-            turned = self.kind.orientation > 2
-            self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if turned else stream
+            held = self.kind.orientation > 2
+            self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if held else stream
         self.height, self.width, self.held_bytes = self.kind.height, self.kind.width, self._source.held_bytes
         # rows from the top that were read, and whether colour was met in any
         self._seen, self._coloured = 0, False

@@ -88,7 +88,7 @@ def _swallows(cls: Callable) -> bool:
         rest = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD]
         if not rest:
             return False
-        # an argument that no instruction of the constructor loads is read by nobody
+        # the constructor ignores an argument that none of its instructions loads
         if not any(step.argval == rest[0] and step.opname.startswith('LOAD') for step in get_instructions(function)):
             return True
     return False

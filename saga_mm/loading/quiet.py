@@ -29,7 +29,7 @@ def silence_noise() -> None:
         warnings.filterwarnings('ignore', category=category)
     warnings.filterwarnings('ignore', module=rf'({"|".join(STACK)})(\.|$)')
     warnings.filterwarnings('default', module=r'saga_mm(\.|$)')
-    # a log that cannot be written on is told of by the results that cannot either, and not by a traceback a line
+    # if a log cannot be written, neither can the results, which say so in one line: no traceback for each line here
     logging.raiseExceptions = False
     _filter_prints()
     _silence_coco()

@@ -74,7 +74,7 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     # after the stack was imported, since functions of its modules are replaced
     silence_noise()
     _refuse_swallowed(cfg, options.cfg_options)
-    # before anything reads the data: libraries are told to read it as the checks do
+    # before anything reads the data: libraries then read it as the checks do
     task_of(cfg).load_data().prepare()
     _require_sections(cfg, training)
     fit_workers(cfg)

@@ -158,8 +158,8 @@ class PairRandomFlip:
 
         def flip(image: np.ndarray) -> np.ndarray:
             image = image[:: -1 if vertical else 1, :: -1 if horizontal else 1]
-            turned = image.transpose(1, 0, 2) if transpose and image.shape[0] == image.shape[1] else image
-            return np.ascontiguousarray(turned)
+            flipped = image.transpose(1, 0, 2) if transpose and image.shape[0] == image.shape[1] else image
+            return np.ascontiguousarray(flipped)
 
         return _on_both(results, flip)
 

@@ -90,8 +90,8 @@ class LowLightEnhancer(Savable, BaseModel):
         super().__init__(data_preprocessor or {'type': 'saga_mm.LowLightPreprocessor'}, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
-        told = {'in_channels': 'out_channels', 'strides': 'strides'}
-        known = {key: getattr(self.backbone, name) for key, name in told.items() if hasattr(self.backbone, name)}
+        names = {'in_channels': 'out_channels', 'strides': 'strides'}
+        known = {key: getattr(self.backbone, name) for key, name in names.items() if hasattr(self.backbone, name)}
         self.head = MODELS.build({'type': 'saga_mm.EnhancementHead', **known, **(head or {})})
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
         if type(pad_divisor) is not int or not 1 <= pad_divisor <= LARGEST_DIVISOR:

@@ -149,7 +149,7 @@ class GlobalTone(RowStep, nn.Module):
         self.fc1 = nn.Linear(2 * embed_dims, hidden_dims)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, 2 * embed_dims)
-        # the identity at first, so that a global layer does not stir what local ones learn
+        # the identity at first, so that the global layer does not disturb what local layers learn
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
         self.peak_floats_per_token = 3.0 * embed_dims
