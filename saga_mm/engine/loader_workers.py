@@ -100,7 +100,7 @@ def end_workers() -> None:
 
 @contextmanager
 def lost_workers_named() -> Iterator[None]:
-    """Turn torch's error over a worker that has ended into a line.
+    """Turn the error that torch raises about a worker that has ended into one line.
 
     Raises:
         SagaError: A worker was killed, or ended without a word.

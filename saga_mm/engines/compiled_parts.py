@@ -42,7 +42,7 @@ class CompiledParts:
         cache: Where they are kept for the next start.
         patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes.
         threads: Those of PyTorch.
-        reasons: Is told why parts run in PyTorch, by their names.
+        reasons: Gets the reasons why parts run in PyTorch, by their names.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CompiledParts:
         self._checked: set[tuple] = set()
 
     def find(self, modules: Sequence[nn.Module], key: tuple) -> Compiled | None:
-        """What is known of a part; None for nothing."""
+        """The record of a part; None if there is none."""
         return self._parts.get(modules[0], {}).get(key)
 
     def programs(self, module: nn.Module | None = None) -> list[Program]:
@@ -88,10 +88,10 @@ class CompiledParts:
 
         Args:
             modules: The modules that it computes with.
-            key: What tells it from others of the same modules.
+            key: Distinguishes it from other parts of the same modules.
             make: Compiles it, given its key in the cache.
             patience: Seconds that it may run in PyTorch before a patient engine compiles it.
-            quiet: Whether nobody is told why it does not convert.
+            quiet: Do not record why it does not convert.
         """
         parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
         if known not in self._checked:

@@ -15,7 +15,7 @@ from torch import nn
 
 from saga_mm.version import __version__
 
-# packages whose code is told by their versions
+# packages whose version identifies their code
 KNOWN = ('torch', 'saga_mm', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'builtins')
 SCALARS = (str, int, float, bool, bytes, type(None), torch.device, torch.dtype, torch.Size)
 # of a module: what torch keeps itself, and what says how weights were made
@@ -32,7 +32,7 @@ BOOKKEEPING = {
 
 
 class UnknownPartError(Exception):
-    """A step holds something that cannot be told from another by its content; the text names it."""
+    """A step holds an object that has no comparable content; the text names it."""
 
 
 def in_place_version(modules: Sequence[nn.Module]) -> tuple:

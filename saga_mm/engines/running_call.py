@@ -30,7 +30,7 @@ class CompiledGraph:
         fixed: Whether it is for one set of sizes alone.
 
     Attributes:
-        idle: Requests whose first ``n`` results are their own, by ``n``; the others have to be told where they go.
+        idle: Requests whose first ``n`` results are their own, by ``n``; the others need an array to be written into.
     """
 
     def __init__(self, model: openvino.CompiledModel, fixed: bool) -> None:

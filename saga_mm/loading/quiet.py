@@ -67,7 +67,7 @@ def _filter_prints() -> None:
 def _silence_decoders() -> None:
     """Keep off the screen what libpng, libtiff and libjpeg say of odd pictures while OpenCV decodes them, one by one.
 
-    What cannot be read is told by its result. Of a picture that is cut off, the check of the data tells.
+    A picture that cannot be read gives no result, and the check of the data reports a picture that is cut off.
     """
     cv2 = sys.modules.get('cv2')
     for name in ('imread', 'imdecode') if cv2 is not None else ():

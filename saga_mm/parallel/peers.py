@@ -54,7 +54,7 @@ class Peers:
 
     @classmethod
     def ended(cls) -> str:
-        """Processes of this machine that are not there any more, for a message; nothing if there are none."""
+        """Processes of this machine that have ended, for a message; empty if there are none."""
         peers = cls._known
         if peers is None:
             return ''

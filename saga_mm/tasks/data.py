@@ -23,7 +23,7 @@ class DataReport(NamedTuple):
         text: What there is.
         warnings: What one should know, in lines.
         problems: What stops a training or spoils it, in lines.
-        draw: Draws pictures into a folder, at most as many as it is told, and returns their files.
+        draw: Draws at most a number of pictures into a folder, and returns their files.
         pictures: Paths of the pictures.
     """
 

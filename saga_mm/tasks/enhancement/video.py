@@ -73,7 +73,7 @@ class VideoEnhancer:
         finish: Strength, brightness and denoising.
         decay: The share of what came before in what is carried; 0 enhances frame by frame.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for half of what is free; or a budget, which can tell afterwards how frames were run.
+            None for half of what is free; or a budget, which explains afterwards how frames were run.
         held_bytes: What the program will hold beside the model's maps and does not hold yet.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
 
