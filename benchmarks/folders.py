@@ -107,10 +107,10 @@ class Killing:
         return [rank for rank, process in self._running.items() if process.poll() is None]
 
     def _start(self, rank: int) -> None:
-        told = {'RANK': str(rank), 'WORLD_SIZE': str(self.processes), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '1'}
+        env = {'RANK': str(rank), 'WORLD_SIZE': str(self.processes), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '1'}
         self._running[rank] = subprocess.Popen(
             [sys.executable, *self.words],
-            env={**os.environ, **told},
+            env={**os.environ, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -131,16 +131,16 @@ class Killing:
 def report(args: argparse.Namespace, scratch: Path) -> None:
     """Run with kills, and say what came of it."""
     killing = Killing(command(scratch / 'in', scratch / 'out'), scratch, args.processes)
-    told = killing.run(args.kills, tuple(args.every))
+    printed = killing.run(args.kills, tuple(args.every))
     # a picture whose process was killed between writing it and saying so is found written
-    names = [line.split()[1].rstrip(':') for line in told.splitlines() if line.startswith(('done ', 'skipped '))]
+    names = [line.split()[1].rstrip(':') for line in printed.splitlines() if line.startswith(('done ', 'skipped '))]
     written = len(list((scratch / 'out').rglob('*.png')))
     print(f'{killing.kills} kills of a process, {killing.stops} of all at once, {killing.seconds:.0f} s')
     print(
         f'{written} of {args.pictures} pictures written, {len(names)} listed, {len(set(names))} of them different, '
         f'{len(killing.again)} written again'
     )
-    print(next(line for line in told.splitlines() if SUMMARY in line))
+    print(next(line for line in printed.splitlines() if SUMMARY in line))
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from saga_mm.datasets.demo.photos import read_sample_photo
 from saga_mm.display.progress import progress_meter
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_file
-from saga_mm.images.video_reader import VideoKind, VideoReader
+from saga_mm.images.video_kind import VideoKind
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.weight_files import load_weights
@@ -89,9 +90,9 @@ def report_video(
     model = load_weights(weights).to(place)
     folder, about = make_folder(out), full_machine()
     small = (max(1, round(side * min(1.0, FLICKER_SIDE / max(size)))) for side in size)
-    calm = list(static_scene(photograph(*small), FLICKER_FRAMES))
+    still = list(static_scene(photograph(*small), FLICKER_FRAMES))
     with (
-        progress_meter(2 * count + 2 * len(calm), 'measuring', unit=' frames') as show,
+        progress_meter(2 * count + 2 * len(still), 'measuring', unit=' frames') as show,
         TemporaryDirectory() as scratch,
     ):
         done = 0
@@ -103,7 +104,7 @@ def report_video(
 
         clip = write_clip(Path(scratch) / 'dark.mp4', size, static_scene(photograph(*size), count), tell)
         speed = time_video(model, clip, Path(scratch) / 'bright.mp4', tell)
-        flicker = measure_flicker(model, calm, tell=tell)
+        flicker = measure_flicker(model, still, tell=tell)
     name = f'weights {weights}'
     written = {
         'machine': about,

@@ -18,6 +18,7 @@ import torch
 from campaign.process import Result, Running, start, together
 from campaign.tally import Job, Tally
 from campaign.world import CONFIGS, PREDICTED, TASKS, World
+from saga_mm import files
 from saga_mm.errors import SagaError
 from saga_mm.files import is_draft
 from saga_mm.images.photo import read_photo
@@ -136,8 +137,8 @@ def _after_kill(work: Path, result: Result, way: str, left: list[Path]) -> tuple
     return state_after_kill(work, way.startswith('SIG'), left)
 
 
-def state_after_kill(work: Path, told: bool, left: list[Path]) -> tuple[str, str]:
-    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was told to end.
+def state_after_kill(work: Path, asked: bool, left: list[Path]) -> tuple[str, str]:
+    """Whether all checkpoints of a folder are whole, and nothing is left by a training that was asked to end.
 
     What an earlier kill ``left`` is removed by the next process that writes there, if it comes to that.
     """
@@ -146,7 +147,7 @@ def state_after_kill(work: Path, told: bool, left: list[Path]) -> tuple[str, str
             load_checkpoint(path)
         except SagaError as error:
             return 'silent', f'a checkpoint is not whole: {error}'
-    if told and (rest := [path for path in drafts(work) if path not in left]):
+    if asked and (rest := [path for path in drafts(work) if path not in left]):
         return 'silent', f'{rest[0]} was left'
     return 'right', ''
 
@@ -156,8 +157,6 @@ def killed_in_write(drawn: Random) -> Callable[[], None]:
     number, size = drawn.randrange(8), drawn.randrange(400_000)
 
     def prepare() -> None:
-        from saga_mm import files
-
         made = [0]
         create = files._create
 

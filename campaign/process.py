@@ -52,8 +52,8 @@ class Result:
         if self.status == 0:
             return 'right'
         # status 1 of a check is what the user is told in lines
-        told = self.output.strip() and self.status in (1, 2, 129, 130, 143)
-        return 'clear error' if told else 'silent'
+        reported = self.output.strip() and self.status in (1, 2, 129, 130, 143)
+        return 'clear error' if reported else 'silent'
 
     @property
     def last(self) -> str:

@@ -9,11 +9,11 @@ class SagaError(Exception):
 
 
 class SharedError(SagaError):
-    """What all processes of a run have found out together, so that one of them tells it for all.
+    """An error that all processes of a run have found together, so that one of them reports it for all.
 
     Args:
         message: The message.
-        tells: Whether this process does; None for the first of the run.
+        tells: Whether this process reports it; None for the first of the run.
     """
 
     def __init__(self, message: str, tells: bool | None = None) -> None:

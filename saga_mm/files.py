@@ -184,7 +184,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def library_error(path: str | os.PathLike[str], reason: str) -> OSError:
-    """The error of a library that says only in words why it could not write; a full disk is told by its free space."""
+    """An ``OSError`` for a library that reports failures as text alone; free space tells if the disk is full."""
     with suppress(OSError):
         if shutil.disk_usage(_disk_of(Path(path))).free < FULL_BELOW:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -192,7 +192,7 @@ def library_error(path: str | os.PathLike[str], reason: str) -> OSError:
 
 
 def write_error(path: str | os.PathLike[str], error: OSError) -> SagaError:
-    """What to tell the user of a file that could not be written: its name, the reason, and for a full disk which."""
+    """The message for a file that could not be written, with the reason; for a full disk it names the disk."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in FULL:
         with suppress(OSError):
@@ -204,7 +204,7 @@ def write_error(path: str | os.PathLike[str], error: OSError) -> SagaError:
 
 @contextmanager
 def full_disk_named(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the error of a full disk that some library raises while it writes into a folder into one that names both.
+    """Turn the error that a library raises on a full disk into a :class:`SagaError` that names folder and disk.
 
     Raises:
         SagaError: The disk is full.

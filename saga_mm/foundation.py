@@ -60,7 +60,7 @@ class PlainRegistry:
 
 
 class PlainModule(nn.Module):
-    """Stands for mmengine's ``BaseModule``."""
+    """Replaces mmengine's ``BaseModule``."""
 
     def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__()

@@ -102,7 +102,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _other_format(text: str, error: json.JSONDecodeError) -> str:
-    """What is no JSON from its beginning on, or several; empty where JSON may be damaged."""
+    """The format of a text that is not one JSON value; empty if it may be damaged JSON."""
     start = text.lstrip()
     if not start:
         return 'is empty.'

@@ -21,16 +21,16 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm benchmark',
-        description='Time and memory beside baselines: first correctness, then times in turns, then peaks of memory.',
-        epilog='Ctrl-C writes what has been measured. Exit status 1: a subject computes something else than it should.',
+        description='Check results, then measure time and peak memory, beside baselines.',
+        epilog='Ctrl-C writes what was measured so far. The exit status is 1 if a subject computes a wrong result.',
     )
-    made.add_argument('layer', choices=('op', 'backbone', 'model', 'enhancer', 'video'), help='what is measured')
+    made.add_argument('layer', choices=('op', 'backbone', 'model', 'enhancer', 'video'), help='what to measure')
     made.add_argument('--sizes', default='', metavar='N|HxW,...', help='image sizes in pixels, such as 640,480x1280')
-    made.add_argument('--batch-size', type=int, default=1, metavar='N', help='images at once (default: 1)')
+    made.add_argument('--batch-size', type=int, default=1, metavar='N', help='images in a batch (default: 1)')
     made.add_argument('--dtype', default='float32', help='float32 (default), bfloat16 or float16')
     made.add_argument('--device', default='cpu', help='cpu (default) or cuda')
-    made.add_argument('--backward', action='store_true', help='forward and backward in training mode')
-    made.add_argument('--compile', action='store_true', help='compiled variants beside eager ones')
+    made.add_argument('--backward', action='store_true', help='measure forward and backward in training mode')
+    made.add_argument('--compile', action='store_true', help='measure compiled variants beside eager ones')
     made.add_argument(
         '--only',
         default='',
@@ -46,12 +46,12 @@ def parser() -> Parser:
     made.add_old('--hosts', '--backbones')
     made.add_argument('--stages', default='1,3', metavar='N,...', help="op: PVT's stages (default: 1,3)")
     made.add_argument(
-        '--repeats', type=int, default=5, metavar='N', help='least number of runs (default: 5); of video: frames'
+        '--repeats', type=int, default=5, metavar='N', help='smallest number of runs (default: 5); for video, of frames'
     )
-    made.add_argument('--min-seconds', type=float, default=2.0, metavar='S', help='least time for each (default: 2)')
-    made.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's own choice)")
+    made.add_argument('--min-seconds', type=float, default=2.0, metavar='S', help='shortest time for each (default: 2)')
+    made.add_argument('--threads', type=int, metavar='N', help="threads of the CPU (default: PyTorch's own choice)")
     made.add_argument('--no-memory', dest='memory', action='store_false', help='do not measure peaks of memory')
-    made.add_argument('--trace', action='store_true', help='run nothing: live bytes by trace, for any size')
+    made.add_argument('--trace', action='store_true', help='trace live bytes and run nothing, for any size')
     made.add_argument('-o', '--out', type=Path, metavar='DIR', help='results (default: work_dirs/benchmark/LAYER)')
     return made
 

@@ -13,10 +13,11 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm check-data',
-        description='Say what is in the data of a config and what is wrong with it; status 1 if anything is.',
+        description='Summarise the data sets of a config and list their problems. The exit status is 1 if there '
+        'are any.',
     )
     made.add_argument('config', help='a config file, or its name inside configs/')
-    made.add_argument('--split', choices=('train', 'val', 'test'), help='one part (default: train and val)')
+    made.add_argument('--split', choices=('train', 'val', 'test'), help='the part to check (default: train and val)')
     add_out(made, 'DIR', 'where pictures go (default: dataset/ in the work folder)')
     made.add_argument(
         '--max-pictures',
@@ -31,7 +32,7 @@ def parser() -> Parser:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Look at the data; 1 if something is wrong with it."""
+    """Check the data; the status is 1 if there are problems."""
     require_model(args.config)
 
     from saga_mm.runs.check_data import CheckOptions, check_data

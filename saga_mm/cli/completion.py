@@ -15,7 +15,7 @@ CONFIGS = ('config', 'model', 'source')
 
 
 def complete(verbs: Mapping[str, str], parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
-    """Answer a shell that asks how a command line goes on, and end; return if none asks.
+    """Answer the request of a shell for completions and exit; return if there is none.
 
     Args:
         verbs: What each verb does.

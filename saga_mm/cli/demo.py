@@ -18,9 +18,9 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm demo',
-        description='Open a page in the browser to enhance, detect, segment, and look inside. Nothing leaves this '
-        'computer.',
-        epilog='Models are named here and not on the page, since a config file is a program.',
+        description='Open a page in the browser that enhances, detects, segments and shows the gates of a model. '
+        'Nothing leaves this computer.',
+        epilog='The command line and not the page names models, because a config file is Python code that runs.',
     )
     model = ('CONFIG', 'CHECKPOINT')
     made.add_argument('--detect', nargs=2, metavar=model, help='a detector, for the tab Detect')

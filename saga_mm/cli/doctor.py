@@ -15,10 +15,10 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm doctor',
-        description='Print versions, the OpenMMLab stack, operators, engines, GPU, memory and caches, and what is '
-        'missing for which verb. With --data, look at the data of a config instead, as check-data does.',
+        description='Print versions, the OpenMMLab stack, operators, engines, GPU, memory and caches, and the '
+        'libraries that each verb lacks. With --data, check the data of a config instead, as check-data does.',
     )
-    made.add_argument('--data', metavar='CONFIG', help='look at the data of this config; status 1 if it is wrong')
+    made.add_argument('--data', metavar='CONFIG', help='check this data instead; exit status 1: it has problems')
     add_work_dir(made)
     add_data_options(made, training=True)
     return made

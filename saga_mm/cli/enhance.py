@@ -68,8 +68,8 @@ def parser() -> Parser:
     made.add_argument(
         '--max-memory',
         metavar='SIZE',
-        help='what the program may take, such as 2GB; what needs more is done in strips, with the same result '
-        '(default: half of the memory that is free)',
+        help='memory limit, such as 2GB; images that need more run in strips, with the same result '
+        '(default: half of the free memory)',
     )
     add_overwrite(made)
     return made
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _refuse(inputs: Sequence[str]) -> int:
-    """Say of inputs that are not there what :func:`saga_mm.runs.enhance.enhance` would say."""
+    """Report missing inputs as :func:`saga_mm.runs.enhance.enhance` does, without importing torch."""
     from saga_mm.images.inputs import find_jobs
 
     reasons = [str(error) for error in find_jobs(inputs).refused]

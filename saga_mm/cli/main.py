@@ -67,7 +67,7 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, program: str | None =
     """
     # threads that spin while they wait take the cores from other programs; read when torch is loaded
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    # what a process that waits in vain tells is one line
+    # a process that waits in vain reports one line
     os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     module = module_of(verb)
     interrupted = getattr(module, 'INTERRUPTED', 'Interrupted.')

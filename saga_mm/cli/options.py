@@ -37,15 +37,15 @@ def add_engine_options(parser: Parser) -> None:
         '--engine',
         choices=ENGINES,
         default='auto',
-        help='where the model runs: openvino compiles it for the CPU; auto does so where it is worth its start',
+        help='openvino compiles the model for the CPU; auto does so if the time to compile pays off (default: auto)',
     )
     parser.add_argument(
         '--precision',
         choices=PRECISIONS,
         default='f32',
-        help='bf16 multiplies in bfloat16, where the processor can (openvino alone; default: f32)',
+        help='bf16 multiplies in bfloat16 if the processor can; only with openvino (default: f32)',
     )
-    parser.add_argument('--explain', action='store_true', help='say at the end what ran where, and why')
+    parser.add_argument('--explain', action='store_true', help='print at the end which engine ran each part, and why')
 
 
 def add_device(parser: Parser) -> None:

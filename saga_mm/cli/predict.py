@@ -11,7 +11,7 @@ from saga_mm.cli.required import require_pictures, require_run
 
 def parser() -> Parser:
     """The options."""
-    made = Parser('saga-mm predict', description='Draw what a model finds on your own pictures, and list it.')
+    made = Parser('saga-mm predict', description='Predict on your own pictures: draw the results and list them.')
     made.add_argument(
         'config', help='a config file, or its name inside configs/; or an exported segmentor or classifier, NAME.onnx'
     )

@@ -14,7 +14,7 @@ def parser() -> Parser:
     """The options."""
     made = Parser(
         'saga-mm rank',
-        description='Effective rank of the KV state and of the output of each layer.',
+        description='Measure the effective rank of the KV state and of the output of each layer.',
         epilog='Softmax attention keeps no KV state: for it, only the rank of the output is given.',
     )
     made.add_argument('model', help='config file, or name of a backbone such as saga_pvt_tiny')

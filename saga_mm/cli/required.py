@@ -1,4 +1,4 @@
-"""Look for what a command line names before torch is loaded, which takes seconds."""
+"""Check that the files that a command line names exist, before the import of torch, which takes seconds."""
 
 from __future__ import annotations
 

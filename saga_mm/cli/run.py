@@ -61,8 +61,8 @@ def run_tool(main: Callable[[], None], interrupted: str = 'Interrupted.', needs:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        told = error.errno in FULL or (error.errno in OF_USERS and error.filename)
-        if not told:
+        known = error.errno in FULL or (error.errno in OF_USERS and error.filename)
+        if not known:
             raise
         # without a name it is what the tool prints
         reason = f'{error.filename or "the output"}: {error.strerror}'
@@ -81,7 +81,7 @@ def _tell_error(text: str, at_once: bool = False) -> NoReturn:
     sys.stdout.flush()
     prefix = ''
     if not is_speaker():
-        # most errors meet all processes alike: the first one tells of them, and the launcher then ends the others
+        # most errors occur in all processes: the first one reports them, and the launcher then ends the others
         try:
             time.sleep(0 if at_once else OTHERS_WAIT)
         except (KeyboardInterrupt, _Stopped):
@@ -111,7 +111,7 @@ def _call(main: Callable[[], None]) -> None:
 
 
 class _Stopped(BaseException):
-    """The process was told to end; temporary files are removed on the way out, as after Ctrl-C."""
+    """Raised when a signal ends the process, so that temporary files are removed as after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f'Ended by {signal.Signals(number).name}')
@@ -119,7 +119,7 @@ class _Stopped(BaseException):
 
 
 def _finish_in_order() -> None:
-    """Have a signal that comes when all is done change nothing; a second one ends the process.
+    """Ignore a first signal that arrives when all work is done; a second one ends the process.
 
     In what libraries do at the exit of a process an exception would be a traceback.
     """
@@ -136,13 +136,13 @@ def _hear_once(number: int, frame: object) -> None:
 
 
 def _hear_interrupts() -> None:
-    """Have Ctrl-C, which ends a process without a word while it is still being imported, be an exception again."""
+    """Make Ctrl-C raise ``KeyboardInterrupt``, after imports during which it ended the process silently."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stop_at_signals() -> None:
-    """Have SIGTERM and SIGHUP, as a cluster's time limit and a closed terminal send them, end a tool in order."""
+    """Make SIGTERM (a time limit of a cluster) and SIGHUP (a closed terminal) end a tool after it has cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         return
     owner = os.getpid()

@@ -17,7 +17,7 @@ def parser() -> Parser:
     made = Parser(
         'saga-mm train',
         description='Train a model for detection, segmentation, classification or low-light enhancement.',
-        epilog='For a start: saga-mm train saga_maskrcnn.py, a detector on pictures that are made for it.',
+        epilog='To begin with, saga-mm train saga_maskrcnn.py trains a detector on pictures that it draws.',
     )
     made.add_argument('config', help='a config file, or its name inside configs/')
     made.add_argument(
@@ -40,7 +40,7 @@ def parser() -> Parser:
         help='length of the training; warm-up, schedule, validations and checkpoints are fitted to it',
     )
     made.add_argument('--iters', type=int, metavar='N', help='the same in iterations')
-    made.add_argument('--batch-size', type=int, metavar='N', help='images of each process in an iteration')
+    made.add_argument('--batch-size', type=int, metavar='N', help='images that each process takes in an iteration')
     made.add_argument('--lr', type=float, metavar='RATE', help='highest learning rate, in place of that of the config')
     made.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
     made.add_argument(

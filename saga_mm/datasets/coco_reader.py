@@ -84,7 +84,7 @@ def numbered(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def use_coco_file() -> None:
-    """Have mmdet's data sets and metrics read COCO files by :class:`CocoFile`, in the whole process."""
+    """Make mmdet's data sets and metrics use :class:`CocoFile` in the whole process."""
     CocoDataset.COCOAPI = CocoFile
     coco_metric.COCO = CocoFile
     coco_metric.COCOeval, coco_metric.COCOevalMP = OrderedEval, OrderedEvalMP

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
-from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.opencv import is_misread, read_for_training
 from saga_mm.images.pictures import refuse_programs
 
 _load = LoadImageFromFile.transform
 
 
 def use_own_pictures() -> None:
-    """Have mmcv's loader read by :func:`read_trained` what OpenCV misreads.
+    """Make mmcv's loader use :func:`read_for_training` for pictures that OpenCV misreads.
 
     This holds in the whole process, and in workers of data loaders: those that are started afresh, and not forked, are
     sent the loader.
@@ -43,7 +43,7 @@ def _transform(self: LoadImageFromFile, results: dict[str, Any]) -> dict[str, An
     remote = getattr(self, 'backend_args', None) or getattr(self, 'file_client_args', None)
     if not plain or remote or not os.path.isfile(path) or not is_misread(path):
         return _load(self, results)
-    picture = read_trained(path)
+    picture = read_for_training(path)
     results['img'] = picture.astype(np.float32) if self.to_float32 else picture
     results['img_shape'] = results['ori_shape'] = picture.shape[:2]
     return results

@@ -19,7 +19,7 @@ from saga_mm.display.fonts import drawn_names, pillow_font
 from saga_mm.display.overlay import overlay, with_legend
 from saga_mm.errors import SagaError
 from saga_mm.files import write_image
-from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.opencv import is_misread, read_for_training
 
 # bytes a pixel of a picture that is saved with a legend: itself, with the legend, and their copy in the encoder
 SAVING_BYTES = 12
@@ -187,5 +187,5 @@ def save_map(classes: np.ndarray, palette: Sequence[Sequence[int]], path: Path) 
 def read_rgb(path: str) -> Any:
     """An image as RGB, read as the stack reads it."""
     if is_misread(path):
-        return read_trained(path)[..., ::-1].copy()
+        return read_for_training(path)[..., ::-1].copy()
     return mmcv.imfrombytes(get(path), channel_order='rgb')

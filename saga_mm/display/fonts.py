@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import ImageFont
 
+from .console import say
+
 _said: list[str] = []
 # letters beyond which a name leaves no room in a figure
 LONGEST = 80
@@ -88,8 +90,6 @@ def _numbers(text: str) -> str:
 
 
 def _say_once(text: str, numbers: str) -> None:
-    from saga_mm.display.console import say
-
     if not _said:
         say(f'no font here has the letters of {text!r}, drawn as {numbers}; install one that has (Noto Sans CJK, ...)')
         _said.append(text)

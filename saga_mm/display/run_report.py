@@ -1,6 +1,7 @@
 """Summarise a training as a table and as pictures."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -82,11 +83,26 @@ def metric_rows(series: dict[str, list[tuple[float, float]]]) -> list[tuple[str,
     """``(name, last, best, iteration of the best)`` of every figure that was evaluated, such as PSNR."""
     rows = []
     for name, points in series.items():
-        at, best = (min if is_error(name) else max)(points, key=lambda point: point[1])
+        # a comparison with NaN is false, so that the best would depend on the order
+        numbers = [point for point in points if not math.isnan(point[1])]
+        if not numbers:
+            continue
+        at, best = (min if is_error(name) else max)(numbers, key=lambda point: point[1])
         # COCO gives -1 for sizes that no object has
         if is_metric(name) and best >= 0:
             rows.append((metric_name(name), points[-1][1], best, int(at)))
     return rows
+
+
+def divergence(series: dict[str, list[tuple[float, float]]]) -> str | None:
+    """The first losses that were logged as NaN or infinity, and the last iteration before that was logged."""
+    losses = [(at, name, value) for name, points in series.items() if 'loss' in name for at, value in points]
+    first = min((at for at, _, value in losses if not math.isfinite(value)), default=None)
+    if first is None:
+        return None
+    names = ', '.join(f'{name} is {value}' for at, name, value in losses if at == first and not math.isfinite(value))
+    before = max((at for at, _, _ in losses if at < first), default=0)
+    return f'{names} at iteration {first}; the last finite losses are those of iteration {before}'
 
 
 def plot_curves(series: dict[str, list[tuple[float, float]]], path: str | Path) -> Path:

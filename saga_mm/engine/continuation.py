@@ -38,7 +38,7 @@ BEST = ('best_score', 'best_ckpt')
 
 
 def place_training_data(runner: Any, start: Mapping[str, Any] | None) -> None:
-    """Have a runner load the samples of its training by their places in it.
+    """Make the random numbers of each training sample depend on its position in the training alone.
 
     Args:
         runner: mmengine's, before it trains.
@@ -88,7 +88,7 @@ def _begin(loader: Any, runner: Any, start: Mapping[str, Any]) -> None:
 
 
 class ContinuationHook(Hook):
-    """Keeps the random streams in checkpoints, takes them over at a resume, and keeps them from validations."""
+    """Stores random states in checkpoints, restores them at a resume, and protects them from validations."""
 
     priority = 'VERY_HIGH'
 
@@ -134,7 +134,7 @@ class ContinuationHook(Hook):
 
 
 class _Begun:
-    """An iterator over batches that needs not be advanced to where a training was."""
+    """An iterator over batches that already begins where the training stopped."""
 
     def __init__(self, batches: Iterator[Any], done: int) -> None:
         self.batches, self.done = batches, done
@@ -151,7 +151,7 @@ class _Begun:
 
 
 class MissedValidationHook(Hook):
-    """Makes up for a validation that was due where a resumed training goes on, and was not completed."""
+    """Repeats a validation that was due at the step of the checkpoint and was not completed."""
 
     priority = 'LOWEST'
 

@@ -14,7 +14,7 @@ from saga_mm.files import Draft
 
 
 class LateRemoval(LocalBackend):
-    """Local files, of which removed ones stay until their successors are written.
+    """A backend for local files that removes a file only when its successor is written.
 
     Nothing but files that lie directly in one folder is ever removed.
 
@@ -46,7 +46,7 @@ class LateRemoval(LocalBackend):
 
 
 class WholeWriter:
-    """A runner whose ``save_checkpoint`` writes whole files or none; in all else the runner itself."""
+    """A runner whose ``save_checkpoint`` writes complete files or none. It passes everything else on to the runner."""
 
     def __init__(self, hook: Any, runner: Any) -> None:
         self._hook = hook

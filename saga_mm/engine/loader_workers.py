@@ -21,7 +21,7 @@ LOST = 'DataLoader worker (pid'
 
 
 def guard_workers(loader: Any) -> None:
-    """Have the workers of a loader ignore the signals that a cluster sends to all processes, from their start on.
+    """Make workers of a loader ignore, from their start, the signals that a cluster sends to all processes.
 
     The training needs a worker until its iteration is done, and ends it: see :func:`end_workers`.
     """
@@ -67,7 +67,7 @@ def _numbers(*names: str) -> list[signal.Signals]:
 
 
 class _Starts:
-    """What a worker of a loader does first.
+    """The function that a worker of a loader runs first.
 
     Args:
         first: What it did without us, if anything.
@@ -100,7 +100,7 @@ def end_workers() -> None:
 
 @contextmanager
 def lost_workers_named() -> Iterator[None]:
-    """Turn torch's error over a worker that has ended into a line.
+    """Turn the error that torch raises about a worker that has ended into one line.
 
     Raises:
         SagaError: A worker was killed, or ended without a word.
@@ -111,9 +111,9 @@ def lost_workers_named() -> Iterator[None]:
         if not str(error).startswith(LOST):
             raise
         # the first error, raised where the end of the worker was noticed, says more
-        told = f'{error.__cause__ or error.__context__} {error}'
-        what = 'was killed' if 'by signal' in told else 'ended without a word'
-        where = 'shared memory (/dev/shm)' if 'Bus error' in told else 'memory'
+        text = f'{error.__cause__ or error.__context__} {error}'
+        what = 'was killed' if 'by signal' in text else 'ended without a word'
+        where = 'shared memory (/dev/shm)' if 'Bus error' in text else 'memory'
         raise SagaError(
             f'a process that loads data {what}, most likely for lack of {where}; take fewer of them '
             '(train_dataloader.num_workers and the like; 0 loads in this process), or smaller batches'

@@ -13,7 +13,7 @@ from saga_mm.display.console import say
 
 
 class OneValueHook(Hook):
-    """Has a batch norm normalise by its running statistics where a batch has one value a channel.
+    """Makes a batch norm use its running statistics if a batch has one value per channel.
 
     This happens with one picture in a step, or in the last step of an epoch, where a head pools to a single position.
     The layer then computes in training what it computes in prediction. Its other batches are as ever.

@@ -14,7 +14,7 @@ from saga_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressiveCropHook(Hook):
-    """Cuts the images of a batch to the size that it is time for; the pipeline gives them at the largest.
+    """Crops the images of a batch to the current size; the pipeline loads them at the largest.
 
     Each image is cut at a place of its own, its ground truth at the same one. Images that are smaller stay as they are.
 

@@ -16,7 +16,7 @@ from saga_mm.display.console import say
 
 
 def streams() -> dict[str, Any]:
-    """Where the random streams of this process stand, in plain values and tensors."""
+    """The random states of this process, as plain values and tensors."""
     version, numbers, gauss = random.getstate()
     _, keys, place, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
@@ -30,7 +30,7 @@ def streams() -> dict[str, Any]:
 
 
 def set_streams(state: dict[str, Any]) -> None:
-    """Have the random streams go on from where :func:`streams` found them.
+    """Set the random states to those that :func:`streams` returned.
 
     Raises:
         Exception: Of any kind, if the state is none.
@@ -57,7 +57,7 @@ def set_streams_of_file(state: Any) -> None:
 
 
 def begin_streams(*numbers: int) -> None:
-    """Have the random streams of this process begin at some numbers."""
+    """Seed the random generators of this process with some numbers."""
     seed = int(np.random.SeedSequence([abs(int(number)) for number in numbers]).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
@@ -66,7 +66,7 @@ def begin_streams(*numbers: int) -> None:
 
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
-    """Random streams that begin at some numbers; those of outside go on afterwards as if nothing had been drawn."""
+    """Seed the random generators inside a context; afterwards they continue as if nothing had been drawn."""
     # the CPU's alone, where samples are loaded: to read a GPU's would wait for what it computes
     before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
@@ -191,7 +191,7 @@ class SeededData:
 
 
 def place_samples(loader: DataLoader, seed: int | None) -> None:
-    """Have the random numbers of a loader's samples depend on their places in the training, whoever loads them."""
+    """Make the random numbers of a sample depend on its position in the training, whichever worker loads it."""
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None or seed is None:
         return
     # a loader refuses new parts, and asks for them when an iteration starts

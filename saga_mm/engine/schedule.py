@@ -142,7 +142,7 @@ def _follow(
 
 
 def _rescale(key: str, groups: list[dict[str, Any]], own: list[Mapping[str, Any]]) -> None:
-    """Where the config starts a value elsewhere, change what the schedule made of it in proportion."""
+    """Scale a scheduled value in proportion if the config gives it another initial value."""
     start = f'initial_{key}'
     for group, mine in zip(groups, own):
         before, wanted = group.get(start), mine.get(start, mine.get(key))

@@ -60,5 +60,5 @@ def _seed(cfg: Config) -> int | None:
 
 
 def _makes(cfg: Config) -> dict[str, Any]:
-    """What a model is made of."""
+    """The values of a config that determine its model."""
     return {key: cfg.get(key) for key in ('model', 'data_preprocessor', 'randomness', 'default_scope')}

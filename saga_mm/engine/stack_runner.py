@@ -72,7 +72,7 @@ def build_runner(
 
 
 class PrepareModelHook(Hook):
-    """Has the model of a run use an engine, and predict as its task knows how.
+    """Prepares the model of a run: sets its engine and how its task predicts.
 
     Args:
         prepare_model: As of :func:`build_runner`.
@@ -90,7 +90,7 @@ class PrepareModelHook(Hook):
 
 @contextmanager
 def _whole_configs() -> Iterator[None]:
-    """Have the copy of the config that mmengine writes into the work folder appear complete or not at all."""
+    """Make mmengine write its copy of the config into the work folder completely or not at all."""
     dump = Config.dump
 
     def dump_whole(cfg: Config, file: str | os.PathLike[str] | None = None) -> str | None:
@@ -110,7 +110,7 @@ def _filter_loggers() -> None:
 
 
 def _forget_visualizer(name: str | None) -> None:
-    """mmengine keeps visualizers by name, so a second run of a process would write into the folder of the first."""
+    """Remove the visualizer of an earlier run, which mmengine keeps by name: it writes into the earlier folder."""
     for cls in (Visualizer, *Visualizer.__subclasses__()):
         cls._instance_dict.pop(name, None)
 

@@ -15,6 +15,9 @@ from saga_mm.models.backbones.chunks import engine_for
 from saga_mm.models.stack_padding import features_by_size
 from saga_mm.rows import Engine
 
+from .library import core
+from .openvino import OpenVINOEngine
+
 ENGINES = ('auto', 'torch', 'openvino')
 PRECISIONS = ('f32', 'bf16')
 PACKAGE = 'openvino>=2026.4'
@@ -45,9 +48,6 @@ def make_engine(name: str = 'auto', precision: str = 'f32', device: torch.device
         if precision != 'f32':
             raise ArgumentError('precision', precision, 'needs the engine openvino, on a CPU; leave it at f32')
         return Engine()
-    from .library import core
-    from .openvino import OpenVINOEngine
-
     if precision == 'bf16' and 'BF16' not in core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         raise ArgumentError('precision', precision, 'this processor has no instructions for bfloat16; leave it at f32')
     # compiling pays off only for models that run for long, or are in the cache

@@ -42,7 +42,7 @@ class CompiledParts:
         cache: Where they are kept for the next start.
         patient: Run a part that is not on disk in PyTorch until that has taken as long as compiling takes.
         threads: Those of PyTorch.
-        reasons: Is told why parts run in PyTorch, by their names.
+        reasons: Gets the reasons why parts run in PyTorch, by their names.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CompiledParts:
         self._checked: set[tuple] = set()
 
     def find(self, modules: Sequence[nn.Module], key: tuple) -> Compiled | None:
-        """What is known of a part; None for nothing."""
+        """The record of a part; None if there is none."""
         return self._parts.get(modules[0], {}).get(key)
 
     def programs(self, module: nn.Module | None = None) -> list[Program]:
@@ -72,7 +72,7 @@ class CompiledParts:
         return self._refused.get(module)
 
     def end_run(self) -> None:
-        """Weights may have changed when the next run begins."""
+        """End a run: weights may change before the next."""
         self._checked.clear()
 
     @contextmanager
@@ -84,14 +84,14 @@ class CompiledParts:
         patience: float,
         quiet: bool = False,
     ) -> Iterator[Compiled | None]:
-        """What is compiled of a part of a model; None where it runs in PyTorch, which is timed.
+        """A context with the compiled part, or with None for a part that runs in PyTorch, whose time is counted.
 
         Args:
             modules: The modules that it computes with.
-            key: What tells it from others of the same modules.
+            key: Distinguishes it from other parts of the same modules.
             make: Compiles it, given its key in the cache.
             patience: Seconds that it may run in PyTorch before a patient engine compiles it.
-            quiet: Whether nobody is told why it does not convert.
+            quiet: Do not record why it does not convert.
         """
         parts, known = self._parts.setdefault(modules[0], {}), (id(modules[0]), *key)
         if known not in self._checked:
@@ -114,7 +114,7 @@ class CompiledParts:
                 yield None
 
     def fails(self, part: Compiled, inputs: Sequence[Any], error: Exception) -> str:
-        """Have a part run in PyTorch from now on; why."""
+        """Make a part run in PyTorch from now on, and return the reason."""
         text = str(error).strip().splitlines()[-1][:120]
         shapes = [array.shape for array in inputs]
         reason = text if isinstance(error, ConversionError) else f'OpenVINO fails at {shapes} ({text})'
@@ -133,7 +133,7 @@ class CompiledParts:
         patience: float,
         quiet: bool,
     ) -> Compiled | None:
-        """A part that is new, or whose weights have changed; None while a patient engine waits."""
+        """Compile a part that is new or whose weights have changed; None while a patient engine waits."""
         name = ' '.join(map(str, (type(modules[0]).__name__, *key))).replace('  ', ' ')
         kept = self._key(modules, *key)
         waited = self._waited.get((id(modules[0]), *key), 0.0)

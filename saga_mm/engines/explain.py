@@ -10,6 +10,8 @@ from torch import nn
 
 from saga_mm.errors import SagaError
 from saga_mm.models.backbones.chunks import whole_reason
+from saga_mm.models.enhancement.enhancer_rows import enhancer_parts
+from saga_mm.models.openmmlab import segmentor_parts
 from saga_mm.ops import plain_reason
 from saga_mm.rows import TORCH, MemoryBudget, Part, RowRunner, engine_of
 
@@ -57,7 +59,7 @@ class Explanation(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """What is explained: parts of a model, a batch, and how they run."""
+    """The parts of a model, a batch, and how they run."""
 
     parts: Sequence[Part]
     batch: int
@@ -150,12 +152,8 @@ def _report(part: Part, index: int, run: _Run) -> PartReport:
 
 def _parts(model: Any, height: int, width: int) -> list[Part]:
     if hasattr(model, 'decode_head'):
-        from saga_mm.models.openmmlab import segmentor_parts
-
         return segmentor_parts(model, 1, height, width)
     if hasattr(model, 'pad_divisor'):
-        from saga_mm.models.enhancement.enhancer_rows import enhancer_parts
-
         return enhancer_parts(model, 1, height, width)
     backbone = model if hasattr(model, 'parts') else getattr(model, 'backbone', None)
     if not hasattr(backbone, 'parts'):

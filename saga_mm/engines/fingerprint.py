@@ -15,7 +15,7 @@ from torch import nn
 
 from saga_mm.version import __version__
 
-# packages whose code is told by their versions
+# packages whose version identifies their code
 KNOWN = ('torch', 'saga_mm', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'builtins')
 SCALARS = (str, int, float, bool, bytes, type(None), torch.device, torch.dtype, torch.Size)
 # of a module: what torch keeps itself, and what says how weights were made
@@ -32,11 +32,11 @@ BOOKKEEPING = {
 
 
 class UnknownPartError(Exception):
-    """A step holds something that cannot be told from another by its content; the text names it."""
+    """A step holds an object that has no comparable content; the text names it."""
 
 
 def in_place_version(modules: Sequence[nn.Module]) -> tuple:
-    """What changes in memory when weights are changed, modules are replaced, or hooks come and go."""
+    """A value that changes when weights are changed, modules are replaced, or hooks are added or removed."""
     parts = [part for module in modules for part in module.modules()]
     tensors = [tensor for part in parts for tensor in (*part._parameters.values(), *part._buffers.values())]
     return (

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from saga_mm.ops import Grid
-from saga_mm.rows import Engine, Part, Piece, RowStep
+from saga_mm.rows import Engine, Part, RowStep, Strip
 
 from .cache import StepCache
 from .compiled_parts import Compiled, CompiledParts
 from .openvino_step import ConversionError, Phase, compare_results, convert_function, refusals
-from .pieces import RunningPiece, Work
 from .program import Program, Settings, Usual
+from .running_strips import RunningStrip, Work
 from .torch_threads import Threads
 
 # how far what is compiled may be from PyTorch, as a share of the largest value, by precision
@@ -45,12 +45,12 @@ class OpenVINOEngine(Engine):
         step_seconds: How long a step runs in PyTorch before a patient engine compiles it: compiling takes a quarter of
             it, which a compiled step has to save first.
         whole_seconds: The same of a whole model.
-        usual_piece: Seconds that pieces of one size run before a step is compiled for that size alone.
+        usual_strip: Seconds that strips of one size run before a step is compiled for that size alone.
         usual_image: The same of images and a whole model, after which the time that is saved pays for it.
         large_image: Numbers of an image for whose size a whole model is compiled at once.
-        ahead: Pieces that are computed while the answer to another is used.
-        known_seconds: Seconds that they run before what an earlier program compiled for their size is read; images do
-            not wait for it.
+        ahead: Strips that are computed while the caller uses the result of another.
+        known_seconds: Seconds that strips of one size run before a graph is read that an earlier program compiled for
+            this size; images do not wait.
     """
 
     name = 'openvino'
@@ -61,7 +61,7 @@ class OpenVINOEngine(Engine):
     compiles = True
     step_seconds: float = 2.0
     whole_seconds: float = 2.0
-    usual_piece: float = 0.1
+    usual_strip: float = 0.1
     usual_image: float = 2.0
     large_image: float = 2**23
     known_seconds: float = 0.02
@@ -85,23 +85,23 @@ class OpenVINOEngine(Engine):
         return written
 
     def read(self, step: RowStep, x: torch.Tensor, grid: Grid, state: Any, keep: Grid) -> torch.Tensor:
-        (answer,) = (tokens.clone() for tokens in self.read_each(step, [Piece(x, grid, keep)], state))
+        (answer,) = (tokens.clone() for tokens in self.read_each(step, [Strip(x, grid, keep)], state))
         return answer
 
     def write_each(
-        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
+        self, step: RowStep, strips: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
     ) -> Iterator[Any]:
-        return self._each(Work(step, 0 if state is None else 1, state), (Piece(*piece, None) for piece in pieces))
+        return self._each(Work(step, 0 if state is None else 1, state), (Strip(*strip, None) for strip in strips))
 
-    def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
-        return self._each(Work(step, step.sweeps, state), pieces)
+    def read_each(self, step: RowStep, strips: Iterable[Strip], state: Any) -> Iterator[torch.Tensor]:
+        return self._each(Work(step, step.sweeps, state), strips)
 
     def read_write_each(
-        self, step: RowStep, after: RowStep, pieces: Iterable[Piece], state: Any
+        self, step: RowStep, after: RowStep, strips: Iterable[Strip], state: Any
     ) -> Iterator[tuple[torch.Tensor, Any]]:
-        work, pieces = Work(step, step.sweeps, state, after), iter(pieces)
-        for first in pieces:
-            rest = chain([first], pieces)
+        work, strips = Work(step, step.sweeps, state, after), iter(strips)
+        for first in strips:
+            rest = chain([first], strips)
             if self._joins(work, first.x):
                 yield from self._each(work, rest)
             else:
@@ -130,7 +130,7 @@ class OpenVINOEngine(Engine):
             patience = self.whole_seconds if inputs[0].numel() < large else 0.0
             usual = Usual(self.usual_image, 0.0, large)
         else:
-            patience, usual = self.step_seconds, Usual(self.usual_piece, self.known_seconds)
+            patience, usual = self.step_seconds, Usual(self.usual_strip, self.known_seconds)
 
         def make(key: str | None) -> Compiled:
             def check(program: Program) -> None:
@@ -214,8 +214,8 @@ class OpenVINOEngine(Engine):
                 key,
                 self.compiled.cache,
                 lambda program: phase.check(program, TOLERANCES[self.precision]),
-                Usual(self.usual_piece, self.known_seconds),
-                # what is read is copied to a map before the next piece; states stay
+                Usual(self.usual_strip, self.known_seconds),
+                # what is read is copied to a map before the next strip; states stay
                 passing=int(phase.reads),
                 lean=True,
             )
@@ -240,23 +240,23 @@ class OpenVINOEngine(Engine):
             return self._threads.pytorch()
         return self.compiled.enter(modules, key, make, patience, quiet)
 
-    def _each(self, work: Work, pieces: Iterable[Piece]) -> Iterator[Any]:
-        """What is made of pieces, of which some run while the answer to another is used."""
-        running: deque[RunningPiece] = deque()
+    def _each(self, work: Work, strips: Iterable[Strip]) -> Iterator[Any]:
+        """Compute strips in order; up to ``ahead`` run while the caller uses the result of another."""
+        running: deque[RunningStrip] = deque()
         leaves = work.leaves
         try:
-            for piece in pieces:
+            for strip in strips:
                 answer = None
-                with self._step(work, piece.x) as part:
+                with self._step(work, strip.x) as part:
                     if part is not None:
-                        running.append(RunningPiece(self, part, work, piece, leaves))
+                        running.append(RunningStrip(self, part, work, strip, leaves))
                     elif not running:
-                        answer = work.plain(piece)
+                        answer = work.plain(strip)
                 if part is None and answer is None:
                     # those before it come first
                     while running:
                         yield from self._landed(running)
-                    answer = work.plain(piece)
+                    answer = work.plain(strip)
                 if answer is not None:
                     yield answer
                 elif len(running) > self.ahead:
@@ -267,7 +267,7 @@ class OpenVINOEngine(Engine):
             for left in running:
                 left.drop()
 
-    def _landed(self, running: deque[RunningPiece]) -> Iterator[Any]:
+    def _landed(self, running: deque[RunningStrip]) -> Iterator[Any]:
         first = running.popleft()
         try:
             yield first.answer()
@@ -275,7 +275,7 @@ class OpenVINOEngine(Engine):
             first.drop()
 
     def _call(self, part: Compiled, inputs: Sequence[torch.Tensor]) -> list[Any]:
-        """The results of a part, as arrays that stay.
+        """Compute a part; the arrays stay valid.
 
         Raises:
             ConversionError: OpenVINO fails at these sizes; from now on the part runs in PyTorch.

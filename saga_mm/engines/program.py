@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import io
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .cache import StepCache
-from .library import core, tensor
+from .library import core
 from .openvino_step import ConversionError, refusals
+from .running_call import CompiledGraph, RunningCall, Sizes
 from .simplify import simplify
 
 if TYPE_CHECKING:
     import openvino
 
-# shapes of all inputs
-Sizes = tuple[tuple[int, ...], ...]
 # sets of sizes that are kept compiled for themselves
 SETS = 4
-# bytes of inputs that are not maps
-SMALL = 2**18
 # sets of sizes whose time is remembered
 REMEMBERED = 64
 
@@ -99,10 +94,10 @@ class Program:
         self._convert, self._settings, self._key, self._cache = convert, settings, key, cache
         self._check, self._usual, self.passing, self.lean = check, usual, passing, lean
         self._model: openvino.Model | None = None
-        self._any: _Compiled | None = None
-        self._last: _Compiled | None = None
+        self._any: CompiledGraph | None = None
+        self._last: CompiledGraph | None = None
         # seconds so far, or what was compiled for these sizes
-        self._uses: OrderedDict[Sizes, float | _Compiled] = OrderedDict()
+        self._uses: OrderedDict[Sizes, float | CompiledGraph] = OrderedDict()
         # what ran last, and how often in turn
         self._before, self._streak = None, 0
         if key is None or not cache.has(key):
@@ -132,19 +127,19 @@ class Program:
         return None if found is None else RunningCall(self, sizes, found, inputs)
 
     def ran(self, sizes: Sizes, seconds: float) -> None:
-        """Count what inputs of these sizes took, where nothing is compiled for them alone."""
+        """Add the seconds that inputs of these sizes took without a graph of their own."""
         use = self._uses.get(sizes)
         if isinstance(use, float):
             self._uses[sizes] = use + seconds
 
     def release(self) -> None:
-        """Give back what calls keep in memory for the next."""
+        """Free the buffers that calls keep for the next call."""
         for compiled in (self._any, *self._uses.values()):
-            if isinstance(compiled, _Compiled):
+            if isinstance(compiled, CompiledGraph):
                 compiled.model.release_memory()
 
-    def _found(self, sizes: Sizes) -> _Compiled | None:
-        """What runs inputs of these sizes."""
+    def _found(self, sizes: Sizes) -> CompiledGraph | None:
+        """The compiled model that runs inputs of these sizes."""
         self._streak = self._streak + 1 if sizes == self._before else 1
         self._before = sizes
         use = self._uses.pop(sizes, 0.0)
@@ -162,14 +157,14 @@ class Program:
         return self._general()
 
     def _is_usual(self, sizes: Sizes, use: float) -> bool:
-        """Whether inputs of sizes that ran for ``use`` seconds are worth a graph of their own."""
+        """Whether compiling a graph for these sizes alone pays after ``use`` seconds of running them."""
         usual = self._usual
         if use > usual.seconds or (use >= usual.known_seconds and self._is_known(sizes)):
             return True
         return use >= 0 and math.prod(sizes[0]) >= usual.numbers
 
-    def _general(self) -> _Compiled:
-        """What is compiled for inputs of any size."""
+    def _general(self) -> CompiledGraph:
+        """The model that is compiled for inputs of any size."""
         if self._any is None:
             self._any = self._compiled(None)
             if self._model is not None:
@@ -179,12 +174,12 @@ class Program:
         return self._any
 
     def _is_known(self, sizes: Sizes) -> bool:
-        """Whether what is compiled for these sizes alone is in the cache, and there is room for it."""
+        """Whether the cache has a model for these sizes alone, and there is memory for it."""
         special = sum(not isinstance(use, float) for use in self._uses.values())
         return special < SETS and self._key is not None and self._cache.holds(self._name(sizes))
 
-    def _special(self, sizes: Sizes) -> float | _Compiled:
-        """What is compiled for these sizes alone."""
+    def _special(self, sizes: Sizes) -> float | CompiledGraph:
+        """The model that is compiled for these sizes alone."""
         # convolutions then take and give tokens as they lie in memory
         try:
             special = self._compiled(sizes)
@@ -202,11 +197,11 @@ class Program:
         """In the cache."""
         return f'{self._key}-{"-".join("x".join(map(str, shape)) for shape in sizes or ())}'
 
-    def _compiled(self, sizes: Sizes | None) -> _Compiled:
+    def _compiled(self, sizes: Sizes | None) -> CompiledGraph:
         kept = self._cache.get(self._name(sizes)) if self._key else None
         if kept is not None:
             try:
-                return _Compiled(core().import_model(kept, 'CPU', self._settings.options), sizes is not None)
+                return CompiledGraph(core().import_model(kept, 'CPU', self._settings.options), sizes is not None)
             except RuntimeError:
                 # of another build of OpenVINO: compiled anew, and replaced
                 pass
@@ -227,92 +222,12 @@ class Program:
         # for any sizes, it is kept when it was compared
         if self._key and sizes is not None:
             self._cache.put(self._name(sizes), _blob(compiled))
-        return _Compiled(compiled, sizes is not None)
+        return CompiledGraph(compiled, sizes is not None)
 
 
 def sizes_of(inputs: Sequence[np.ndarray]) -> Sizes:
     """The shapes of all inputs."""
     return tuple(array.shape for array in inputs)
-
-
-class _Compiled:
-    """A compiled model and its idle requests, which have one set of buffers each.
-
-    Args:
-        model: The model.
-        fixed: Whether it is for one set of sizes alone.
-
-    Attributes:
-        idle: Requests whose first ``n`` results are their own, by ``n``; the others have to be told where they go.
-    """
-
-    def __init__(self, model: openvino.CompiledModel, fixed: bool) -> None:
-        self.model, self.fixed = model, fixed
-        self.idle: dict[int, list[_Request]] = {}
-        self.results = [(port.shape, port.element_type.to_dtype()) for port in model.outputs] if fixed else []
-
-
-class _Request:
-    """A request, and the small arrays that it was given last, which are given to many calls."""
-
-    def __init__(self, request: openvino.InferRequest) -> None:
-        self.request = request
-        self.given: dict[int, np.ndarray] = {}
-
-    def give(self, i: int, array: np.ndarray) -> None:
-        """Make an array the i-th input."""
-        if self.given.get(i) is not array:
-            self.request.set_input_tensor(i, tensor(array))
-            # no map is kept alive
-            self.given[i] = array if array.nbytes < SMALL else None
-
-
-class RunningCall:
-    """A call of a program, which runs from now on.
-
-    Args:
-        program: The program.
-        sizes: Of the inputs.
-        compiled: What runs them.
-        inputs: The inputs.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        sizes: Sizes,
-        compiled: _Compiled,
-        inputs: Sequence[np.ndarray],
-    ) -> None:
-        self.program, self.sizes, self.compiled, self.inputs = program, sizes, compiled, inputs
-        # of what is compiled for any size, OpenVINO does not know beforehand how large the results become
-        self.own = program.passing if compiled.fixed else len(compiled.model.outputs)
-        self.made = [np.empty(*result) for result in compiled.results[self.own :]]
-        idle = compiled.idle.setdefault(self.own, [])
-        self._taken = idle.pop() if idle else _Request(compiled.model.create_infer_request())
-        self.request = self._taken.request
-        for i, array in enumerate(inputs):
-            self._taken.give(i, array)
-        for i, array in enumerate(self.made, self.own):
-            self.request.set_output_tensor(i, tensor(array))
-        self.start = time.perf_counter()
-        self.request.start_async()
-
-    def results(self) -> list[np.ndarray]:
-        """Its results, as soon as they are there; those that do not stay are lost with :meth:`drop`."""
-        self.request.wait()
-        self.program.ran(self.sizes, time.perf_counter() - self.start)
-        found = [self.request.get_output_tensor(i).data for i in range(self.own)]
-        return [array if i < self.program.passing else array.copy() for i, array in enumerate(found)] + self.made
-
-    def drop(self) -> None:
-        """Let the next call have its buffers."""
-        if self.request is not None:
-            # what was given must stay as long as it runs
-            with suppress(RuntimeError):
-                self.request.wait()
-            self.compiled.idle[self.own].append(self._taken)
-            self.request = None
 
 
 def _blob(compiled: openvino.CompiledModel) -> bytes:

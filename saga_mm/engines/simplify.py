@@ -21,7 +21,7 @@ HEADS_FIRST, TOGETHER = (0, 2, 1, 3), 4
 
 
 def simplify(model: openvino.Model) -> None:
-    """Fold norms into linear layers, and multiply and cut off negative numbers before heads are divided.
+    """Fold norms into linear layers, and move ReLU and products before the division into heads.
 
     Args:
         model: A model for one set of sizes; it is changed.
@@ -45,7 +45,7 @@ def simplify(model: openvino.Model) -> None:
 
 
 def _fold_norm(add: openvino.Node) -> None:
-    """Have linear layers do what a LayerNorm does with its weight and bias, if it is followed by nothing else.
+    """Fold weight and bias of a LayerNorm into the linear layers after it, if nothing else uses its result.
 
     OpenVINO has no layer of a norm over the last axis with its weight: that would be a pass of its own.
 
@@ -70,7 +70,7 @@ def _fold_norm(add: openvino.Node) -> None:
 
 
 def _linear_layers(node: openvino.Node, channels: int) -> Iterator[tuple[openvino.Node, openvino.Node] | None]:
-    """Product and bias of all linear layers of tokens that a node makes; None for whatever else uses them."""
+    """Product and bias of each linear layer that uses the tokens of a node; None for every other user."""
     for user in _users(node):
         kind, known = user.get_type_name(), None
         if kind in ('Reshape', 'Unsqueeze', 'Squeeze') or (kind == 'Pad' and _repeats(user)):
@@ -90,9 +90,9 @@ def _repeats(pad: openvino.Node) -> bool:
 
 
 def _moved_up(node: openvino.Node) -> bool:
-    """Whether a product, or a ReLU, was exchanged with what moves all of its inputs alike, and now comes before.
+    """Move a product or a ReLU before the transpose or reshape of all its inputs; returns whether it was moved.
 
-    It is one layer with the linear layer before it then, and two moves are one.
+    It then fuses with the linear layer before it, and one move replaces those of the inputs.
     """
     from openvino import opset13
 
@@ -117,7 +117,7 @@ def _moved_up(node: openvino.Node) -> bool:
 
 
 def _multiply_together(product: openvino.Node) -> None:
-    """Sum over the tokens of all heads in one product, of which what is of one head and another is left out."""
+    """Compute ``k^T v`` of all heads in one product, and drop the blocks of two different heads."""
     from openvino import opset13
 
     heads_first = [_source(product, i) for i in range(2)]
@@ -145,7 +145,7 @@ def _is_heads_first(node: openvino.Node) -> bool:
 
 
 def _move(node: openvino.Node) -> tuple:
-    """What a node does to the sides of a tensor: equal for two nodes that do the same."""
+    """The change that a node makes to the sides of a tensor, which is equal for nodes that do the same."""
     if node.get_type_name() not in MOVES:
         return ()
     sides = tuple(node.input_value(0).get_shape()), tuple(node.get_output_shape(0))

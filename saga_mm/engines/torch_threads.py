@@ -11,7 +11,7 @@ import torch
 
 
 class Threads:
-    """Keeps PyTorch to one thread while OpenVINO computes, and gives it all of them where it computes itself."""
+    """Limits PyTorch to one thread while OpenVINO computes, and restores all threads while PyTorch computes."""
 
     def __init__(self) -> None:
         # a compiled step has one set of buffers
@@ -22,12 +22,12 @@ class Threads:
 
     @property
     def held(self) -> bool:
-        """Whether a run holds them."""
+        """Whether a run is in progress."""
         return self._depth > 0
 
     @contextmanager
     def hold(self) -> Iterator[bool]:
-        """Entered around a run, one at a time; whether it is not within another."""
+        """Limit PyTorch's threads for a run, one run at a time; yields whether this run is the outermost."""
         with self._lock:
             before, first = torch.get_num_threads(), not self._depth
             self._depth += 1
@@ -45,7 +45,7 @@ class Threads:
 
     @contextmanager
     def pytorch(self) -> Iterator[None]:
-        """While a part runs in PyTorch, with all of its threads."""
+        """Restore all threads while a part runs in PyTorch."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._all or before)
         try:

@@ -19,6 +19,8 @@ from saga_mm.archives import read_arrays
 from saga_mm.errors import SagaError
 from saga_mm.evaluation.quality import Image, gaussian_window, luma, smooth
 from saga_mm.files import write_file
+from saga_mm.images.picture_folders import find_images
+from saga_mm.images.pictures import read_picture
 
 BLOCK = 96
 FEATURES = 36
@@ -128,9 +130,6 @@ def fit_niqe_folder(folder: str | Path, out: str | Path) -> NaturalModel:
     Raises:
         SagaError: If there are no photographs or too few, one cannot be read, or the file cannot be written.
     """
-    from saga_mm.images.picture_folders import find_images
-    from saga_mm.images.pictures import read_picture
-
     if Path(out).suffix != '.npz':
         raise SagaError(f'{out}: NIQE parameters are written to a file that ends in .npz')
     try:

@@ -85,7 +85,7 @@ class SegmentorGraph(PictureGraph):
         if not label_by_rows(copy.copy(model)):
             raise SagaError(f'{name} or its head predicts in a way of its own, which is not exported')
         if model.test_cfg.get('mode', 'whole') != 'whole':
-            raise SagaError('test_cfg cuts pictures into windows: add --cfg-options model.test_cfg.mode=whole')
+            raise SagaError('test_cfg cuts pictures into windows, which is not exported: set model.test_cfg.mode=whole')
         padding = model.data_preprocessor.test_cfg or {}
         if padding.get('size'):
             raise SagaError('data_preprocessor.test_cfg pads to a size, which is not exported: give it a size_divisor')

@@ -35,7 +35,7 @@ from .strip_modules import (
     Answer,
     Gain,
     Give,
-    Measure,
+    MeasureExposure,
     Read,
     Rise,
     Segment,
@@ -209,7 +209,7 @@ def _exposure_files(exposure: nn.Module, names: Mapping[str, str], opset: int) -
     sides = {0: torch.export.Dim('height', min=1, max=2**19), 1: torch.export.Dim('width', min=1, max=2**19)}
     given = {LEVELS: torch.rand(1, len(STOPS)), WANTED: torch.tensor([0.5])}
     return {
-        names['write']: _content(Measure(exposure), {IMAGE: image}, [LEVELS], opset, {IMAGE: sides}),
+        names['write']: _content(MeasureExposure(exposure), {IMAGE: image}, [LEVELS], opset, {IMAGE: sides}),
         names['gain']: _content(Gain(exposure), given, [GAIN, BRIGHTNESS], opset, {}),
     }
 
@@ -220,7 +220,7 @@ def _content(module: nn.Module, examples: Mapping, outputs: Sequence[str], opset
 
 def _require_known(step: RowStep) -> None:
     mixer = getattr(step, 'attn', None)
-    # what is left out depends on where a strip lies, which a graph is not told
+    # other steps depend on the position of a strip, which is no input of a graph
     linear = isinstance(step, MixerBlock) and isinstance(mixer, LinearAttention)
     if not isinstance(step, GlobalTone) and not (linear and mixer.sr_ratio == 1 and not mixer.table_size):
         raise SagaError(f'{type(mixer or step).__name__}: does not run in strips in ONNX; linear attention does')

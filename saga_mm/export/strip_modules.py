@@ -18,6 +18,8 @@ from saga_mm.rows import RowStep
 IMAGE, ANSWER, GAIN = 'image', 'answer', 'gain'
 # of an answer as int16: 16 steps to a grey level, from -8 to 8 times white
 SCALE = 16 * 255
+# the program that runs the graphs merges states by weighted means of their tensors, so that the graphs give the mean of
+# the squares in place of the variance
 FIELDS = {KVState: ('kv', 'key'), ToneState: ('mean', 'square')}
 
 
@@ -32,7 +34,7 @@ def _state_type(step: RowStep) -> type:
 
 @dataclass
 class Segment:
-    """What lies between two states.
+    """The layers between two states.
 
     Attributes:
         reads: The maps that it is given, the one that it goes through first.
@@ -70,7 +72,7 @@ class Step(nn.Module):
 
 
 class Give(nn.Module):
-    """The map at hand is one that the graph gives."""
+    """Make the current map an output of the graph."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -82,7 +84,7 @@ class Give(nn.Module):
 
 
 class Rise(nn.Module):
-    """The map enlarged, and the skip of its size added."""
+    """Enlarge the current map and add the skip connection of its size."""
 
     def __init__(self, up: nn.Module, skip: str) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class Rise(nn.Module):
 
 
 class Answer(nn.Module):
-    """The answer, of the map at hand and the image."""
+    """Compute the enhanced image from the current map and the image."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -124,15 +126,17 @@ class Read(nn.Module):
         x = maps[segment.reads[0]]
         if segment.enters is not None:
             tensors = [given[name] for name in state_names(segment.enters)]
-            # states are means, so that a count does not matter to who reads them
+            # states are means: reading them does not depend on the count
             state = _state_type(segment.enters)(*tensors, count=1)
+            if isinstance(state, ToneState):
+                state = state._replace(variance=tensors[1] - tensors[0].square())
         for operation in self.operations:
             x = operation(maps, x, state)
         return tuple(maps[name] for name in segment.gives)
 
 
 class Write(nn.Module):
-    """The state of a strip of a map."""
+    """Compute the state of a strip of a map."""
 
     def __init__(self, step: RowStep) -> None:
         super().__init__()
@@ -144,8 +148,8 @@ class Write(nn.Module):
         return tuple(getattr(state, name) for name in state_names(self.step))
 
 
-class Measure(nn.Module):
-    """The state of the exposure, of a strip of the image that is not padded."""
+class MeasureExposure(nn.Module):
+    """Compute the state of the exposure from a strip of the image without padding."""
 
     def __init__(self, exposure: Exposure) -> None:
         super().__init__()
@@ -157,7 +161,7 @@ class Measure(nn.Module):
 
 
 class Gain(nn.Module):
-    """The gain of the exposure and the mean luminance that it is for, of its state and a wanted one: 0 if predicted."""
+    """Compute gain and mean luminance from a state and a wanted luminance; 0 asks for the predicted one."""
 
     def __init__(self, exposure: Exposure) -> None:
         super().__init__()

@@ -1,14 +1,43 @@
 """Orientation, size and completeness of a picture, read without decoding it."""
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 import cv2
-from PIL import Image
+from PIL import ExifTags, Image
 
+from saga_mm.errors import SagaError
+
+from .pictures import open_picture, open_tiff
 from .png_check import require_intact
 
 EXIF_ORIENTATION = 0x0112
+# the longest side that the libraries behind these formats read
+LONGEST = {'JPEG': 65_500, 'PNG': 1_000_000}
+# the mode of a TIFF file that Pillow does not open
+BANDS = 'bands'
+
+
+class Header(NamedTuple):
+    """What Pillow says of a file without decoding it.
+
+    Attributes:
+        format: Such as ``JPEG``.
+        mode: Such as ``RGB``.
+        stored: Mode of the samples in the file, such as ``RGB;16B``.
+        orientation: 1 to 8, of EXIF.
+        buffered: It is progressive or interlaced: no row is complete before most of the file has been read.
+    """
+
+    format: str
+    mode: str
+    stored: str
+    orientation: int
+    buffered: bool
 
 
 def leaves_folder(name: str) -> bool:
@@ -59,6 +88,51 @@ def require_whole(image: Image.Image, path: str, full: bool) -> None:
 def reason_of(error: Exception, path: str) -> str:
     """What a library says of a damaged file, in short."""
     return ' '.join(str(error).replace(path, 'it').split())[:120] or type(error).__name__
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Let Pillow open pictures of any size, which it refuses as attacks, and silence its warnings of unusual tags."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_header(path: Path) -> Header | None:
+    """What Pillow says of a JPEG, PNG or TIFF file; None for another format, or nothing that Pillow can open.
+
+    Raises:
+        SagaError: It is larger than its format's library reads.
+    """
+    try:
+        with open_picture(path) as image:
+            kind = 'JPEG' if image.format == 'MPO' else image.format
+            if kind not in ('JPEG', 'PNG', 'TIFF') or not image.tile:
+                return None
+            if max(image.size) > LONGEST.get(kind, max(image.size)):
+                size = f'{image.width} x {image.height}'
+                raise SagaError(f'{path}: is {size} pixels; {kind} is read up to {LONGEST[kind]:,} a side. Cut it up.')
+            stored = image.tile[0].args
+            # the method of a PNG file would decode it, to look behind its pixels
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+            return Header(
+                format=kind,
+                mode=image.mode,
+                stored=stored if isinstance(stored, str) else stored[0],
+                orientation=orientation if orientation in range(1, 9) else 1,
+                buffered=bool(image.info.get('progressive') or image.info.get('interlace')),
+            )
+    except (OSError, SyntaxError, ValueError, EOFError):
+        # bands without a meaning, as GDAL writes them by default, are no picture to Pillow
+        file = open_tiff(path)
+        if file is None:
+            return None
+        orientation = file.spec().get_int_attribute('Orientation', 1)
+        return Header('TIFF', BANDS, '', orientation if orientation in range(1, 9) else 1, False)
 
 
 def _has_end(path: str) -> bool:

@@ -12,7 +12,7 @@ from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 
 from .content import UNREAD_SUFFIXES, VIDEO, VIDEO_SUFFIXES, kind_of_content, refusal_of
-from .large import any_size
+from .headers import any_size
 from .metadata import DAMAGE
 from .picture_folders import SUFFIXES, scan_folder
 from .pictures import WRITTEN, open_picture

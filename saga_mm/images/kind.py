@@ -14,7 +14,7 @@ from saga_mm.errors import SagaError
 from saga_mm.images.headers import reason_of
 
 from .content import PICTURE, VIDEO, kind_of_content
-from .large import any_size
+from .headers import any_size
 from .metadata import DAMAGE, kept_exif, upright_exif
 from .notes import Notes, read_geo, read_notes
 from .pictures import open_picture, open_tiff
@@ -127,8 +127,8 @@ def _kind_of(image: Image.Image) -> PhotoKind:
     orientation = tags.get(ExifTags.Base.Orientation, 1)
     orientation = orientation if orientation in range(1, 9) else 1
     # Pillow has turned the size of a TIFF file already
-    turned = orientation > 4 and image.format != 'TIFF'
-    width, height = image.size[::-1] if turned else image.size
+    exchanged = orientation > 4 and image.format != 'TIFF'
+    width, height = image.size[::-1] if exchanged else image.size
     facts: dict[str, Any] = {}
     if image.format in ('JPEG', 'MPO'):
         facts['quality'] = jpeg_quality(image.quantization)

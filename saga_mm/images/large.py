@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from saga_mm.errors import SagaError
 from saga_mm.files import user_path
-from saga_mm.images.headers import reason_of
+from saga_mm.images.headers import BANDS, Header, any_size, read_header, reason_of
 from saga_mm.images.pictures import (
     DECODING_BYTES,
     OTHER_DECODING_BYTES,
@@ -28,13 +24,9 @@ from saga_mm.images.pictures import (
 
 # rows decoded at a time, where the file has no tiles
 BLOCK = 64
-# the longest side that the libraries behind these formats read
-LONGEST = {'JPEG': 65_500, 'PNG': 1_000_000}
 # what the reader gives for these modes of Pillow is equal to what Pillow gives, value by value
 COLOURS = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK')
 DEEP = ('I;16', 'I;16B', 'I', 'F')
-# the mode of a TIFF file that Pillow does not open
-BANDS = 'bands'
 DEEP_TYPES = ('uint16', 'int16', 'int', 'float')
 # libjpeg's word for bytes that belong to nothing, which do no harm
 HARMLESS = 'extraneous bytes'
@@ -156,24 +148,6 @@ class _HeldReader(RowReader):
         return self.picture[start:stop].copy()
 
 
-class Header(NamedTuple):
-    """What Pillow says of a file without decoding it.
-
-    Attributes:
-        format: Such as ``JPEG``.
-        mode: Such as ``RGB``.
-        stored: Mode of the samples in the file, such as ``RGB;16B``.
-        orientation: 1 to 8, of EXIF.
-        buffered: It is progressive or interlaced: no row is complete before most of the file has been read.
-    """
-
-    format: str
-    mode: str
-    stored: str
-    orientation: int
-    buffered: bool
-
-
 class StreamReader(RowReader):
     """A file whose rows are decoded as they are asked for, in blocks, of which the last two are kept."""
 
@@ -258,51 +232,6 @@ class StreamReader(RowReader):
     def _find_highest(self) -> float:
         blocks = range(-(-self.height // self.block))
         return max(highest_of(self._decode(i)[..., 0]) for i in blocks)
-
-
-@contextmanager
-def any_size() -> Iterator[None]:
-    """Lets Pillow open pictures of any size: it takes large ones for attacks, and warns of unusual tags."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def read_header(path: Path) -> Header | None:
-    """What Pillow says of a JPEG, PNG or TIFF file; None for another format, or nothing that Pillow can open.
-
-    Raises:
-        SagaError: It is larger than its format's library reads.
-    """
-    try:
-        with open_picture(path) as image:
-            kind = 'JPEG' if image.format == 'MPO' else image.format
-            if kind not in ('JPEG', 'PNG', 'TIFF') or not image.tile:
-                return None
-            if max(image.size) > LONGEST.get(kind, max(image.size)):
-                size = f'{image.width} x {image.height}'
-                raise SagaError(f'{path}: is {size} pixels; {kind} is read up to {LONGEST[kind]:,} a side. Cut it up.')
-            stored = image.tile[0].args
-            # the method of a PNG file would decode it, to look behind its pixels
-            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-            return Header(
-                format=kind,
-                mode=image.mode,
-                stored=stored if isinstance(stored, str) else stored[0],
-                orientation=orientation if orientation in range(1, 9) else 1,
-                buffered=bool(image.info.get('progressive') or image.info.get('interlace')),
-            )
-    except (OSError, SyntaxError, ValueError, EOFError):
-        # bands without a meaning, as GDAL writes them by default, are no picture to Pillow
-        file = open_tiff(path)
-        if file is None:
-            return None
-        orientation = file.spec().get_int_attribute('Orientation', 1)
-        return Header('TIFF', BANDS, '', orientation if orientation in range(1, 9) else 1, False)
 
 
 def _same_values(header: Header, spec: Any) -> bool:

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .notes import DAMAGE, Notes, jpeg_segments, png_chunks, set_jfif_density, tiff_tags
 
-# tags that tell of the photograph and not of how its file is laid out; of these, two hold directories
+# tags that describe the photograph and not the layout of its file; two of these hold directories
 DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 KEPT_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096), *DIRECTORIES)
 PNG_HEAD = b'\x89PNG\r\n\x1a\n'
@@ -72,7 +72,7 @@ def _correct(block: bytearray, order: str, start: int, values: dict[int, int]) -
 
 
 def kept_tags(tags: Image.Exif) -> dict[int, Any]:
-    """Those that tell of the photograph, directories as dicts of theirs."""
+    """The tags that describe the photograph; directories are dicts."""
     kept = {tag: value for tag, value in tags.items() if tag in KEPT_TAGS and tag not in DIRECTORIES}
     for directory in DIRECTORIES:
         if inner := dict(tags.get_ifd(directory)):
@@ -83,7 +83,7 @@ def kept_tags(tags: Image.Exif) -> dict[int, Any]:
 
 
 def kept_exif(tags: Image.Exif) -> bytes:
-    """EXIF with the tags that tell of the photograph, as ``upright_exif`` takes it; empty if there are none."""
+    """EXIF with the tags that describe the photograph, as ``upright_exif`` takes it; empty if there are none."""
     new = Image.Exif()
     for tag, value in kept_tags(tags).items():
         new[tag] = value

@@ -10,7 +10,7 @@ import numpy as np
 
 from saga_mm.errors import SagaError
 
-from .large import any_size
+from .headers import any_size
 from .pictures import read_picture
 
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -34,7 +34,7 @@ def is_misread(path: str | os.PathLike[str]) -> bool:
     return head[:4] == b'RIFF' and head[8:16] == b'WEBPVP8X' and bool(head[20] & WEBP_EXIF)
 
 
-def read_trained(path: str | os.PathLike[str], ignore_orientation: bool = False) -> np.ndarray:
+def read_for_training(path: str | os.PathLike[str], ignore_orientation: bool = False) -> np.ndarray:
     """A picture as ``(H, W, 3)`` uint8 BGR, as it is trained on: with the pixels of ``read_picture``.
 
     Args:

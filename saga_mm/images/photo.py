@@ -15,8 +15,9 @@ from saga_mm.errors import SagaError
 from saga_mm.files import user_path
 from saga_mm.images.headers import reason_of
 
+from .headers import Header, any_size, read_header
 from .kind import PhotoKind, read_kind
-from .large import BLOCK, Header, StreamReader, any_size, read_header
+from .large import BLOCK, StreamReader
 from .metadata import DAMAGE
 from .pictures import DECODING_BYTES, OTHER_DECODING_BYTES, image_library, library_name, open_picture, upright
 
@@ -95,8 +96,8 @@ class PhotoRows:
             self._source = _Held(lambda: _decode(self.path, self.kind), self.kind, 0)
         else:
             self.kind = stream.complete(self.kind)
-            turned = self.kind.orientation > 2
-            self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if turned else stream
+            held = self.kind.orientation > 2
+            self._source = _Held(stream.read_all, self.kind, stream.held_bytes) if held else stream
         self.height, self.width, self.held_bytes = self.kind.height, self.kind.width, self._source.held_bytes
         # rows from the top that were read, and whether colour was met in any
         self._seen, self._coloured = 0, False
@@ -202,7 +203,7 @@ class _Stream(StreamReader):
         return samples[:, ::-1] if self.header.orientation == 2 else samples
 
     def _find_highest(self) -> None:
-        """Not looked for: 16 bits stay 16 bits."""
+        """None, since 16 bits stay 16 bits and are not scaled to the highest value."""
 
 
 class _Held:
@@ -261,7 +262,7 @@ def is_grey(pixels: np.ndarray, spread: float = 0) -> bool:
 
 
 def _finite(values: np.ndarray, highest: float = 0) -> np.ndarray:
-    """Numbers only: what is endlessly bright gets the highest value, the rest 0."""
+    """Replace infinity by the highest value, and NaN and negative infinity by 0."""
     if values.dtype.kind != 'f':
         return values
     return np.nan_to_num(values.astype(np.float32), nan=0, posinf=highest, neginf=0)

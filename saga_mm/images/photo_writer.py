@@ -13,10 +13,9 @@ from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.files import Draft, library_error, user_path
-from saga_mm.images.headers import reason_of
+from saga_mm.images.headers import LONGEST, reason_of
 
 from .kind import PhotoKind
-from .large import LONGEST
 from .large_writer import PLAIN_TIFF, RowWriter
 from .metadata import EXIF_NAME, complete_tiff, copy_jpeg, copy_png
 from .notes import too_long
@@ -106,18 +105,18 @@ class PhotoWriter(RowWriter):
     @property
     def lost(self) -> str:
         """What of the source the file does not hold, in a few words; empty if it holds all."""
-        source, told = self.photo.kind, []
+        source, lost = self.photo.kind, []
         if source.colours:
-            told.append(f'{source.colours} became RGB')
+            lost.append(f'{source.colours} became RGB')
         bits = max(source.depth, source.bits)
         if bits > self.kind.depth:
-            told.append(f'{"floating point" if source.depth == 32 else f"{bits} bits"} became {self.kind.depth} bits')
+            lost.append(f'{"floating point" if source.depth == 32 else f"{bits} bits"} became {self.kind.depth} bits')
         if source.alpha and not self.kind.alpha:
-            told.append('transparency was laid on white')
-        told += [f'{other} was left out' for other in source.notes.others]
+            lost.append('transparency was laid on white')
+        lost += [f'{other} was left out' for other in source.notes.others]
         if self.kind.format == 'JPEG':
-            told += [f'{name} was left out, which is more than JPEG holds' for name in too_long(source.notes)]
-        return '; '.join(told)
+            lost += [f'{name} was left out, which is more than JPEG holds' for name in too_long(source.notes)]
+        return '; '.join(lost)
 
     def write(self, rows: np.ndarray) -> None:
         """Append rows, ``(n, width, 3)`` RGB in [0, 1].

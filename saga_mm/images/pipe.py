@@ -1,4 +1,4 @@
-"""A path that a library writes to, whose content another function takes as it comes."""
+"""A path that a library writes to while another function reads what it has written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HAS_PIPES = ioctl is not None
 
 
 class Pipe(io.RawIOBase):
-    """A path to write to; what arrives is taken by a function in another thread.
+    """A path to write to. A function in another thread reads what is written.
 
     If the function fails, the rest is read and dropped, so that the writer never waits and never meets an error.
     :meth:`join` adds a byte as the end, because a process that is forked meanwhile holds the pipe open.
@@ -45,7 +45,7 @@ class Pipe(io.RawIOBase):
         self.error: OSError | None = None
 
     def start(self) -> None:
-        """Begin to take."""
+        """Start the thread that reads."""
         self._thread.start()
 
     def wait_until_empty(self) -> None:
@@ -57,7 +57,7 @@ class Pipe(io.RawIOBase):
             time.sleep(1e-3)
 
     def divert(self) -> None:
-        """Have the writer write to nowhere from now on.
+        """Discard everything that is written from now on.
 
         OpenImageIO fills up a picture that is closed too early, with more bytes than a pipe holds. It keeps Python's
         lock meanwhile, so that no thread could read them.
@@ -73,7 +73,7 @@ class Pipe(io.RawIOBase):
                         os.dup2(nowhere.fileno(), int(name), inheritable=False)
 
     def join(self) -> None:
-        """End, once the writer has closed the path, and wait until all is taken."""
+        """Wait until everything is read. The writer must have closed the path."""
         if self._is_ended:
             return
         # under the lock: whoever reads sees either no end, or the byte that is it

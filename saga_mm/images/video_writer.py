@@ -12,7 +12,7 @@ import numpy as np
 from saga_mm.errors import SagaError
 from saga_mm.files import FULL, Draft, write_error
 
-from .video_reader import CONVERTING_THREADS, THREADS, VideoKind, import_av
+from .video_kind import CONVERTING_THREADS, THREADS, VideoKind, import_av
 
 
 class Encoder(NamedTuple):

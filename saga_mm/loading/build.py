@@ -40,7 +40,7 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def swallowed_options(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Options in models and evaluators of a config that their classes take without a word and do not use.
+    """Options in models and evaluators of a config that their classes accept and ignore.
 
     Yields:
         Where it stands, such as ``'test_evaluator.iou_metric'``, and what is wrong.
@@ -88,14 +88,14 @@ def _swallows(cls: Callable) -> bool:
         rest = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD]
         if not rest:
             return False
-        # an argument that no instruction of the constructor loads is read by nobody
+        # the constructor ignores an argument that none of its instructions loads
         if not any(step.argval == rest[0] and step.opname.startswith('LOAD') for step in get_instructions(function)):
             return True
     return False
 
 
 def check_optimizer(cfg: Config) -> None:
-    """Refuse an optimizer that does not exist, over which mmengine stumbles before it looks it up."""
+    """Refuse an optimizer that does not exist. The error of mmengine does not name it."""
     from mmengine.registry import OPTIMIZERS, DefaultScope
 
     kind = (cfg.optim_wrapper.get('optimizer') or {}).get('type')

@@ -103,7 +103,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def make_files_safe() -> None:
-    """Have the stack read and write files as this package does; may be called again.
+    """Make the stack read and write files as this package does; may be called again.
 
     - Every checkpoint that mmengine loads goes through :func:`load_checkpoint`: ``--resume``, ``load_from`` and
       ``init_cfg=dict(type='Pretrained')`` on both stacks. torch itself refuses unsafe files in the few paths that

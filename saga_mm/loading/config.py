@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.files import user_path
 from saga_mm.text_files import require_utf8
 
@@ -93,7 +93,7 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
             cfg.merge_from_dict(cfg_options)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             reason = error.args[0] if error.args else error
-            raise SagaError(f'--cfg-options {" ".join(cfg_options)}: does not fit {file}: {reason}') from error
+            raise ArgumentError('cfg_options', ' '.join(cfg_options), f'does not fit {file}: {reason}') from error
     return cfg
 
 
@@ -119,9 +119,9 @@ def _require_known(node: Mapping[str, Any], key: str, inside: str, option: str, 
         return
     close = difflib.get_close_matches(key, {*node, *(known or ())}, n=1, cutoff=0.8 if known else 0.85)
     if close:
-        raise SagaError(f'--cfg-options {option}: {file} has no {key}; did you mean {close[0]}?')
+        raise ArgumentError('cfg_options', option, f'{file} has no {key}; did you mean {close[0]}?')
     if known:
-        raise SagaError(f'--cfg-options {option}: {inside} has no {key}; it takes {", ".join(known)}')
+        raise ArgumentError('cfg_options', option, f'{inside} has no {key}; it takes {", ".join(known)}')
 
 
 def _config_error(file: Path, error: Exception) -> str:

@@ -23,7 +23,7 @@ MOST_SIDES, LONGEST_SIDE = 32, 2**48
 
 
 class Budget(Protocol):
-    """What counts the bytes that are made."""
+    """Counts the bytes of the objects that a file makes."""
 
     def spend(self, count: int) -> None:
         """Raise where more is made than a file of its size holds."""
@@ -68,7 +68,7 @@ class NumberKind:
 
 
 class Unfinished:
-    """What is made when its state comes."""
+    """An object that is made when its state is read."""
 
     def __init__(self, build: Callable[[Budget, Any], Any]) -> None:
         self.build = build

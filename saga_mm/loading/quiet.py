@@ -29,7 +29,7 @@ def silence_noise() -> None:
         warnings.filterwarnings('ignore', category=category)
     warnings.filterwarnings('ignore', module=rf'({"|".join(STACK)})(\.|$)')
     warnings.filterwarnings('default', module=r'saga_mm(\.|$)')
-    # a log that cannot be written on is told of by the results that cannot either, and not by a traceback a line
+    # if a log cannot be written, neither can the results, which say so in one line: no traceback for each line here
     logging.raiseExceptions = False
     _filter_prints()
     _silence_coco()
@@ -67,7 +67,7 @@ def _filter_prints() -> None:
 def _silence_decoders() -> None:
     """Keep off the screen what libpng, libtiff and libjpeg say of odd pictures while OpenCV decodes them, one by one.
 
-    What cannot be read is told by its result. Of a picture that is cut off, the check of the data tells.
+    A picture that cannot be read gives no result, and the check of the data reports a picture that is cut off.
     """
     cv2 = sys.modules.get('cv2')
     for name in ('imread', 'imdecode') if cv2 is not None else ():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Trained:
-    """A trained model on its way into memory: its config may still be changed before the model is built.
+    """A config and a checkpoint that are read; the config may be changed before the model is built.
 
     Args:
         cfg: The config.

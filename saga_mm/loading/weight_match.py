@@ -92,14 +92,27 @@ def check_match(
         return match
     name = type(module).__name__
     if match.matched:
+        of_classes = _differs_in_outputs(module, state, match)
+        other = 'was probably trained for another number of classes' if of_classes else 'is of another model'
         raise SagaError(
-            f'checkpoint {source}: is of another model than this {name}: {match}. Use the config that it was trained '
-            'with, or --cfg-options load_from=FILE to start a training from what fits'
+            f'checkpoint {source}: {other} than this {name}: {match}. Use the config that it was trained '
+            'with, or set load_from=FILE in the config to start a training from what fits'
         )
     raise SagaError(
         f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '
         f'model has {_first(module.state_dict())}{_prefix_hint(module, state, takes_prefix)}'
     )
+
+
+def _differs_in_outputs(module: nn.Module, state: Mapping[str, Any], match: Match) -> bool:
+    """Whether the names are the same, and the shapes but for the number of outputs of some layers."""
+    if match.missing or match.unexpected or any(not isinstance(value, Tensor) for value in state.values()):
+        return False
+    own = module.state_dict()
+    resized = [name for name, value in own.items() if value.shape != state[name].shape]
+    # not norms, which have the width of the layer before them
+    layers = {name.rpartition('.')[0] for name in resized if own[name].ndim > 1}
+    return all(name.rpartition('.')[0] in layers and own[name].shape[1:] == state[name].shape[1:] for name in resized)
 
 
 def _is_dense(value: Any, own: Tensor) -> bool:

@@ -78,7 +78,7 @@ def predict_by_size(
 
 
 def watch_stack() -> None:
-    """Have the models of mmdet and mmseg that are imported tell what they run about the sizes of their pictures.
+    """Make the imported models of mmdet and mmseg pass the sizes of pictures on to backbone, neck and heads.
 
     A detector or segmentor hands its backbone the padded images alone. Whoever builds a part that needs to know the
     sizes calls this, so that any config with such a part is right. Models without such a part stay as they are.

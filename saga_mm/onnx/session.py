@@ -35,7 +35,7 @@ def open_session(content: bytes, device: str | None = None, name: str | os.PathL
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # errors are raised and told by us; there is nothing in its warnings that a user could change
+    # errors are raised and reported by this package; a user can change nothing about its warnings
     options.log_severity_level = SILENT
     options.intra_op_num_threads = torch.get_num_threads()
     # the arena takes twice the memory, and no less time for one image after the other

@@ -83,7 +83,7 @@ def roi_align_forward(
     aligned: bool,
 ) -> None:
     if pool_mode == 0:
-        missing("RoIAlign(pool_mode='max')")
+        raise_missing("RoIAlign(pool_mode='max')")
     size = (aligned_height, aligned_width)
     with torch.no_grad():
         output.copy_(_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
@@ -126,7 +126,7 @@ def sigmoid_focal_loss_backward(
     grad_input.copy_(torch.autograd.grad(loss, logits, torch.ones_like(loss))[0])
 
 
-def missing(name: str) -> NoReturn:
+def raise_missing(name: str) -> NoReturn:
     raise SagaError(f'{name} needs the compiled operators of mmcv, which is installed without them; {CURE}')
 
 
@@ -142,7 +142,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
 
     def operator(*args: Any, **kwargs: Any) -> NoReturn:
-        missing(name)
+        raise_missing(name)
 
     operator.__name__ = name
     return operator

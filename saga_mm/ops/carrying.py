@@ -1,4 +1,4 @@
-"""States on their way from where they are written to where they are read, for those who carry them between images."""
+"""Replace states between write and read, as a video needs to carry them from frame to frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CARRY: ContextVar[Callable[[Any], Any] | None] = ContextVar('what is read in pl
 
 
 def carried(state: Any) -> Any:
-    """What is read in place of a state that was written of a whole map: itself, but inside :func:`carry_states`."""
+    """The state to read after one was written of a whole map: the same, except inside :func:`carry_states`."""
     # torch.compile follows no context variables
     if torch.compiler.is_compiling() or (carry := _CARRY.get()) is None:
         return state
@@ -22,7 +22,7 @@ def carried(state: Any) -> Any:
 
 @contextmanager
 def carry_states(carry: Callable[[Any], Any]) -> Iterator[None]:
-    """Have whole maps read ``carry(state)`` in place of each state, in the order in which a model writes them."""
+    """Make whole maps read ``carry(state)`` instead of each state, in the order in which a model writes them."""
     token = _CARRY.set(carry)
     try:
         yield

@@ -22,22 +22,31 @@ GATES = ('identity', 'sigmoid')
 # TILES of triton/launch.py has none for wider heads
 MAX_HEAD_DIM = 128
 
-_enabled = os.environ.get('SAGA_MM_FUSED', '1') != '0'
+_enabled = DEFAULT = os.environ.get('SAGA_MM_FUSED', '1') != '0'
+# of the blocks of fused_kernels that are entered, of all threads, in this order
+_chosen: dict[object, bool] = {}
 
 
 @contextmanager
 def fused_kernels(enabled: bool = True) -> Iterator[None]:
     """Use the kernels, or do not, inside this block, whatever ``SAGA_MM_FUSED`` says.
 
+    The switch is global, because compiled graphs are guarded by a global and not by what is local to a thread. Where
+    blocks of several threads overlap, the last that was entered decides. Results with and without kernels are equal up
+    to rounding.
+
     Args:
         enabled: False leaves everything to plain PyTorch. True does not make the kernels take more than they can.
     """
     global _enabled
-    before, _enabled = _enabled, enabled
+    block = object()
+    _chosen[block] = _enabled = enabled
     try:
         yield
     finally:
-        _enabled = before
+        # not what was found on entering: blocks of threads end in any order
+        del _chosen[block]
+        _enabled = next(reversed(_chosen.values()), DEFAULT)
 
 
 def plain_reason(x: torch.Tensor) -> str | None:

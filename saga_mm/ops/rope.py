@@ -31,8 +31,8 @@ class Rotation(NamedTuple):
             pairs = torch.view_as_complex(exact.contiguous().unflatten(-1, (-1, 2)))
             return torch.view_as_real(pairs * torch.complex(self.cos, self.sin)).flatten(-2).to(x.dtype)
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-        turned = torch.stack((a * self.cos - b * self.sin, b * self.cos + a * self.sin), dim=-1)
-        return turned.flatten(-2).to(x.dtype)
+        rotated = torch.stack((a * self.cos - b * self.sin, b * self.cos + a * self.sin), dim=-1)
+        return rotated.flatten(-2).to(x.dtype)
 
 
 @position_dependent

@@ -76,7 +76,7 @@ class BandRunner(RowRunner):
         # rows of neighbours are held while one step reads them
         for old in self._fetched:
             old.release()
-        # each process works out what all of them need: nobody has to ask, and all make the same exchanges
+        # each process computes what all of them need, so that no requests are sent and all make the same exchanges
         wanted: dict[BandRows, list[tuple[int, int]]] = {}
         spans = self.bands.of(rows.height, multiple)
         for band, span in enumerate(spans):

@@ -69,7 +69,7 @@ def count_bytes(
 
 
 class CountingMesh(Mesh):
-    """A process that is alone and pretends that the others are like it."""
+    """A mesh in one process, which assumes that the other processes send as much as it does."""
 
     def move(self, x: torch.Tensor, give: Sequence[int], take: Sequence[int], what: str) -> torch.Tensor:
         x = super().move(x, give, take, what)

@@ -58,7 +58,7 @@ class Mesh:
         self.calls = 0
 
     def everybody(self) -> Mesh:
-        """All processes as the bands of one mesh, for what is one over all images."""
+        """A mesh with all processes as its bands, for values that all images share."""
         if self.replicas == 1:
             return self
         rank, world = self.data * self.bands + self.index, self.replicas * self.bands
@@ -161,7 +161,7 @@ class _Total(torch.autograd.Function):
 
 
 def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
-    """Refuse to go on where processes were told different things.
+    """Refuse to continue if processes got different values.
 
     Args:
         mesh: All of its bands are asked.
@@ -170,12 +170,12 @@ def check_agreement(mesh: Mesh, facts: dict[str, str]) -> None:
     Raises:
         SharedError: On every process: the fact, and who says what.
     """
-    told = gather_objects(mesh, facts)
-    for name in dict.fromkeys(name for other in told for name in other):
-        for rank, other in enumerate(told):
-            if other.get(name) != told[0].get(name):
+    found = gather_objects(mesh, facts)
+    for name in dict.fromkeys(name for other in found for name in other):
+        for rank, other in enumerate(found):
+            if other.get(name) != found[0].get(name):
                 raise SharedError(
-                    f'the processes disagree about the {name}: process 0 has {told[0].get(name)}, process {rank} has '
+                    f'the processes disagree about the {name}: process 0 has {found[0].get(name)}, process {rank} has '
                     f'{other.get(name)}; start all of them with the same command on the same files'
                 )
 
@@ -184,12 +184,12 @@ def gather_objects(mesh: Mesh, value: Any) -> list[Any]:
     """Plain values of all processes of a mesh, in order. Every process waits for all others."""
     if mesh.everyone is None:
         return [value]
-    told = [None] * dist.get_world_size(mesh.everyone)
+    gathered = [None] * dist.get_world_size(mesh.everyone)
     try:
-        dist.all_gather_object(told, value, mesh.everyone)
+        dist.all_gather_object(gathered, value, mesh.everyone)
     except RuntimeError as error:
         raise _lost(mesh.name, error) from error
-    return told
+    return gathered
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Who the other processes are, so that one that is missing or has ended can be named."""
+"""Host and process id of each process, so that an error can name one that is missing or has ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Peers:
         Peers._known = self
 
     def meet(self, limit: datetime.timedelta) -> None:
-        """Tell the others where this process is, and wait until all have told.
+        """Publish host and process id of this process, and wait for those of all others.
 
         Raises:
             RuntimeError: Some have not.
@@ -54,7 +54,7 @@ class Peers:
 
     @classmethod
     def ended(cls) -> str:
-        """Processes of this machine that are not there any more, for a message; nothing if there are none."""
+        """Processes of this machine that have ended, for a message; empty if there are none."""
         peers = cls._known
         if peers is None:
             return ''

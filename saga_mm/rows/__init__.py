@@ -2,7 +2,7 @@
 
 from .budget import MemoryBudget
 from .chunk_size import bytes_of_chunks, limit_chunks
-from .engine import TORCH, Engine, Piece, engine_of
+from .engine import TORCH, Engine, Strip, engine_of
 from .passes import Part
 from .plan import MemoryTooSmallError, plan_runner
 from .row_progress import watch_rows
@@ -21,13 +21,13 @@ __all__ = [
     'MemoryRows',
     'MemoryTooSmallError',
     'Part',
-    'Piece',
     'RowRunner',
     'RowStep',
     'Rows',
     'Span',
     'StepRows',
     'Storage',
+    'Strip',
     'bytes_of_chunks',
     'crop_rows',
     'engine_of',

@@ -169,7 +169,7 @@ class MemoryBudget:
         return TORCH
 
     def trim(self) -> None:
-        """Give back what the allocator keeps for later, if the program holds more than was planned."""
+        """Return memory that the allocator keeps to the system, if the program holds more than was planned."""
         cuda = self.device.type == 'cuda'
         if (torch.cuda.memory_reserved(self.device) if cuda else self.used) > self._trimmed:
             self._give_back()

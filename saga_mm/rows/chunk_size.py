@@ -20,7 +20,7 @@ def bytes_of_chunks(device: str = 'cpu') -> float:
 
 @contextmanager
 def limit_chunks(size: float) -> Iterator[None]:
-    """Have the computation on a chunk take about ``size`` bytes inside this context, on every device.
+    """Limit the computation on a chunk to about ``size`` bytes inside this context, on every device.
 
     Args:
         size: Bytes. Where even one row takes more, chunks are single rows.

@@ -30,7 +30,7 @@ def used_bytes(device: torch.device) -> int:
 
 
 def free_bytes(device: torch.device, root: str | Path = '/') -> float:
-    """What the program can still take without anybody swapping: of the GPU's memory, if ``device`` is one.
+    """Memory that the program can still take without swapping; of the GPU, if ``device`` is one.
 
     On a CPU that is what the kernel says is available, or less where a control group (a container) allows less. Where
     the system does not tell, half of what is built in; where it does not tell that either, infinite.

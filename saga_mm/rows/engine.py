@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .steps import RowStep
 
 
-class Piece(NamedTuple):
-    """What a step is given to read.
+class Strip(NamedTuple):
+    """Rows of a map with the halo that a step needs to compute its output.
 
     Attributes:
         x: Tokens of its input.
@@ -40,9 +40,9 @@ class Engine:
     Attributes:
         name: What users call it.
         precision: ``'f32'`` or ``'bf16'``: the type that products are computed in.
-        chunk: Bytes that the computation on pieces takes that run together, if nothing asks for less or more.
-        lanes: Pieces that run together.
-        compiles: Whether strips are of one size as far as they can be.
+        chunk: Bytes for the computation on all strips that run together, unless a caller sets a limit.
+        lanes: Strips that run together.
+        compiles: Whether the runner makes strips of one size where it can.
         whole_bytes: Bytes, by the estimates of its steps, up to which a backbone is run in one piece.
         reasons: Why parts run as PyTorch modules, by the name of the part.
         shape: Of the batch that a backbone or enhancer was last given; None before.
@@ -68,20 +68,20 @@ class Engine:
         return step.read(x, grid, state, keep)
 
     def write_each(
-        self, step: RowStep, pieces: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
+        self, step: RowStep, strips: Iterable[tuple[torch.Tensor, Grid]], state: Any = None
     ) -> Iterator[Any]:
-        """``step.write`` of pieces ``x, grid``, in their order; an engine may ask for some of them ahead."""
-        for x, grid in pieces:
+        """``step.write`` of strips ``x, grid``, in their order; an engine may ask for some of them ahead."""
+        for x, grid in strips:
             yield self.write(step, x, grid, state)
             # a generator keeps its names while it waits: without this, two strips would be in memory
             del x
 
-    def read_each(self, step: RowStep, pieces: Iterable[Piece], state: Any) -> Iterator[torch.Tensor]:
-        """``step.read`` of pieces, in their order; an engine may ask for some of them ahead.
+    def read_each(self, step: RowStep, strips: Iterable[Strip], state: Any) -> Iterator[torch.Tensor]:
+        """``step.read`` of strips, in their order; an engine may ask for some of them ahead.
 
         What comes out may be written over as soon as the next is asked for.
         """
-        for x, grid, keep in pieces:
+        for x, grid, keep in strips:
             answer = self.read(step, x, grid, state, keep)
             # as above: neither the input nor the answer may outlive its use
             del x
@@ -89,14 +89,14 @@ class Engine:
             del answer
 
     def read_write_each(
-        self, step: RowStep, after: RowStep, pieces: Iterable[Piece], state: Any
+        self, step: RowStep, after: RowStep, strips: Iterable[Strip], state: Any
     ) -> Iterator[tuple[torch.Tensor, Any]]:
         """As :meth:`read_each`, each with what the first sweep of ``after`` writes of it."""
-        for piece in pieces:
-            for answer in self.read_each(step, [piece], state):
-                yield answer, self.write(after, answer, piece.keep)
+        for strip in strips:
+            for answer in self.read_each(step, [strip], state):
+                yield answer, self.write(after, answer, strip.keep)
                 del answer
-            del piece
+            del strip
 
     def apply(
         self,
@@ -131,7 +131,7 @@ class Engine:
         return None
 
     def note(self, part: str, reason: str) -> None:
-        """Remember why a part of a model runs as PyTorch modules, or over whole maps."""
+        """Record why a part of a model runs as PyTorch modules, or over whole maps."""
         self.reasons[part] = reason
 
     def holds(self, parts: Iterable[Part], batch: int = 1, number: float = 4, chunk: float | None = None) -> float:

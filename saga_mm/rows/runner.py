@@ -13,7 +13,7 @@ import torch
 from saga_mm.ops.grid import ceil_div, copy_map
 
 from .chunk_size import bytes_of_chunks
-from .engine import Engine, Piece
+from .engine import Engine, Strip
 from .passes import Pass, reading_pass, sweep_pass, with_next
 from .row_progress import Progress
 from .steps import RowStep, StepRows, round_up
@@ -146,8 +146,8 @@ class RowRunner:
         run, states = sweep_pass(step, x.batch, x.width, self.number), []
         self._prepare(x, step.row_multiple)
         cuts = self._strips(run, x.height, self._span(x.height, step.row_multiple))
-        pieces = ((x.read(*cut), x.grid(*cut)) for cut in cuts)
-        for written, cut in zip(self.engine.write_each(step, pieces, state), cuts):
+        strips = ((x.read(*cut), x.grid(*cut)) for cut in cuts)
+        for written, cut in zip(self.engine.write_each(step, strips, state), cuts):
             states.append(written)
             self._done(run, *cut)
         return states
@@ -168,11 +168,11 @@ class RowRunner:
         cuts = self._strips(run, made.height, self._span(made.height), ceil_div(step.halo, step.stride))
 
         # made when they are asked for, strip by strip: the map that they are read from is being overwritten
-        pieces = (Piece(*made.piece(*cut)) for cut in cuts)
+        strips = (Strip(*made.strip(*cut)) for cut in cuts)
         if sweep is None:
-            answers = ((tokens, None) for tokens in self.engine.read_each(step, pieces, state))
+            answers = ((tokens, None) for tokens in self.engine.read_each(step, strips, state))
         else:
-            answers = self.engine.read_write_each(step, after, pieces, state)
+            answers = self.engine.read_write_each(step, after, strips, state)
         for (tokens, written), (start, stop) in zip(answers, cuts):
             if out is None:
                 out = before if in_place and x.holds(tokens) else self._new(tokens, made.height, made.width)

@@ -121,10 +121,10 @@ class StepRows(Rows):
         self.step, self.source, self.state, self.engine = step, source, state, engine or Engine()
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        x, grid, keep = self.piece(start, stop)
+        x, grid, keep = self.strip(start, stop)
         return self.engine.read(self.step, x, grid, self.state, keep)
 
-    def piece(self, start: int, stop: int) -> tuple[torch.Tensor, Grid, Grid]:
+    def strip(self, start: int, stop: int) -> tuple[torch.Tensor, Grid, Grid]:
         """What the step is given for rows ``[start, stop)``: tokens of its input, where they stand, and those rows."""
         grid = self._needed(start, stop)
         return self.source.read(grid.start, grid.stop), grid, self.grid(start, stop)

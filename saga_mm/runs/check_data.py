@@ -37,7 +37,7 @@ class CheckOptions(RunOptions):
 
 
 def check_data(options: CheckOptions) -> bool:
-    """Look at the data of a config, print what there is, draw a histogram and pages of pictures.
+    """Check the data of a config, print a summary, draw a histogram and pages of pictures.
 
     Returns:
         Whether nothing is wrong with the data; all that is, of every split, was printed.
@@ -91,7 +91,7 @@ def _report(
     most: int,
     pictures: dict[str, list[str]],
 ) -> bool:
-    """Look at one data set, and add its ``pictures``; returns whether nothing is wrong with it."""
+    """Check one data set and add its ``pictures``; returns whether it has no problems."""
     print(f'\n{name}: ', end='', flush=True)
     try:
         report = data.report(dataset, split)

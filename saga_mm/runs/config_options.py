@@ -80,8 +80,8 @@ def set_launcher(cfg: Config, launcher: str) -> None:
         take_slurm()
     if device in ('cpu', 'cuda'):
         # mmengine's own way needs a GPU; processes that are joined already are taken as they are
-        told = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
-        join_processes(device, told.get('timeout'), told.get('backend') if device == 'cuda' else 'gloo')
+        dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        join_processes(device, dist_cfg.get('timeout'), dist_cfg.get('backend') if device == 'cuda' else 'gloo')
     if device == 'cpu':
         _wrap_on_cpu(cfg)
 

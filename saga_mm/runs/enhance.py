@@ -49,7 +49,7 @@ class EnhanceOptions:
         max_memory: What the program may take, such as ``'2GB'``; None for half of what is free.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
-        explain: Say at the end what ran where, and why.
+        explain: Print at the end which engine ran each part, and why.
         overwrite: Replace files that exist.
     """
 
@@ -170,9 +170,9 @@ def _shared_record(
         return {'skipped': f'{job.source}: {job.target} exists already; --overwrite replaces it'}
     if not finish.strength:
         raise SagaError('--strength 0: leaves a picture as it is; start one process for that')
-    told = {'version': __version__, 'options': str(finish), 'picture': file_facts(job.source)}
-    told['weights'] = f'{options.weights} {file_stamp(Path(options.weights))}'
-    return {'done': f'{job.source} -> {job.target}  ({enhance_shared(inferencer, job, finish, sheet, told)})'}
+    facts = {'version': __version__, 'options': str(finish), 'picture': file_facts(job.source)}
+    facts['weights'] = f'{options.weights} {file_stamp(Path(options.weights))}'
+    return {'done': f'{job.source} -> {job.target}  ({enhance_shared(inferencer, job, finish, sheet, facts)})'}
 
 
 class _Screen:

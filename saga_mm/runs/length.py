@@ -39,7 +39,7 @@ class Length:
     lr: float | None = None
 
     def check(self) -> None:
-        """Refuse numbers that make no training.
+        """Refuse numbers that are not positive, and two lengths.
 
         Raises:
             SagaError: A number is not positive, or both lengths are given.

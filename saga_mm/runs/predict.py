@@ -53,7 +53,7 @@ class PredictOptions:
         device: Where to run.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
-        explain: Say at the end what ran where, and why.
+        explain: Print at the end which engine ran each part, and why.
         cfg_options: Values of the config to change, by dotted key.
     """
 

@@ -74,7 +74,7 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
     # after the stack was imported, since functions of its modules are replaced
     silence_noise()
     _refuse_swallowed(cfg, options.cfg_options)
-    # before anything reads the data: libraries are told to read it as the checks do
+    # before anything reads the data: libraries then read it as the checks do
     task_of(cfg).load_data().prepare()
     _require_sections(cfg, training)
     fit_workers(cfg)
@@ -84,7 +84,7 @@ def prepare_config(options: RunOptions, training: bool) -> Config:
 
 
 def _refuse_swallowed(cfg: Config, cfg_options: Mapping[str, Any] | None) -> None:
-    """Refuse values of ``--cfg-options`` that reach nothing; warn of those in a config that look like misspellings."""
+    """Refuse values of ``--cfg-options`` that no class uses; warn of a config's that look like misspellings."""
     for path, problem in swallowed_options(cfg):
         if path in (cfg_options or {}):
             raise SagaError(f'--cfg-options {path}: {problem}')

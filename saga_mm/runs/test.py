@@ -45,7 +45,7 @@ class EvalOptions(RunOptions):
         task_options: What only some tasks have, by name, such as ``score_thr``.
         engine: As of :func:`saga_mm.engines.use_engine`.
         precision: As of :func:`saga_mm.engines.use_engine`.
-        explain: Say at the end what ran where, and why.
+        explain: Print at the end which engine ran each part, and why.
     """
 
     checkpoint: str = ''

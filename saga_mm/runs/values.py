@@ -30,7 +30,7 @@ MOST_SEED = 2**32 - 1
 
 
 def check_values(cfg: Config, training: bool) -> None:
-    """Refuse values that make no run.
+    """Refuse values with which a run fails.
 
     Args:
         cfg: The config.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saga_mm.datasets.checks.survey import Survey
-from saga_mm.datasets.checks.survey_report import describe, plot_histogram, plot_overlays
+from saga_mm.datasets.checks.survey_report import plot_histogram, plot_overlays, survey_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class DataReport(NamedTuple):
-    """What a look at a data set found.
+    """The result of checking a data set.
 
     Attributes:
         text: What there is.
         warnings: What one should know, in lines.
         problems: What stops a training or spoils it, in lines.
-        draw: Draws pictures into a folder, at most as many as it is told, and returns their files.
+        draw: Draws at most a number of pictures into a folder, and returns their files.
         pictures: Paths of the pictures.
     """
 
@@ -41,7 +41,7 @@ class DataReport(NamedTuple):
             drawn = plot_overlays(survey, folder / 'overlays.png', most)
             return [plot_histogram(survey, folder / 'histogram.png'), *drawn]
 
-        return cls(describe(survey), survey.warnings.lines(), survey.problems.lines(), draw, pictures)
+        return cls(survey_text(survey), survey.warnings.lines(), survey.problems.lines(), draw, pictures)
 
 
 class TaskData:
@@ -58,14 +58,14 @@ class TaskData:
     compared: tuple[str, ...] = ()
 
     def prepare(self) -> None:
-        """Change in the library, for this process, what is wrong in it."""
+        """Mend faults of the library in this process."""
 
     def use_own(self, cfg: Config, own: OwnData, training: bool) -> None:
         """Point a config at a user's own data: data sets, classes, heads, evaluators."""
         raise NotImplementedError
 
     def check(self, dataset: dict[str, Any], need_annotations: bool) -> set[str]:
-        """Look at the files of a data set's config before anything runs; print warnings.
+        """Check the files of a data set's config before anything runs; print warnings.
 
         Returns:
             Paths of the pictures, where they are known.
@@ -76,7 +76,7 @@ class TaskData:
         raise NotImplementedError
 
     def report(self, dataset: dict[str, Any], split: str) -> DataReport | None:
-        """Look at all of a data set without wrappers; None if it is of another kind, or on remote storage.
+        """Survey a data set without wrappers; None if it is of another kind, or on remote storage.
 
         Raises:
             SagaError: It cannot be looked at.

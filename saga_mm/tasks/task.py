@@ -70,7 +70,7 @@ class Task:
     next_steps: tuple[str, ...] = ('predict {config} {checkpoint} FOLDER',)
 
     def load_data(self) -> TaskData:
-        """What knows of the task's data."""
+        """The class of the task's data."""
         return self.data.load()()
 
     def has_option(self, name: str) -> bool:

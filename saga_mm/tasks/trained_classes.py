@@ -27,7 +27,7 @@ def fit_classes(
     checkpoint: str | PathLike[str],
     loaders: Sequence[str] = ('test_dataloader',),
 ) -> None:
-    """Have data number their classes as a checkpoint does.
+    """Make data sets number their classes as a checkpoint does.
 
     A folder or a file of another part of the data may hold some of the classes alone, name them in another order, or,
     in COCO format, name others as well, which are then left out. Where all names are others, and as many, a line says
@@ -67,7 +67,7 @@ def fit_classes(
 def _line(
     found: tuple[str, ...], known: tuple[str, ...], checkpoint: str | PathLike[str], by_name: bool, leaves_out: bool
 ) -> str:
-    """What to say of classes that differ; refuses what has no sense."""
+    """The line to print about classes that differ."""
     both = f'{checkpoint} was trained on {_text(known)}, and the data have {_text(found)}'
     common = set(found) & set(known)
     if by_name and common == set(found):

@@ -64,13 +64,13 @@ def test_missing_config_suggests_close_names(tmp_path):
 
 def test_option_that_does_not_fit(tmp_path):
     write(tmp_path, child='a = 1')
-    with pytest.raises(SagaError, match=r'--cfg-options a\.b: does not fit'):
+    with pytest.raises(SagaError, match=r'^cfg_options=a\.b: does not fit'):
         load_config(tmp_path / 'child.py', {'a.b': 1})
 
 
 def test_an_option_whose_key_is_misspelt(tmp_path):
     write(tmp_path, child='train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=1)')
-    with pytest.raises(SagaError, match=r'--cfg-options trian_cfg\.max_epochs: .* did you mean train_cfg\?'):
+    with pytest.raises(SagaError, match=r'^cfg_options=trian_cfg\.max_epochs: .* did you mean train_cfg\?'):
         load_config(tmp_path / 'child.py', {'trian_cfg.max_epochs': 4})
     # keys that a config may have
     cfg = load_config(tmp_path / 'child.py', {'val_dataloader.batch_size': 2, 'test_cfg.type': 'x', 'load_from': 'y'})
@@ -97,7 +97,7 @@ train_dataloader = dict(dataset=dict(type='z', filter_cfg=dict(min_size=3)))
 stages = [dict(length=1), dict(length=2)]
 """,
     )
-    with pytest.raises(SagaError, match=rf'--cfg-options {option}: .*{said}'):
+    with pytest.raises(SagaError, match=rf'^cfg_options={option}: .*{said}'):
         load_config(tmp_path / 'child.py', {option: 4})
     # what a class takes, what has any name, and what is like nothing that is there
     fine = {

@@ -1,11 +1,20 @@
 import json
+import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from saga_mm.cli.report import main, parser
-from saga_mm.display.run_report import contact_sheet, curves, find_drawn, metric_rows, plot_curves, read_scalars
+from saga_mm.display.run_report import (
+    contact_sheet,
+    curves,
+    divergence,
+    find_drawn,
+    metric_rows,
+    plot_curves,
+    read_scalars,
+)
 from saga_mm.display.table import format_table
 from saga_mm.errors import SagaError
 
@@ -42,6 +51,24 @@ def test_validations_before_a_resume_are_kept(tmp_path):
     # a training that begins anew in the same folder
     write_log(tmp_path, '4', [*losses(1, 3), {'mIoU': 10.0, 'step': 1}])
     assert curves(read_scalars(tmp_path))['mIoU'] == [(2, 10.0)]
+
+
+def test_the_first_loss_that_is_nan_is_named(tmp_path, capsys):
+    finite = {'loss': 2.0, 'loss_mask': 1.0}
+    broken = {'loss': math.nan, 'loss_mask': math.inf}
+    write_log(tmp_path, '1', [{**finite, 'iter': 50}, {**finite, 'iter': 100}, {**broken, 'iter': 150}])
+    series = curves(read_scalars(tmp_path))
+    words = 'loss is nan, loss_mask is inf at iteration 150; the last finite losses are those of iteration 100'
+    assert divergence(series) == words
+    main(parser().parse_args([str(tmp_path)]))
+    assert f'diverged     {words}' in capsys.readouterr().out
+    assert divergence({'loss': [(50, 2.0)]}) is None
+
+
+def test_the_best_of_evaluations_is_no_nan():
+    assert metric_rows({'PSNR': [(1, math.nan), (2, 20.0), (3, 19.0)], 'SSIM': [(1, math.nan)]}) == [
+        ('PSNR', 19.0, 20.0, 2)
+    ]
 
 
 @pytest.mark.filterwarnings('error::UserWarning')

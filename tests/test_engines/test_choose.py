@@ -43,7 +43,7 @@ def test_without_instructions_for_16_bits(monkeypatch):
         def get_property(device, name):
             return ['FP32']
 
-    monkeypatch.setattr('saga_mm.engines.library.core', Core)
+    monkeypatch.setattr('saga_mm.engines.choose.core', Core)
     with pytest.raises(SagaError, match='no instructions for bfloat16; leave it at f32'):
         make_engine('openvino', 'bf16')
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from saga_mm.engines import use_engine
 from saga_mm.engines.openvino import COPIES, OpenVINOEngine
-from saga_mm.engines.program import RunningCall
+from saga_mm.engines.running_call import RunningCall
 from saga_mm.models.attention import SAGAAttention
 from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.blocks import Block
@@ -105,7 +105,7 @@ def test_what_compiled_steps_will_hold_is_estimated_from_weights_and_strips(host
 @pytest.mark.parametrize('maps', [0, 1, 9])
 def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, warm_cache, maps):
     net, image, engine = host('pvt', 'saga'), torch.rand(1, 3, 61, 40), OpenVINOEngine(cache=warm_cache)
-    engine.usual_piece = 0.0
+    engine.usual_strip = 0.0
     # the map of the first stage
     runner = RowRunner(Storage(maps * 16 * 10 * 16 * 4), chunk=3 * 10 * 192 * 4.0, engine=engine)
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def test_strips_equal_pytorch_whatever_memory_is_left_for_maps(host, warm_cache,
 def test_shapes_that_are_usual_are_compiled_apart_and_equal(host, cache):
     net, image = host('pvt', 'saga', 1), torch.rand(1, 3, 61, 40)
     engine = OpenVINOEngine(cache=cache)
-    engine.usual_piece = engine.usual_image = 0.0
+    engine.usual_strip = engine.usual_image = 0.0
     with torch.inference_mode():
         wanted = net(image)
     for _ in range(3):

@@ -86,7 +86,7 @@ def test_names_of_outputs(detector):
 def test_models_that_predict_in_another_way(segmentor, detector):
     graph = SegmentorGraph(segmentor)
     graph.model.test_cfg = {'mode': 'slide'}
-    with pytest.raises(SagaError, match=r'--cfg-options model\.test_cfg\.mode=whole'):
+    with pytest.raises(SagaError, match=r'set model\.test_cfg\.mode=whole'):
         SegmentorGraph(graph.model)
     graph = SegmentorGraph(segmentor)
     graph.model.data_preprocessor.test_cfg = {'size': (64, 64)}

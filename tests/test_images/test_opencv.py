@@ -8,7 +8,7 @@ from PIL import Image
 
 from saga_mm.errors import SagaError
 from saga_mm.images.headers import shown_size
-from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.opencv import is_misread, read_for_training
 from saga_mm.images.pictures import image_library, read_picture
 
 ROWS, COLUMNS = np.mgrid[0:23, 0:37]
@@ -53,7 +53,7 @@ def test_pixels_are_those_of_predictions(tmp_path, name):
     save, expected = CASES[name]
     save(tmp_path / name)
     assert is_misread(tmp_path / name)
-    assert np.array_equal(read_trained(tmp_path / name)[..., ::-1], expected)
+    assert np.array_equal(read_for_training(tmp_path / name)[..., ::-1], expected)
     assert np.array_equal(read_picture(tmp_path / name), expected)
     with Image.open(tmp_path / name) as image:
         assert shown_size(image, str(tmp_path / name)) == expected.shape[1::-1]
@@ -79,12 +79,12 @@ def test_what_opencv_reads_well_is_left_to_it(tmp_path):
     Image.fromarray(RGB).save(tmp_path / 'a.png')
     Image.fromarray(RGB).save(tmp_path / 'a.webp', lossless=True)
     assert not any(is_misread(tmp_path / name) for name in ('a.png', 'a.webp', 'none.tif'))
-    assert np.array_equal(read_trained(tmp_path / 'a.webp')[..., ::-1], RGB)
+    assert np.array_equal(read_for_training(tmp_path / 'a.webp')[..., ::-1], RGB)
     Image.fromarray(RGB).save(tmp_path / 'turned.webp', lossless=True, exif=TURN)
-    assert np.array_equal(read_trained(tmp_path / 'turned.webp', ignore_orientation=True)[..., ::-1], RGB)
+    assert np.array_equal(read_for_training(tmp_path / 'turned.webp', ignore_orientation=True)[..., ::-1], RGB)
     (tmp_path / 'bad.png').write_bytes(b'nothing')
     with pytest.raises(SagaError, match='cannot be read'):
-        read_trained(tmp_path / 'bad.png')
+        read_for_training(tmp_path / 'bad.png')
 
 
 def test_pairs_are_read_so(tmp_path):

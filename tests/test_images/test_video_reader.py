@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video_reader import VideoKind, VideoReader, import_av
+from saga_mm.images.video_kind import VideoKind, import_av
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import ENCODERS, VideoWriter
 
 av = pytest.importorskip('av')
@@ -215,7 +216,7 @@ def test_a_full_disk(tmp_path):
         import os, resource, sys
         import numpy as np
         from fractions import Fraction
-        from saga_mm.images.video_reader import VideoKind
+        from saga_mm.images.video_kind import VideoKind
         from saga_mm.images.video_writer import VideoWriter
         from saga_mm.errors import SagaError
 

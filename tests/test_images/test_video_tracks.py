@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from saga_mm.images.video_reader import VideoKind, VideoReader
+from saga_mm.images.video_kind import VideoKind
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.images.video_writer import VideoWriter
 
 av = pytest.importorskip('av')

@@ -63,9 +63,9 @@ def test_options_are_set_where_they_are_known(tmp_path):
     [
         (
             'train_cfg.max_epoch',
-            r'--cfg-options train_cfg\.max_epoch: .*own\.py has no max_epoch; did you mean max_epochs',
+            r'^cfg_options=train_cfg\.max_epoch: .*own\.py has no max_epoch; did you mean max_epochs',
         ),
-        ('steps.5', r'--cfg-options steps\.5: does not fit'),
+        ('steps.5', r'^cfg_options=steps\.5: does not fit'),
         ('auto_scale_lr.base', r'auto_scale_lr has no base; it takes enable, base_batch_size'),
     ],
 )

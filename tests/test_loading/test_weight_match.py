@@ -32,6 +32,18 @@ def test_part_of_the_names():
         check_match(model(), state, 'a.pth')
 
 
+def test_another_number_of_classes_is_named():
+    state = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 5)).state_dict()
+    words = r'a\.pth: was probably trained for another number of classes than this .*2\.weight \(5, 3\), not \(2, 3\)'
+    with pytest.raises(SagaError, match=words):
+        check_match(model(), state, 'a.pth')
+    # another width
+    wide = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2)).state_dict()
+    for state in (wide, model().state_dict() | {'1.weight': torch.zeros(9)}):
+        with pytest.raises(SagaError, match='is of another model'):
+            check_match(model(), state, 'a.pth')
+
+
 @pytest.mark.parametrize(
     ('value', 'words'),
     [

@@ -83,6 +83,17 @@ def test_one_graph_for_all_numbers_of_tokens(device):
         torch.testing.assert_close(compiled(*inputs), 2 * inputs[0])
 
 
+def test_blocks_of_two_threads_end_in_any_order(device):
+    _, k, v, *_ = draw(device)
+    first, second = fused.fused_kernels(False), fused.fused_kernels(False)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert fused.plain_reason_write(k, v) == 'the kernels are switched off'
+    second.__exit__(None, None, None)
+    assert fused.plain_reason_write(k, v) is None
+
+
 def test_meta_tensors_have_the_right_shapes(device):
     q, k, v, a, b = (x.to('meta') for x in draw(tokens=9))
     kv, key = fused.write(k, v, a, b)

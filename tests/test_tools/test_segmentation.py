@@ -381,7 +381,7 @@ def test_mistakes_are_one_line_and_start_nothing(inside, tmp_path):
         assert not list((tmp_path / name).glob('*.pth')), name
     for options, words in [
         (dict(task_options={'score_thr': 0.5}), '--score-thr: for detection'),
-        (dict(out='a.pkl'), r'--out a\.pkl: name a \.json file for the figures'),
+        (dict(out='a.pkl'), r'out=a\.pkl: name a \.json file for the figures'),
         (dict(own_data=OwnData(val_ann='a.json')), '--val-ann: for detection'),
         (dict(show_dir='data/tiny/images/val'), 'is the folder of the images themselves'),
     ]:

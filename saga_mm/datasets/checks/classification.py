@@ -90,7 +90,7 @@ def survey_classification(cfg: Mapping[str, Any]) -> Survey:
         problems=problems,
         warnings=warnings,
         load=load,
-        # nobody waits for a pipe
+        # opening a pipe would wait for a writer
         samples=[entry for entry in found.files if not problems or Path(root, entry[0]).is_file()],
     )
 

@@ -44,7 +44,7 @@ class Annotated(NamedTuple):
 
 
 def survey_coco(cfg: Mapping[str, Any], *, decode: bool | None = None, need_annotations: bool = True) -> Survey | None:
-    """Look at the data set of one ``CocoDataset`` config.
+    """Survey the data set of one ``CocoDataset`` config.
 
     Args:
         cfg: The config, no wrapper such as ``RepeatDataset``.

@@ -13,6 +13,7 @@ from saga_mm.datasets.checks.survey import scale_to
 from saga_mm.display.fonts import plot_text
 from saga_mm.errors import SagaError
 from saga_mm.files import make_folder, write_image
+from saga_mm.registry import DATASETS
 
 PER_PAGE = 24
 COLUMNS = 4
@@ -40,8 +41,6 @@ def plot_pairs(dataset: Mapping[str, Any], path: Path, number: int = PER_PAGE) -
 
 def _load(dataset: Mapping[str, Any], number: int) -> Iterator[tuple[str, np.ndarray]]:
     """Names and pictures, ``(h, w, 3)`` uint8 RGB, dark and bright side by side."""
-    from saga_mm.registry import DATASETS
-
     built = DATASETS.build(dict(dataset))
     for index in np.linspace(0, len(built) - 1, min(number, len(built))).round().astype(int):
         try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from saga_mm.images.opencv import read_trained
+from saga_mm.images.opencv import read_for_training
 
 from .problems import Problems
 
@@ -113,4 +113,4 @@ def read_shown(path: str, ignore_orientation: bool = False) -> np.ndarray:
     Raises:
         SagaError: It cannot be loaded.
     """
-    return np.ascontiguousarray(read_trained(path, ignore_orientation)[..., ::-1])
+    return np.ascontiguousarray(read_for_training(path, ignore_orientation)[..., ::-1])

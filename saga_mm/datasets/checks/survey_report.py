@@ -24,7 +24,7 @@ MOST_NAMES = 59
 NO_CLASS = (255, 0, 255)
 
 
-def describe(survey: Survey) -> str:
+def survey_text(survey: Survey) -> str:
     """What a data set holds, as text: images, sizes, and how much there is of each class."""
     sizes = [f'{width} x {height}' for width, height in survey.size_range()]
     if len(set(sizes)) > 1:

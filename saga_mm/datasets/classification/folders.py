@@ -141,7 +141,7 @@ def _files(folder: Path, root: Path, left_out: list[tuple[str, str]], seen: set[
     folders = []
     for entry in found:
         path = Path(entry.path)
-        # what is no link and no pipe is told without a look at the file
+        # the directory entry tells files from links and pipes, without reading the file
         plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
         if not plain and (reason := refusal_of(path, root)):
             left_out.append((os.path.relpath(path, root), f'is {reason}'))

@@ -12,7 +12,7 @@ import torch
 
 from saga_mm.archives import ArchiveError, read_arrays
 from saga_mm.errors import SagaError
-from saga_mm.images.opencv import is_misread, read_trained
+from saga_mm.images.opencv import is_misread, read_for_training
 from saga_mm.registry import TRANSFORMS
 
 from .darken import SynthesizeLowLight
@@ -52,7 +52,7 @@ def read_bgr(path: str | Path) -> np.ndarray:
         raise SagaError(f'{path}: is not a picture that OpenCV reads, or a damaged one.')
     if picture.dtype == np.uint8 and is_misread(path):
         # transparency, or a turn by EXIF
-        return read_trained(path)
+        return read_for_training(path)
     if picture.dtype == np.uint16:
         return to_bytes(picture / np.float32(65535))
     if picture.dtype != np.uint8:
@@ -158,8 +158,8 @@ class PairRandomFlip:
 
         def flip(image: np.ndarray) -> np.ndarray:
             image = image[:: -1 if vertical else 1, :: -1 if horizontal else 1]
-            turned = image.transpose(1, 0, 2) if transpose and image.shape[0] == image.shape[1] else image
-            return np.ascontiguousarray(turned)
+            flipped = image.transpose(1, 0, 2) if transpose and image.shape[0] == image.shape[1] else image
+            return np.ascontiguousarray(flipped)
 
         return _on_both(results, flip)
 

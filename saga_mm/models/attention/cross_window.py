@@ -111,8 +111,8 @@ class CrossWindowAttention(TokenMixer):
         outs = [in_stripes(attend, width, queries[0], *state) + local[0]]
         if self.lying:
             # a lying stripe is an upright one of the transposed map
-            turned = (part[1].transpose(1, 2) for part in (queries, keys, values))
-            outs.append(in_stripes(attend, width, *turned).transpose(1, 2) + local[1])
+            transposed = (part[1].transpose(1, 2) for part in (queries, keys, values))
+            outs.append(in_stripes(attend, width, *transposed).transpose(1, 2) + local[1])
         return self.proj(torch.cat(outs, dim=3).flatten(3).flatten(1, 2))
 
     def _lepe(self, values: torch.Tensor, width: int) -> list[torch.Tensor]:
@@ -124,14 +124,14 @@ class CrossWindowAttention(TokenMixer):
             kernels, biases = self.lepe.weight.split(channels), self.lepe.bias.split(channels)
             outs = [in_stripes(convolve(depthwise(kernels[0], biases[0])), width, parts[0])]
             if self.lying:
-                turned = convolve(depthwise(kernels[1].transpose(2, 3), biases[1]))
-                outs.append(in_stripes(turned, width, parts[1].transpose(1, 2)).transpose(1, 2))
+                convolution = convolve(depthwise(kernels[1].transpose(2, 3), biases[1]))
+                outs.append(in_stripes(convolution, width, parts[1].transpose(1, 2)).transpose(1, 2))
             return outs
         # a layer that is called is given all channels: each of the heads takes its own of the answer
         outs = [in_stripes(convolve(self.lepe), width, values)[..., : self.upright, :]]
         if self.lying:
-            turned = convolve(lambda plane: self.lepe(plane.transpose(2, 3)).transpose(2, 3))
-            outs.append(in_stripes(turned, width, values.transpose(1, 2)).transpose(1, 2)[..., self.upright :, :])
+            convolution = convolve(lambda plane: self.lepe(plane.transpose(2, 3)).transpose(2, 3))
+            outs.append(in_stripes(convolution, width, values.transpose(1, 2)).transpose(1, 2)[..., self.upright :, :])
         return outs
 
 

@@ -21,7 +21,7 @@ class EdgeConv2d(nn.Conv2d):
         return F.conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
-def repeat_edges(module: nn.Module) -> None:
+def use_repeated_edges(module: nn.Module) -> None:
     """Have all convolutions inside a module repeat the edges of maps."""
     for layer in module.modules():
         if isinstance(layer, ConvFeedForward):

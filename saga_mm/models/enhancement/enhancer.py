@@ -13,7 +13,7 @@ from saga_mm.models.saved_folders import Savable
 from saga_mm.ops import known_equal, round_up
 from saga_mm.registry import MODELS
 
-from .edges import repeat_edges
+from .edges import use_repeated_edges
 from .exposure import expose, luminance
 from .finish import Finish, finish_image
 
@@ -90,8 +90,8 @@ class LowLightEnhancer(Savable, BaseModel):
         super().__init__(data_preprocessor or {'type': 'saga_mm.LowLightPreprocessor'}, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
-        told = {'in_channels': 'out_channels', 'strides': 'strides'}
-        known = {key: getattr(self.backbone, name) for key, name in told.items() if hasattr(self.backbone, name)}
+        names = {'in_channels': 'out_channels', 'strides': 'strides'}
+        known = {key: getattr(self.backbone, name) for key, name in names.items() if hasattr(self.backbone, name)}
         self.head = MODELS.build({'type': 'saga_mm.EnhancementHead', **known, **(head or {})})
         self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
         if type(pad_divisor) is not int or not 1 <= pad_divisor <= LARGEST_DIVISOR:
@@ -103,7 +103,7 @@ class LowLightEnhancer(Savable, BaseModel):
             raise ValueError(f'edges={edges!r} must be one of {", ".join(EDGES)}')
         self.edges = edges
         if edges == 'replicate':
-            repeat_edges(self)
+            use_repeated_edges(self)
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> 'LowLightEnhancer':

@@ -46,7 +46,7 @@ class Downsample(nn.Module):
 
 
 class Lift(Downsample):
-    """The entrance of the trunk: an image beside its square root, in which dark tones are apart, at half the size.
+    """Embed an image and its square root, which spreads dark tones, at half the size.
 
     Args:
         in_channels: Channels of the image.
@@ -63,7 +63,7 @@ class Lift(Downsample):
 
 
 class Tokens(nn.Module):
-    """A map as tokens, nothing else: the entrance of a stage that keeps size and channels."""
+    """Turn a map into tokens without computation: the embedding of a stage that keeps size and channels."""
 
     stride, reach = 1, 0
 
@@ -120,11 +120,16 @@ class LocalBlock(nn.Module):
 
 
 class ToneState(NamedTuple):
-    """Means over tokens: of the channels ``(B, C)`` and of their squares; and how many tokens there were."""
+    """Mean and variance of the channels over tokens, each ``(B, C)``, and the number of tokens."""
 
     mean: torch.Tensor
-    square: torch.Tensor
+    variance: torch.Tensor
     count: float
+
+    @property
+    def square(self) -> torch.Tensor:
+        """The mean of the squares. It adds like the mean, but the variance cannot be computed exactly from it."""
+        return self.variance + self.mean.square()
 
 
 class GlobalTone(RowStep, nn.Module):
@@ -144,7 +149,7 @@ class GlobalTone(RowStep, nn.Module):
         self.fc1 = nn.Linear(2 * embed_dims, hidden_dims)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dims, 2 * embed_dims)
-        # the identity at first, so that a global layer does not stir what local ones learn
+        # the identity at first, so that the global layer does not disturb what local layers learn
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
         self.peak_floats_per_token = 3.0 * embed_dims
@@ -156,13 +161,16 @@ class GlobalTone(RowStep, nn.Module):
 
     def write(self, x: torch.Tensor, grid: Grid, state: None = None) -> ToneState:
         x = wide(x)
-        return ToneState(x.mean(1), x.square().mean(1), x.shape[1])
+        mean = x.mean(1)
+        # the mean of squares minus the square of the mean would lose all digits where the map is nearly constant
+        return ToneState(mean, (x - mean[:, None]).square().mean(1), x.shape[1])
 
     def merge(self, states: Sequence[ToneState]) -> ToneState:
         count = sum(state.count for state in states)
         shares = [state.count / count for state in states]
         mean = sum(share * state.mean for share, state in zip(shares, states))
-        return ToneState(mean, sum(share * state.square for share, state in zip(shares, states)), count)
+        spread = [state.variance + (state.mean - mean).square() for state in states]
+        return ToneState(mean, sum(share * each for share, each in zip(shares, spread)), count)
 
     def read(self, x: torch.Tensor, grid: Grid, state: ToneState, keep: Grid) -> torch.Tensor:
         return self._toned(crop_rows(x, grid, keep), state)
@@ -171,8 +179,8 @@ class GlobalTone(RowStep, nn.Module):
         return self._toned(x, carried(self.write(x, grid)))
 
     def _toned(self, x: torch.Tensor, state: ToneState) -> torch.Tensor:
-        # a difference of means of squares may round below zero; its root needs a slope
-        deviation = (state.square - state.mean.square()).clamp(min=1e-6).sqrt()
+        # the square root has no finite slope at zero
+        deviation = state.variance.clamp(min=1e-6).sqrt()
         facts = torch.cat([state.mean, deviation], dim=1).to(x.dtype)
         scale, shift = self.fc2(self.act(self.fc1(facts))).unsqueeze(1).chunk(2, dim=2)
         return x + x * scale + shift

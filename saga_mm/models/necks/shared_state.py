@@ -62,7 +62,7 @@ class SharedState(BaseModule):
         self.leave = nn.ModuleList(nn.Linear(embed_dims, channels) for channels in in_channels)
         for module in (self.norms, self.enter):
             module.apply(init_weights)
-        # the bias of a level's own projection is what tells its tokens from those of the others
+        # the bias of its projection distinguishes the tokens of a level from those of other levels
         for layer in self.enter:
             nn.init.trunc_normal_(layer.bias, std=0.02)
         for layer in self.leave:

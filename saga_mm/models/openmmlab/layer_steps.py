@@ -50,7 +50,7 @@ def conv_steps(module: nn.Module) -> list[RowStep]:
 
 
 def keep_step(channels: int) -> RowStep:
-    """A step that changes nothing: what it makes of a joined map is kept."""
+    """The identity as a step. Its output keeps a joined map."""
     return LocalStep(lambda x, grid: (x, grid), 2.0 * channels)
 
 

@@ -80,7 +80,7 @@ def label_rows(
 
 
 class Planner(RowRunner):
-    """Runs nothing, and notes what would be run on maps of which size.
+    """Records the steps that would run, and the sizes of their maps, without running them.
 
     Attributes:
         parts: What would be run.

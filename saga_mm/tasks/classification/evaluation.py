@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saga_mm.display.drawing import draw_beside
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError
 from saga_mm.tasks.evaluation import Evaluation
 from saga_mm.tasks.own_data import evaluators_of
 
@@ -21,7 +21,7 @@ class ClassificationEvaluation(Evaluation):
         if out is None:
             return
         if out.suffix != '.json':
-            raise SagaError(f'--out {out}: name a .json file for the figures; the class of each picture goes beside it')
+            raise ArgumentError('out', out, 'name a .json file for the figures; the classes of pictures go beside it')
         for evaluator in evaluators_of(cfg, 'test'):
             if evaluator.get('type') in ('Accuracy', 'saga_mm.Accuracy'):
                 evaluator['out_file'] = str(out.with_suffix('.csv'))

@@ -12,7 +12,8 @@ import numpy as np
 from saga_mm.display.before_after import BeforeAfter, sheet_size
 from saga_mm.errors import SagaError
 from saga_mm.images.inputs import Job
-from saga_mm.images.video_reader import Frame, VideoReader, stated_size
+from saga_mm.images.video_kind import stated_size
+from saga_mm.images.video_reader import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement.finish import AS_IT_IS, Finish
 from saga_mm.tasks.enhancement.exported import ExportedEnhancer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from saga_mm.display.drawing import draw_beside
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError, SagaError
 from saga_mm.models.enhancement.enhancer_rows import enhancer_parts
 from saga_mm.ops import round_up
 from saga_mm.parallel import Bands, BandTrainer, enhancer_losses, unit_in_training
@@ -42,7 +42,7 @@ class EnhancementEvaluation(Evaluation):
         if out is None:
             return
         if out.suffix != '.json':
-            raise SagaError(f'--out {out}: name a .json file for the figures; those of each picture go beside it')
+            raise ArgumentError('out', out, 'name a .json file for the figures; those of each picture go beside it')
         for evaluator in evaluators_of(cfg, 'test'):
             if evaluator.get('type') in ('EnhancementMetric', 'saga_mm.EnhancementMetric'):
                 evaluator['out_file'] = str(_figures(out))

@@ -44,7 +44,7 @@ def enhance_strips(
         image: Anything that gives rows; they are asked for from top to bottom, several times.
         finish: Strength, brightness and denoising.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for half of what is free; or a budget, which can tell afterwards how the image was run.
+            None for half of what is free; or a budget, which explains afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
         held_bytes: What the caller will hold of what is yielded.
 

@@ -12,7 +12,8 @@ import torch
 
 from saga_mm.images.background import Background
 from saga_mm.images.photo import is_grey
-from saga_mm.images.video_reader import Frame, VideoReader, stated_size
+from saga_mm.images.video_kind import stated_size
+from saga_mm.images.video_reader import Frame, VideoReader
 from saga_mm.images.video_writer import VideoWriter
 from saga_mm.models.enhancement import LowLightEnhancer
 from saga_mm.models.enhancement.carried_frames import CarriedFrames
@@ -41,7 +42,7 @@ def codec_bytes(height: int, width: int, bits: int) -> int:
 def require_memory(
     source: str | Path, model: LowLightEnhancer, max_memory: int | MemoryBudget | None, held_bytes: int = 0
 ) -> None:
-    """Have a video refused that needs too much, before a decoder takes memory for its first frames.
+    """Refuse a video that needs too much memory, before a decoder takes memory for its first frames.
 
     Args:
         source: The video.
@@ -72,7 +73,7 @@ class VideoEnhancer:
         finish: Strength, brightness and denoising.
         decay: The share of what came before in what is carried; 0 enhances frame by frame.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for half of what is free; or a budget, which can tell afterwards how frames were run.
+            None for half of what is free; or a budget, which explains afterwards how frames were run.
         held_bytes: What the program will hold beside the model's maps and does not hold yet.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
 
@@ -174,7 +175,7 @@ class VideoEnhancer:
 
 
 class EnhancedVideo(NamedTuple):
-    """What became of a video.
+    """The result of enhancing a video.
 
     Attributes:
         height: Rows of a frame.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from saga_mm.display.drawing import draw_maps
-from saga_mm.errors import SagaError
+from saga_mm.errors import ArgumentError
 from saga_mm.loading.datasets import leaf_datasets
 from saga_mm.models.openmmlab import segmentor_parts
 from saga_mm.models.openmmlab.labels import label_by_rows
@@ -87,7 +87,7 @@ class SegmentationEvaluation(Evaluation):
 
     def set_up(self, cfg: Config, out: Path | None) -> None:
         if out is not None and out.suffix != '.json':
-            raise SagaError(f'--out {out}: name a .json file for the figures; class maps go into a folder beside it')
+            raise ArgumentError('out', out, 'name a .json file for the figures; class maps go into a folder beside it')
         for evaluator in evaluators_of(cfg, 'test'):
             if evaluator.get('type') in ('IoUMetric', 'mmseg.IoUMetric'):
                 evaluator['type'] = 'saga_mm.ClassIoUMetric'

@@ -51,7 +51,7 @@ def segment_strips(
         image: An array ``(H, W, 3)`` uint8, RGB, and the other arrays that :func:`saga_mm.images.given.rgb_picture`
             takes; or anything that gives rows of one, which may be larger than memory.
         max_memory: Bytes that the whole program may take, weights and libraries included (on a GPU: of its memory);
-            None for half of what is free; or a budget, which can tell afterwards how the image was run.
+            None for half of what is free; or a budget, which explains afterwards how the image was run.
         folder: Where maps go that do not fit; None for the system's folder for temporary files.
         held_bytes: What the caller will hold of what is yielded.
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from saga_mm.models.backbones.pvt_v2 import ConvFeedForward
-from saga_mm.models.enhancement.edges import EdgeConv2d, repeat_edges
+from saga_mm.models.enhancement.edges import EdgeConv2d, use_repeated_edges
 from saga_mm.ops import Grid
 
 OPTIONS = [
@@ -38,7 +38,7 @@ class Own(nn.Conv2d):
 
 def test_all_layers_that_look_beyond_edges_repeat_them():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Sequential(Own(4, 4, 3, padding=1)))
-    repeat_edges(net)
+    use_repeated_edges(net)
     assert [type(layer) for layer in net[:2]] == [EdgeConv2d, nn.Conv2d]
     assert type(net[2][0]) is Own
     # a map without structure stays so
@@ -51,7 +51,7 @@ def test_a_feed_forward_repeats_edges_of_tokens():
     mlp = ConvFeedForward(4, 8).double()
     wanted = copy.deepcopy(mlp)
     wanted.dwconv.padding_mode = 'replicate'
-    repeat_edges(mlp)
+    use_repeated_edges(mlp)
     for rows, width in ((5, 7), (1, 6), (3, 1)):
         # a strip of a map
         x, grid = torch.randn(2, rows * width, 4, dtype=torch.float64, requires_grad=True), Grid(9, width, 2, 2 + rows)

@@ -67,6 +67,15 @@ def test_a_tone_is_the_identity_at_first_and_then_one_of_the_whole_map():
     torch.testing.assert_close(strips.flatten(2).transpose(1, 2), whole.detach())
 
 
+@pytest.mark.parametrize('rows', [None, 3])
+def test_a_tone_is_exact_where_a_map_is_nearly_constant(rows):
+    """Deviations of 0.01 around means of 30: the mean of squares in float32 is less exact than that variance."""
+    tone, x = shaken(GlobalTone(3, 4)).float(), 30 + 1e-2 * torch.randn(1, 3, 16, 16)
+    merged = tone.merge([tone.write(part.flatten(2).mT, Grid.whole(1, 1)) for part in x.split(rows or 16, dim=2)])
+    expected = x.double().flatten(2).var(2, correction=0)
+    torch.testing.assert_close(merged.variance.double(), expected, rtol=1e-3, atol=0)
+
+
 def test_a_tone_of_one_colour_has_finite_gradients():
     tone = shaken(GlobalTone(3, 4)).train()
     x = torch.full((1, 6, 3), 0.5, dtype=torch.float64, requires_grad=True)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from saga_mm.errors import SagaError
-from saga_mm.images.video_reader import VideoReader, stated_size
+from saga_mm.images.video_kind import stated_size
+from saga_mm.images.video_reader import VideoReader
 from saga_mm.models.enhancement.finish import Finish
 from saga_mm.models.enhancement.weight_files import build_enhancer
 from saga_mm.rows import MemoryBudget

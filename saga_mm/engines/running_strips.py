@@ -1,4 +1,4 @@
-"""Pieces of a map that a compiled step works on."""
+"""Strips that a compiled step computes, some of them at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from saga_mm.rows import Piece, RowStep
+from saga_mm.rows import RowStep, Strip
 
 from .openvino_step import ConversionError, frame_of, is_input
 from .program import sizes_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """What is computed of pieces.
+    """What a step computes of strips: a sweep that it writes, or what it reads.
 
     Attributes:
         step: The step.
@@ -45,42 +45,42 @@ class Work(NamedTuple):
 
     @property
     def modules(self) -> list[nn.Module]:
-        """The modules that it is computed with."""
+        """The modules that compute it."""
         return [*self.step.step_modules, *(() if self.after is None else self.after.step_modules)]
 
     def facts(self, x: torch.Tensor) -> tuple:
-        """What tells it from other work of the same modules, given tokens of its input."""
+        """A key that differs for other work of the same modules; ``x`` are tokens of its input."""
         joined = () if self.after is None else ('and', self.after.label)
         return self.step.label, self.sweep, x.shape[-1], *joined
 
-    def plain(self, piece: Piece) -> Any:
-        """What PyTorch makes of a piece."""
-        x, grid, keep = piece
+    def plain(self, strip: Strip) -> Any:
+        """Compute a strip with PyTorch."""
+        x, grid, keep = strip
         if keep is None:
             return self.step.write(x, grid, self.state)
         answer = self.step.read(x, grid, self.state, keep)
         return answer if self.after is None else (answer, self.after.write(answer, keep))
 
 
-class RunningPiece:
-    """A piece that runs from now on.
+class RunningStrip:
+    """A strip whose computation has started.
 
     Args:
-        engine: Told where OpenVINO fails; then PyTorch computes the answer.
+        engine: Records a failure of OpenVINO; PyTorch then computes the result.
         part: What is compiled.
         work: What it computes.
-        piece: Tokens, where they stand, and the rows of the output; None for these where the step writes its state.
+        strip: Tokens, where they stand, and the rows of the output; None for these where the step writes its state.
         leaves: Those of ``work``.
     """
 
     def __init__(
-        self, engine: OpenVINOEngine, part: Compiled, work: Work, piece: Piece, leaves: Sequence[np.ndarray]
+        self, engine: OpenVINOEngine, part: Compiled, work: Work, strip: Strip, leaves: Sequence[np.ndarray]
     ) -> None:
-        x, grid, keep = piece
+        x, grid, keep = strip
         if engine.ahead:
             # the map that it was read from may be written over meanwhile
             x = x.detach().clone(memory_format=torch.contiguous_format)
-        self.engine, self.part, self.work, self.piece = engine, part, work, Piece(x, grid, keep)
+        self.engine, self.part, self.work, self.strip = engine, part, work, Strip(x, grid, keep)
         x = x.detach().unflatten(1, (grid.rows, grid.width)).contiguous().numpy()
         places = [tensor.detach().contiguous().numpy() for tensor in part.phase.tensors(grid, keep)]
         self.inputs = [x, _frame(*frame_of(grid, keep, work.step.stride)), *leaves, *places]
@@ -89,18 +89,18 @@ class RunningPiece:
             self.call = part.program.start(self.inputs)
 
     def answer(self) -> Any:
-        """What is made of it; tokens are lost with :meth:`drop`."""
+        """Wait for the result; its tokens are valid until :meth:`drop`."""
         if self.call is not None:
             with self._failing():
-                return self.part.phase.result(self.call.results(), len(self.piece.x))
+                return self.part.phase.result(self.call.results(), len(self.strip.x))
         start = time.perf_counter()
-        answer = self.work.plain(self.piece)
+        answer = self.work.plain(self.strip)
         if self.part.program is not None:
             self.part.program.ran(sizes_of(self.inputs), time.perf_counter() - start)
         return answer
 
     def drop(self) -> None:
-        """Let the next piece have its buffers."""
+        """Release the buffers for the next strip."""
         if self.call is not None:
             self.call.drop()
 
@@ -114,5 +114,5 @@ class RunningPiece:
 
 @lru_cache(64)
 def _frame(*sides: int) -> np.ndarray:
-    """A tensor with these sides, and one more each."""
+    """A tensor whose sides are these numbers plus one."""
     return np.empty([side + 1 for side in sides], np.uint8)
