@@ -160,6 +160,7 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     assert (err, status) == ('', 0)
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line)
     assert {'saga_mm', 'Python', 'PyTorch', 'stack', 'operators', 'engines', 'GPU', 'memory', 'caches'} <= set(lines)
+    assert set(VERBS) - {'doctor'} <= set(lines) and lines['benchmark'] == 'ready'
     assert lines['train'] == 'ready' and lines['demo'] == "lacks gradio: pip install 'saga-mm[page]'"
     assert "videos (enhance): lacks av: pip install 'saga-mm[video]'" in out
 
