@@ -22,6 +22,7 @@ COMMANDS = {
     f'test {CONFIG} no.pth': NOTHING,
     f'predict {CONFIG} no.pth there.jpg': NOTHING,
     f'predict {CONFIG} there.pth no.jpg': 'no.jpg: no such picture or folder',
+    f'predict there.pth {CONFIG} there.jpg': f'checkpoint {CONFIG}: is a config, which comes first: CONFIG CHECKPOINT',
     'predict no.onnx there.jpg': 'no.onnx: no such file',
     'check-data no.py': 'config no.py: no such file',
     'doctor --data no.py': 'config no.py: no such file',
