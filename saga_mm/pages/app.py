@@ -37,8 +37,8 @@ footer { display: none !important; }
 #gates .grid-wrap { max-height: none !important; height: auto !important; }
 #gates .thumbnail-item { aspect-ratio: auto !important; height: auto !important; }
 /* white on white otherwise, at the end of a slider */
-.gradio-container input[type=range]::-webkit-slider-thumb { border: 1px solid var(--slider-color) !important; }
-.gradio-container input[type=range]::-moz-range-thumb { border: 1px solid var(--slider-color) !important; }
+.gradio-container input[type=range]::-webkit-slider-thumb { border: 1px solid gray !important; }
+.gradio-container input[type=range]::-moz-range-thumb { border: 1px solid gray !important; }
 @media (max-width: 40rem) {
   .gradio-container .main { padding: 0.75rem !important; }
   .tab-wrapper button { padding: 0 0.5rem !important; }
