@@ -1,5 +1,8 @@
 """Exceptions whose messages are for users."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SagaError(Exception):
     """Something in the user's input is wrong. The message names the file or key and says what to do.
@@ -45,3 +48,9 @@ def shell_text(error: BaseException) -> str:
     if isinstance(error, ArgumentError):
         return f'--{error.name.replace("_", "-")} {error.value}: {error.problem}'
     return str(error)
+
+
+def nearest(word: str, known: Iterable[str], text: str = 'did you mean {}? ') -> str:
+    """A suggestion, if there is something like ``word``; else nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return text.format(close[0]) if close else ''

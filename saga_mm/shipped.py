@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, nearest
 from saga_mm.files import user_path
 
 FOLDER = Path(__file__).resolve().parent / 'weights'
@@ -30,5 +30,8 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
         raise SagaError(f'weights {name}: is a folder; name one {SUFFIX} file in it')
     if str(name) in shipped_weights():
         return FOLDER / f'{name}{SUFFIX}'
-    known = ', '.join(shipped_weights()) or 'none'
-    raise SagaError(f'weights {name}: no such file, and not among those that come with saga_mm ({known})')
+    known = shipped_weights()
+    hint = nearest(str(name), known, '; did you mean {}?')
+    raise SagaError(
+        f'weights {name}: no such file, and not among those that come with saga_mm ({", ".join(known) or "none"}){hint}'
+    )

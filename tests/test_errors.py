@@ -2,7 +2,7 @@
 
 import pickle
 
-from saga_mm.errors import ArgumentError, SagaError, shell_text
+from saga_mm.errors import ArgumentError, SagaError, nearest, shell_text
 
 
 def test_python_names_the_argument_and_the_shell_the_option():
@@ -15,3 +15,7 @@ def test_python_names_the_argument_and_the_shell_the_option():
 def test_it_comes_back_from_another_process_as_it_was():
     error = pickle.loads(pickle.dumps(ArgumentError('bands', 2, 'too many')))
     assert (error.name, error.value, str(error)) == ('bands', 2, 'bands=2: too many')
+
+
+def test_what_is_near_is_suggested_and_nothing_else():
+    assert nearest('bse', ['base', 'lol']) == 'did you mean base? ' and nearest('other', ['base', 'lol']) == ''

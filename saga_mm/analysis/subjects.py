@@ -23,7 +23,7 @@ from saga_mm.loading.config import CONFIG_SUFFIXES, load_config
 from saga_mm.loading.weight_match import check_match, match_weights
 from saga_mm.loading.work_dir import find_best
 from saga_mm.models.attention import TokenMixer
-from saga_mm.models.backbones import create_backbone
+from saga_mm.models.backbones import create_backbone, list_backbones
 from saga_mm.registry import MODELS
 
 WEIGHTS = ('.pth', '.pt', '.ckpt', '.bin', '.tar')
@@ -54,7 +54,8 @@ def build_backbone(model: str, attention: str | dict | None = None) -> nn.Module
         try:
             net = create_backbone(model, **change)
         except (ValueError, TypeError) as error:
-            raise SagaError(f'{model}: no such config file, and as a backbone: {error}') from error
+            missing = '' if model in list_backbones() else 'no such config file, and as a backbone: '
+            raise SagaError(f'{model}: {missing}{error}') from error
     if not mixers_of(net):
         raise SagaError(f'{model}: its backbone, {type(net).__name__}, has no attention of saga_mm to look into')
     return net.eval()

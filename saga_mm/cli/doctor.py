@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 
 from saga_mm.cli.extras import NEEDS, PARTS, cure, missing
 from saga_mm.cli.options import add_data_options, add_work_dir, own_data_of
@@ -44,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
     print()
     for verb, names in NEEDS.items():
         print(f'{verb:<10}  {_state(names)}')
+    # measured with what a checkout has beside the package
+    print(f'benchmark   {"ready" if find_spec("benchmarks") else "needs a checkout of saga_mm"}')
     for part, (verb, name) in PARTS.items():
         if missing((name,)):
             print(f'{part} ({verb}): {_state((name,))}')

@@ -11,8 +11,8 @@ from types import ModuleType
 
 from saga_mm.cli.completion import complete
 from saga_mm.cli.extras import NEEDS
-from saga_mm.cli.parser import nearest
 from saga_mm.cli.run import run_tool
+from saga_mm.errors import nearest
 from saga_mm.version import __version__
 
 # what each verb does; its module has the name, with _ for -
@@ -44,16 +44,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what a command line says and exit with its status."""
     complete(VERBS, lambda verb: module_of(verb).parser())
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ['help']:
+        # help VERB is VERB --help
+        words = [*words[1:2], '--help']
     verb = words[0] if words else '--help'
-    if verb in ('-h', '--help', 'help'):
+    if verb in ('-h', '--help'):
         print(_help())
     elif verb in ('-V', '--version'):
         print(f'saga-mm {__version__}')
     elif verb in VERBS:
         run_verb(verb, words[1:], f'saga-mm {verb}')
     else:
-        what = 'option' if verb.startswith('-') else 'verb'
-        print(f'error: {verb}: no such {what}; {nearest(verb, VERBS)}saga-mm --help lists all', file=sys.stderr)
+        what, known = ('option', ('--help', '--version')) if verb.startswith('-') else ('verb', VERBS)
+        print(f'error: {verb}: no such {what}; {nearest(verb, known)}saga-mm --help lists all', file=sys.stderr)
         sys.exit(2)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from saga_mm.display.console import is_speaker
+from saga_mm.errors import nearest
+
+KINDS_OF_NUMBERS = {'int': 'whole number', 'float': 'number'}
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +35,14 @@ class Parser(argparse.ArgumentParser):
         if wrong := re.match(r"argument (.+?): invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
             named, value, choices = wrong[1], wrong[2], re.findall(r"[^\s',]+", wrong[3])
             return f'{named.split("/")[-1]} {value}: {nearest(value, choices)}choose one of {", ".join(choices)}'
+        if wrong := re.match(r"argument (.+?): invalid (int|float) value: '(.*)'$", message):
+            return f'{wrong[1].split("/")[-1]} {wrong[3]}: is no {KINDS_OF_NUMBERS[wrong[2]]}'
+        if few := re.match(r'argument (-.+?): expected .*argument', message):
+            option = few[1].split('/')[-1]
+            action = self._option_string_actions[option]
+            return f'{option}: takes {self._get_formatter()._format_args(action, action.dest.upper())}'
+        if missing := re.match(r'the following arguments are required: (.+)', message):
+            return f'missing: {missing[1]}'
         return message.removeprefix('argument ')
 
     def _unknown(self, option: str) -> str:
@@ -64,12 +74,6 @@ class KeyValues(argparse.Action):
                     'are, and parts of a list of settings by their number: param_scheduler.0.end=5'
                 )
         reader(parser, namespace, values, option)
-
-
-def nearest(word: str, known: Iterable[str], text: str = 'did you mean {}? ') -> str:
-    """A suggestion, if there is something like ``word``; else nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return text.format(close[0]) if close else ''
 
 
 def add_config_values(parser: argparse.ArgumentParser, **settings: Any) -> None:

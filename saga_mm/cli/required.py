@@ -37,6 +37,8 @@ def require_run(config: str, checkpoint: str | None) -> None:
     Raises:
         SagaError: One is missing.
     """
+    if checkpoint is not None and Path(checkpoint).suffix == '.py':
+        raise SagaError(f'checkpoint {checkpoint}: is a config, which comes first: CONFIG CHECKPOINT')
     require_model(config)
     if checkpoint is not None:
         require_checkpoint(checkpoint)

@@ -63,8 +63,9 @@ def parser() -> Parser:
 def main(args: argparse.Namespace) -> None:
     """Train."""
     require_model(args.config)
-    if args.weights is not None:
-        require_checkpoint(args.weights)
+    for named in (args.weights, args.resume):
+        if named not in (None, 'auto'):
+            require_checkpoint(named)
 
     from saga_mm.runs.length import Length
     from saga_mm.runs.train import TrainOptions, train

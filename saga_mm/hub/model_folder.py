@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from saga_mm.errors import SagaError
+from saga_mm.errors import SagaError, nearest
 from saga_mm.files import user_path
 from saga_mm.loading.convert import convert
 from saga_mm.loading.published_file import read_published, recognise
@@ -53,7 +53,8 @@ def load(source: str | os.PathLike[str]) -> nn.Module:
         raise SagaError(f'{name} is a backbone without weights: saga_mm.create_backbone({name!r}) builds it')
     if re.fullmatch(r'[\w.-]+/[\w.-]+', name) and not path.parent.exists():
         return _load_folder(_download(name))
-    raise SagaError(f'{name}: no such folder or file, and none of {", ".join(shipped_weights())}')
+    hint = nearest(name, [*shipped_weights(), *list_backbones()], '; did you mean {}?')
+    raise SagaError(f'{name}: no such folder or file, and none of {", ".join(shipped_weights())}{hint}')
 
 
 def save(model: nn.Module, folder: str | os.PathLike[str], config: Mapping[str, Any] | None = None) -> Path:

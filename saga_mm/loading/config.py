@@ -61,8 +61,12 @@ def find_config(name: str | os.PathLike[str]) -> Path:
             if '_base_' not in file.parts
         }
         close = difflib.get_close_matches(path.name, known, n=3, cutoff=0.5)
-        hint = f'; close names: {", ".join(str(known[match]) for match in close)}' if close else ''
-        raise SagaError(f'config {name}: no such file{hint}')
+        hint = (
+            f'close names: {", ".join(str(known[match]) for match in close)}'
+            if close
+            else (f'those that come with saga_mm are in {", ".join(map(str, config_roots()))}')
+        )
+        raise SagaError(f'config {name}: no such file; {hint}')
     if found.suffix not in CONFIG_SUFFIXES:
         raise SagaError(f'config {name}: a config is one of {", ".join(CONFIG_SUFFIXES)}')
     return found

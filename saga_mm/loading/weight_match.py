@@ -98,6 +98,15 @@ def check_match(
             f'checkpoint {source}: {other} than this {name}: {match}. Use the config that it was trained '
             'with, or set load_from=FILE in the config to start a training from what fits'
         )
+    own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    for key in own:
+        theirs = state.get(key)
+        if isinstance(theirs, Tensor) and theirs.shape != own[key].shape:
+            raise SagaError(
+                f'checkpoint {source}: none of its {len(state)} weights fits this {name}; {key} has the shape '
+                f'{tuple(theirs.shape)} in it, and {tuple(own[key].shape)} in the model. Use the config that it was '
+                'trained with'
+            )
     raise SagaError(
         f'checkpoint {source}: none of its {len(state)} weights fits this {name}; it holds {_first(state)} and the '
         f'model has {_first(module.state_dict())}{_prefix_hint(module, state, takes_prefix)}'

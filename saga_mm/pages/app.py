@@ -25,6 +25,8 @@ HOST, PORT = '127.0.0.1', 7860
 WAITING = 20
 # seconds: how often files of visitors are looked through, and how old they get
 CLEANED_EVERY, OLDEST = 600, 3600
+# seconds that a message stays: long enough to be read, and gone before the next result
+READ = 20
 NAMED = 'Start the page with `--{option} CONFIG CHECKPOINT` to use this tab.'
 CSS = """
 footer { display: none !important; }
@@ -34,6 +36,9 @@ footer { display: none !important; }
 /* pictures of their own shape, all of them seen */
 #gates .grid-wrap { max-height: none !important; height: auto !important; }
 #gates .thumbnail-item { aspect-ratio: auto !important; height: auto !important; }
+/* white on white otherwise, at the end of a slider */
+.gradio-container input[type=range]::-webkit-slider-thumb { border: 1px solid gray !important; }
+.gradio-container input[type=range]::-moz-range-thumb { border: 1px solid gray !important; }
 @media (max-width: 40rem) {
   .gradio-container .main { padding: 0.75rem !important; }
   .tab-wrapper button { padding: 0 0.5rem !important; }
@@ -150,14 +155,14 @@ def build_page(models: Models, folder: Path) -> Any:
 
 
 def with_messages(gradio: Any, function: Callable) -> Callable:
-    """A function whose :class:`SagaError` the visitor reads, until it is dismissed."""
+    """A function whose :class:`SagaError` the visitor reads."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except SagaError as error:
-            raise gradio.Error(str(error), duration=None, title='Not done', print_exception=False) from error
+            raise gradio.Error(str(error), duration=READ, title='Not done', print_exception=False) from error
 
     return call
 
@@ -228,6 +233,8 @@ def _detect_tab(gradio: Any, models: Models, samples: list[str]) -> None:
 
     def run(path: str | None, lowest: float) -> Any:
         marked, colours, rows = answers.detect(path, models.detect, lowest, models.device)
+        if not rows:
+            gradio.Info(f'No object has a score of {lowest:g} or more. Try a lower one.', duration=READ, title='Done')
         return gradio.AnnotatedImage(value=marked, color_map=colours), rows
 
     button.click(with_messages(gradio, run), [photo, threshold], [drawn, table], api_name='detect')

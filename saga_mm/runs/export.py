@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saga_mm.errors import ArgumentError, SagaError
+from saga_mm.errors import ArgumentError, SagaError, nearest
 from saga_mm.export import write_graph
 from saga_mm.export.graphs import BackboneGraph, EnhancerGraph
 from saga_mm.export.subject import ExportSubject, with_facts
@@ -142,9 +142,10 @@ def _configured(options: ExportOptions) -> ExportSubject:
     try:
         find_config(options.source)
     except SagaError as error:
-        known = ', '.join(shipped_weights())
+        known = shipped_weights()
+        hint = nearest(options.source, [*list_backbones(), *known], '. Did you mean {}?')
         raise SagaError(
-            f'{error}. Nor is it a backbone of list_backbones(), or weights ({known}, or FILE.npz)'
+            f'{error}. Nor is it the name of a backbone, or weights ({", ".join(known)}, or FILE.npz){hint}'
         ) from error
     if options.checkpoint is None:
         raise SagaError(f'config {options.source}: name its checkpoint as well')

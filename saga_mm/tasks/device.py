@@ -6,7 +6,9 @@ import os
 
 import torch
 
-from saga_mm.errors import ArgumentError
+from saga_mm.errors import ArgumentError, nearest
+
+COMMON = ('cpu', 'cuda', 'cuda:1', 'mps')
 
 
 def find_device(name: str | None) -> torch.device:
@@ -17,6 +19,10 @@ def find_device(name: str | None) -> torch.device:
     """
     try:
         device = torch.device(name or _best())
+    except RuntimeError as error:
+        problem = f'no such device; {nearest(str(name), COMMON)}choose for example one of {", ".join(COMMON)}'
+        raise ArgumentError('device', name, problem) from error
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ArgumentError('device', name, f'is not there ({str(error).splitlines()[0]})') from error

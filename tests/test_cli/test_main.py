@@ -61,7 +61,7 @@ def test_tools_are_verbs():
     ('words', 'said'),
     [
         (('enhanse',), 'enhanse: no such verb; did you mean enhance? saga-mm --help lists all'),
-        (('--verson',), '--verson: no such option; saga-mm --help lists all'),
+        (('--verson',), '--verson: no such option; did you mean --version? saga-mm --help lists all'),
         (
             ('train', 'a.py', '--worc-dir', 'x'),
             '--worc-dir: no such option; did you mean --work-dir? (',
@@ -72,9 +72,13 @@ def test_tools_are_verbs():
         ),
         (('demo', '--look', 'a', 'b', 'c'), '--look a b c: takes a config or a name, and perhaps a checkpoint'),
         (('demo', '--detct', 'a', 'b'), '--detct: no such option; did you mean --detect? ('),
-        (('test', 'a.py'), 'the following arguments are required: checkpoint (saga-mm test --help)'),
+        (('test', 'a.py'), 'missing: checkpoint (saga-mm test --help)'),
         (('check-data', 'a.py', '--launcher', 'pytorch'), '--launcher: no such option'),
         (('train', 'a.py', '--cfg-options', 'a'), '--cfg-options: a is not KEY=VALUE (saga-mm train --help)'),
+        (('enhance', '--strength', 'much'), '--strength much: is no number (saga-mm enhance --help)'),
+        (('train', 'a.py', '--epochs', '1.5'), '--epochs 1.5: is no whole number (saga-mm train --help)'),
+        (('demo', '--detect', 'a.py'), '--detect: takes CONFIG CHECKPOINT (saga-mm demo --help)'),
+        (('enhance', 'a.jpg', '-o'), '--out: takes PATH (saga-mm enhance --help)'),
         (('convert', 'a.pth'), 'the file to write is missing; add -o FILE'),
         (
             ('convert', 'a.pth', 'b.pth', '-o', 'c.pth'),
@@ -92,6 +96,11 @@ def test_tools_are_verbs():
 def test_mistakes_are_one_line_with_what_was_meant(capsys, words, said):
     out, err, status = run(capsys, *words)
     assert (out, status) == ('', 2) and err.startswith(f'error: {said}') and err.count('\n') == 1
+
+
+def test_help_of_a_verb_is_asked_for_in_both_ways(capsys):
+    assert run(capsys, 'help') == run(capsys, '--help') == run(capsys)
+    assert run(capsys, 'help', 'report') == run(capsys, 'report', '--help')
 
 
 def test_earlier_spellings_go_on_working():
@@ -151,6 +160,7 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     assert (err, status) == ('', 0)
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line)
     assert {'saga_mm', 'Python', 'PyTorch', 'stack', 'operators', 'engines', 'GPU', 'memory', 'caches'} <= set(lines)
+    assert set(VERBS) - {'doctor'} <= set(lines) and lines['benchmark'] == 'ready'
     assert lines['train'] == 'ready' and lines['demo'] == "lacks gradio: pip install 'saga-mm[page]'"
     assert "videos (enhance): lacks av: pip install 'saga-mm[video]'" in out
 

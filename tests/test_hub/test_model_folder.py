@@ -172,6 +172,8 @@ def test_published_weights_that_diverged(tmp_path, golden):
 def test_what_is_not_there_or_not_to_be_saved(tmp_path, monkeypatch):
     with pytest.raises(SagaError, match='no such folder or file, and none of base'):
         saga_mm.load(tmp_path / 'nothing')
+    with pytest.raises(SagaError, match=r'bse: no such folder or file, and none of base, .*; did you mean base\?'):
+        saga_mm.load('bse')
     with pytest.raises(SagaError, match='File name too long'):
         saga_mm.load('x' * 5000)
     with pytest.raises(SagaError, match=r"create_backbone\('pvt_tiny'\) builds it"):

@@ -19,7 +19,7 @@ def test_a_name_inside_the_configs_of_the_package_suffices(tmp_path, monkeypatch
     ('name', 'said'),
     [
         ('saga_maskrcn.py', r'config saga_maskrcn\.py: no such file; close names: saga_maskrcnn\.py'),
-        ('nothing-like-it', r'config nothing-like-it: no such file$'),
+        ('nothing-like-it', r'config nothing-like-it: no such file; those that come with saga_mm are in .*configs$'),
         ('.', r'config \.: is a folder; name one file in it'),
         ('notes.txt', r'config notes\.txt: a config is one of \.py, \.json'),
     ],

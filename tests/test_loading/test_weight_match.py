@@ -74,6 +74,15 @@ def test_nothing_fits(partly):
         check_match(model(), {'x': torch.zeros(1)}, 'b.pth', partly)
 
 
+def test_shapes_are_told_where_the_names_are_the_same():
+    state = {name: torch.zeros(7, 7) for name in model().state_dict()}
+    with pytest.raises(
+        SagaError,
+        match=r'fits this Sequential; 0\.weight has the shape \(7, 7\) in it, and \(3, 4\) in the model\. Use the',
+    ):
+        check_match(model(), state, 'a.pth')
+
+
 def test_prefix_is_named_if_a_part_would_fit():
     state = {f'backbone.{name}': value for name, value in model().state_dict().items()}
     with pytest.raises(SagaError, match=r"Set prefix='backbone\.'"):

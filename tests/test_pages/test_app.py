@@ -169,6 +169,27 @@ def test_objects_are_drawn_and_listed(page, checkpoints, tmp_path):
     assert all(name in told and box in told for name, _, box in rows)
 
 
+def test_a_visitor_reads_that_no_object_has_the_score(page, checkpoints, tmp_path):
+    source = save_dark(tmp_path / 'nothing.png')
+    assert not answers.detect(str(source), checkpoints['tiny'], 0.95, 'cpu')[2]
+    choose_tab(page, 'Detect')
+    page.evaluate(f'document.querySelector("{panel("detect")} input[type=range]").focus()')
+    page.press('ArrowRight', 18)
+    start(page, 'Detect', source)
+    page.wait_for('document.body.innerText.includes("No object has a score of 0.95 or more. Try a lower one.")')
+
+
+def test_a_message_goes_before_it_stands_beside_a_later_result():
+    import gradio
+
+    def refuse():
+        raise SagaError('is no picture')
+
+    with pytest.raises(gradio.Error, match='is no picture') as told:
+        app.with_messages(gradio, refuse)()
+    assert told.value.duration == app.READ
+
+
 def test_classes_are_drawn_and_their_shares_listed(page, checkpoints, tmp_path):
     source = save_dark(tmp_path / 'classes.png')
     (_, marks), colours, rows = answers.segment(str(source), checkpoints['tiny_segmentation'], 'cpu')

@@ -300,6 +300,8 @@ def test_a_phone_sees_all_of_it_without_scrolling_sideways(browser, site, tmp_pa
     with browser.open(site.address, size=(360, 740)) as phone:
         assert run(phone, save(dark(90, 160), tmp_path / 'wide.png')) == ''
         assert phone.evaluate('document.documentElement.scrollWidth') == 360
+        # of two lines, below the buttons, which are in the middle
+        assert phone.evaluate('getComputedStyle(document.getElementById("kinds")).textAlign') == 'center'
         for name in ('sample', 'strength', 'brightness', 'denoise', 'format', 'download'):
             box = f'document.getElementById("{name}").getBoundingClientRect()'
             # as large as a finger

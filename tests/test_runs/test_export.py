@@ -199,6 +199,12 @@ def test_a_backbone(tmp_path):
     )
 
 
+@pytest.mark.parametrize(('name', 'meant'), [('saga_pvt_tiy', 'saga_pvt_tiny'), ('bas', 'base')])
+def test_a_misspelt_source_is_answered_with_the_nearest(name, meant, tmp_path):
+    with pytest.raises(SagaError, match=rf'^config {name}: no such file; .*\. Did you mean {meant}\?$'):
+        export(ExportOptions(name, out=str(tmp_path / 'a.onnx')))
+
+
 def test_the_runtime_says_nothing_when_a_file_is_loaded(enhancer, segmentor, labels, detector):
     paths = [str(made.path) for made in (enhancer, segmentor, labels, detector)]
     done = subprocess.run([sys.executable, '-c', LOAD, *paths], capture_output=True, text=True)

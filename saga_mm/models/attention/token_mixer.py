@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from saga_mm.errors import nearest
 from saga_mm.foundation import BaseModule
 from saga_mm.models.watched import is_plain
 from saga_mm.ops import Grid
@@ -116,7 +117,8 @@ def resolve_attention(attention: str | dict | type[TokenMixer]) -> tuple[type[To
     if not (isinstance(mixer, type) and issubclass(mixer, TokenMixer)):
         # each is registered twice; the names in lower case are those that users write
         names = [key for key, cls in MODELS.module_dict.items() if issubclass(cls, TokenMixer) and key.islower()]
-        raise ValueError(f'unknown attention {name!r}; choose one of {", ".join(sorted(names))}')
+        hint = nearest(str(name), names)
+        raise ValueError(f'unknown attention {name!r}; {hint}choose one of {", ".join(sorted(names))}')
     return mixer, options
 
 

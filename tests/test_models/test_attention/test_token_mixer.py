@@ -17,5 +17,10 @@ def test_own_options_win_over_the_host():
 
 @pytest.mark.parametrize('name', ['sagaa', 'PVT', None, 3])
 def test_unknown_names_are_answered_with_the_known_ones(name):
-    with pytest.raises(ValueError, match=r'unknown attention .*; choose one of .*saga, softmax'):
+    with pytest.raises(ValueError, match=r'unknown attention .*; .*choose one of .*saga, softmax'):
         resolve_attention({'type': name})
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown attention 'sagaa'; did you mean saga\? choose one of "):
+        resolve_attention('sagaa')
