@@ -291,7 +291,9 @@ def test_windows_warm_up_a_linear_mixer_in_two_stages(save, tmp_path):
 
 
 def test_an_unknown_mixer_is_named(small, save, tmp_path):
-    with pytest.raises(SagaError, match="--attention sagaa: unknown attention 'sagaa'; choose one of"):
+    with pytest.raises(
+        SagaError, match=r"--attention sagaa: unknown attention 'sagaa'; did you mean saga\? choose one of"
+    ):
         convert_file(save(small), tmp_path / 'a.pth', attention='sagaa')
 
 

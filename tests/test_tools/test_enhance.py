@@ -266,7 +266,7 @@ def test_wrong_options_stop_before_anything(photos, weights, run_here, run):
     for options, said in [
         ({'strength': -1.0}, 'strength=-1.0: must be a number from 0 on'),
         ({'max_memory': 'much'}, 'max_memory=much: is no size'),
-        ({'device': 'nowhere'}, 'device=nowhere: is not there'),
+        ({'device': 'nowhere'}, 'device=nowhere: no such device'),
     ]:
         with pytest.raises(SagaError, match=said):
             run(weights, photos / 'gray.png', **options)

@@ -108,7 +108,7 @@ def test_mistakes(inside, tiny, pictures, planted, tmp_path):
         (dict(out=str(pictures / 'a.png')), 'is a file, and a folder is needed'),
         (dict(task_options={'max_memory': '4GB'}), '--max-memory: for segmentation'),
         (dict(task_options={'own_size': True}), '--own-size: for segmentation'),
-        (dict(device='gpu7'), 'device=gpu7: is not there'),
+        (dict(device='gpu7'), 'device=gpu7: no such device'),
         (dict(checkpoint=str(tmp_path / 'other.pth')), 'none of its 1 weights fits'),
         (dict(checkpoint=str(file)), 'refused, and nothing in it was loaded'),
     ]:

@@ -97,7 +97,7 @@ def test_init_weights_without_a_checkpoint_leaves_the_gates_open():
         ({'arch': 'huge'}, "unknown arch 'huge'; choose one of tiny, small"),
         ({'arch': {'embed_dims': (8,)}}, 'arch lacks depths, mlp_ratios, num_heads, sr_ratios'),
         ({'arch': {**SMALL, 'depths': (1,)}}, 'one number a stage in every list'),
-        ({'attention': 'sagaa'}, "unknown attention 'sagaa'; choose one of .*saga"),
+        ({'attention': 'sagaa'}, r"unknown attention 'sagaa'; did you mean saga\? choose one of .*saga"),
         ({'attention': ['saga', 'softmax']}, 'lists 2 entries for 4 stages'),
         ({'out_indices': (0, 4)}, 'must name some of the stages 0 to 3'),
         ({'out_indices': ()}, 'must name some of the stages 0 to 3'),

@@ -260,7 +260,7 @@ def test_what_is_no_strength(inferencer, strength):
 
 
 def test_wrong_from_the_start(weights):
-    with pytest.raises(SagaError, match='device=nowhere: is not there'):
+    with pytest.raises(SagaError, match='device=nowhere: no such device'):
         LowLightInferencer(weights, device='nowhere')
     with pytest.raises(SagaError, match=r'^max_memory=much: is no size'):
         LowLightInferencer(weights, max_memory='much')
