@@ -10,6 +10,7 @@ from benchmarks.steps import Step, largest_error
 from benchmarks.subjects import build, trace
 from saga_mm.errors import SagaError
 from saga_mm.models.attention import SAGAAttention
+from saga_mm.models.backbones import PVT
 from saga_mm.models.backbones.blocks import DropPath
 
 GIB = 2**30
@@ -75,13 +76,18 @@ def test_retinexformer_on_an_engine_equals_pytorch():
     assert trace(compiled).macs == trace(case).macs
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures('quick_exports')
 def test_a_backbone_under_onnx_runtime_equals_pytorch():
-    case, exported = (Case('backbone', 'pvt_tiny', name, (64, 96)) for name in ('saga', 'saga@onnxruntime'))
-    wanted = Step(build(case)).results()
-    subject = build(exported)
-    assert isinstance(subject.module.forward, OnnxBackbone)
-    assert largest_error(Step(subject).results(), wanted) < 1e-5
+    assert isinstance(build(Case('backbone', 'pvt_tiny', 'saga@onnxruntime', (64, 96))).module.forward, OnnxBackbone)
+    # the named ones have eight blocks and more, and each block takes two seconds to export
+    arch = dict(embed_dims=[16, 32], depths=[1, 1], num_heads=[1, 2], mlp_ratios=[2, 2], sr_ratios=[1, 1])
+    net, image = PVT(arch, out_indices=(0, 1), attention='saga').eval(), torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = net(image)
+        net.forward = OnnxBackbone(net)
+        found = net(image)
+    assert len(found) == 2 and net.forward.session is not None
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, wanted))
 
 
 def test_onnx_runtime_is_for_backbones():
