@@ -56,8 +56,8 @@ class Step(NamedTuple):
 
 def steps() -> Iterator[Step]:
     """All trainings, in order."""
-    for seed in SEEDS:
-        for config in MEASURES:
+    for config in MEASURES:
+        for seed in SEEDS:
             yield Step(config, seed)
             yield Step(config, seed, pretrained=True)
 
