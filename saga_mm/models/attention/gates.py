@@ -14,8 +14,6 @@ ACTIVATIONS = {
     'sigmoid': torch.sigmoid,
     '1+tanh': lambda x: 1 + torch.tanh(x),
     'silu': F.silu,
-    # equals sigmoid(-x): the decay form of state-space models
-    'exp(-softplus)': lambda x: torch.exp(-F.softplus(x)),
 }
 SOURCES = ('input', 'low_rank', 'kv')
 SIDES = {'both': ('key', 'value'), 'key': ('key',), 'value': ('value',), 'none': ()}

@@ -27,7 +27,7 @@ class SAGAAttention(LinearAttention):
         embed_dims: Channels C.
         num_heads: Heads; must divide C.
         gates: Which sides are gated: ``'both'``, ``'key'``, ``'value'`` or ``'none'``.
-        gate_act: ``'sigmoid'``, ``'1+tanh'``, ``'silu'``, ``'exp(-softplus)'`` or ``'identity'`` (gates off).
+        gate_act: ``'sigmoid'``, ``'1+tanh'``, ``'silu'`` or ``'identity'`` (gates off).
         gate_source: What the gates are computed from: ``'input'``, ``'low_rank'`` or ``'kv'``.
         gate_hidden: Inner width of ``gate_source='low_rank'``.
         gate_rank: Outer products in a token's gate (their mean is taken); each costs one more pass.

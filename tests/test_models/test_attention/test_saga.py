@@ -16,7 +16,6 @@ OPTIONS = [
     {'gates': 'none'},
     {'gate_act': '1+tanh'},
     {'gate_act': 'silu'},
-    {'gate_act': 'exp(-softplus)'},
     {'gate_act': 'identity'},
     {'gate_source': 'low_rank', 'gate_hidden': 4},
     {'gate_source': 'kv'},
